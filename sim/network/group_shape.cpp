@@ -1,0 +1,123 @@
+#include "sim/network/group_shape.hpp"
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace orrery {
+namespace {
+
+constexpr std::array<std::string_view, 4> kScaleUpNames = {"nvswitch", "nvlink_mesh", "pcie", "none"};
+constexpr std::array<std::string_view, 6> kProtocolNames = {"infiniband", "roce", "ethernet",
+                                                            "slingshot",  "efa",  "omni_path"};
+
+/// How far up two nodes' NICs meet: at a leaf, a spine, or a core switch.
+enum class Tier { leaf, spine, core };
+
+bool same_block(int a, int b, int size) { return size <= 0 || a / size == b / size; }
+
+Tier meeting_tier(const ClusterShape& cluster, int node_a, int node_b, bool same_rail) {
+  if (!same_block(node_a, node_b, cluster.nodes_per_pod)) return Tier::core;
+  if (!same_block(node_a, node_b, cluster.nodes_per_leaf)) return Tier::spine;
+  return cluster.rail_optimized && !same_rail ? Tier::spine : Tier::leaf;
+}
+
+/// Distinct blocks of `size` that the GPUs fall into, and the largest number in one.
+struct Blocks {
+  int count = 0;
+  int largest = 0;
+  std::vector<int> members;  ///< by block, from the first one touched
+  int first = 0;
+};
+
+Blocks blocks_of(std::span<const int> gpus, int size) {
+  const auto [low, high] = std::minmax_element(gpus.begin(), gpus.end());
+  Blocks blocks;
+  blocks.first = *low / size;
+  const int spanned = *high / size - blocks.first + 1;
+  blocks.members.assign(static_cast<std::size_t>(spanned), 0);
+  for (const int gpu : gpus) {
+    int& members = blocks.members[static_cast<std::size_t>(gpu / size - blocks.first)];
+    if (members++ == 0) ++blocks.count;
+    blocks.largest = std::max(blocks.largest, members);
+  }
+  return blocks;
+}
+
+}  // namespace
+
+std::string_view name_of(ScaleUpKind kind) { return kScaleUpNames[static_cast<std::size_t>(kind)]; }
+std::string_view name_of(NicProtocol protocol) { return kProtocolNames[static_cast<std::size_t>(protocol)]; }
+
+int nic_of_gpu(int local_gpu, int gpus_per_node, int nics_per_node) {
+  return gpus_per_node > 0 ? local_gpu * nics_per_node / gpus_per_node : 0;
+}
+
+GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
+  if (gpus.empty()) throw std::invalid_argument("a group needs at least one GPU");
+  if (cluster.gpus_per_node < 1 || cluster.gpus_per_domain < 1) {
+    throw std::invalid_argument("a cluster needs GPUs in its nodes and domains");
+  }
+  for (const int gpu : gpus) {
+    if (gpu < 0 || gpu >= cluster.gpus) {
+      throw std::invalid_argument("GPU " + std::to_string(gpu) + " is not one of the cluster's " +
+                                  std::to_string(cluster.gpus));
+    }
+  }
+  const Blocks domains = blocks_of(gpus, cluster.gpus_per_domain);
+  const auto ranks_in_domain_of = [&](int gpu) {
+    return domains.members[static_cast<std::size_t>(gpu / cluster.gpus_per_domain - domains.first)];
+  };
+
+  GroupShape shape;
+  shape.ranks = static_cast<int>(gpus.size());
+  shape.domains = domains.count;
+  shape.ranks_per_domain = domains.largest;
+  shape.nodes = blocks_of(gpus, cluster.gpus_per_node).count;
+  shape.scale_up = cluster.scale_up;
+  shape.scale_up_bandwidth = cluster.scale_up_bandwidth;
+  if (cluster.scale_up == ScaleUpKind::nvlink_mesh && cluster.gpus_per_domain > 1 &&
+      shape.ranks_per_domain > 1) {
+    shape.scale_up_bandwidth *=
+        static_cast<double>(shape.ranks_per_domain - 1) / (cluster.gpus_per_domain - 1);
+  }
+  shape.scale_up_latency = cluster.scale_up_latency;
+  shape.in_network_reduction = cluster.in_network_reduction;
+  shape.nic_bandwidth = cluster.nic_bandwidth;
+  shape.protocol = cluster.protocol;
+
+  const Tier highest = cluster.nodes_per_pod > 0                              ? Tier::core
+                       : cluster.nodes_per_leaf > 0 || cluster.rail_optimized ? Tier::spine
+                                                                              : Tier::leaf;
+  Tier farthest = Tier::leaf;
+  // The hop that closes the ring is the longest one in most groups: with it first, the loop ends at once.
+  int here = gpus.back();
+  for (size_t i = 0; i < gpus.size() && shape.domains > 1 && farthest != highest; ++i) {
+    const int next = gpus[i];
+    if (here / cluster.gpus_per_domain != next / cluster.gpus_per_domain) {
+      const auto rail = [&](int gpu) {
+        return nic_of_gpu(gpu % cluster.gpus_per_node, cluster.gpus_per_node, cluster.nics_per_node);
+      };
+      const bool same_rail =
+          rail(here) == rail(next) || (ranks_in_domain_of(here) > 1 && ranks_in_domain_of(next) > 1);
+      farthest = std::max(farthest, meeting_tier(cluster, here / cluster.gpus_per_node,
+                                                 next / cluster.gpus_per_node, same_rail));
+    }
+    here = next;
+  }
+  const std::array<Seconds, 3> latency = {cluster.network_latency, cluster.network_latency_pod,
+                                          cluster.network_latency_far};
+  const std::array<double, 3> oversubscription = {1.0, cluster.oversubscription_leaf,
+                                                  cluster.oversubscription};
+  const auto tier = static_cast<std::size_t>(farthest);
+  shape.network_latency = latency[tier];
+  const BytesPerSecond nic_share =
+      cluster.nic_bandwidth * (static_cast<double>(cluster.nics_per_node) / cluster.gpus_per_node);
+  shape.scale_out_per_rank =
+      min(nic_share, cluster.host_link) * cluster.payload_efficiency / oversubscription[tier];
+  return shape;
+}
+
+}  // namespace orrery

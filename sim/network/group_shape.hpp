@@ -1,0 +1,77 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "sim/base/quantity.hpp"
+
+namespace orrery {
+
+enum class ScaleUpKind { nvswitch, nvlink_mesh, pcie, none };
+enum class NicProtocol { infiniband, roce, ethernet, slingshot, efa, omni_path };
+std::string_view name_of(ScaleUpKind kind);
+std::string_view name_of(NicProtocol protocol);
+
+/// What the closed forms see of a cluster instead of its graph: every node alike. Built by topologies beside
+/// the graph (a test holds the two to each other).
+struct ClusterShape {
+  int gpus = 0;
+  int gpus_per_node = 0;    ///< GPUs that share a host
+  int gpus_per_domain = 0;  ///< GPUs that share an NVLink (scale-up) domain; >= gpus_per_node on NVL72
+  ScaleUpKind scale_up = ScaleUpKind::none;
+  BytesPerSecond scale_up_bandwidth;  ///< per GPU and direction
+  Seconds scale_up_latency;           ///< GPU to GPU inside a domain
+  bool in_network_reduction = false;  ///< NVLS on this generation's NVSwitch
+  int nics_per_node = 0;
+  BytesPerSecond nic_bandwidth;  ///< per NIC and direction
+  BytesPerSecond host_link;      ///< PCIe per GPU and direction: caps what one GPU can push into its NIC
+  Seconds
+      network_latency;  ///< GPU to GPU across the fabric within one leaf (NICs, links and switches added up)
+  Seconds network_latency_far;  ///< the same across the top tier
+  NicProtocol protocol = NicProtocol::infiniband;
+  double oversubscription = 1.0;  ///< product over tiers; 1 = non-blocking
+  /// Where the tiers end. Nodes [k n, (k+1) n) meet at one leaf (under rail_optimized: at one leaf for each
+  /// NIC number); 0: all nodes do.
+  int nodes_per_leaf = 0;
+  int nodes_per_pod = 0;        ///< nodes that meet below the core switches; 0: all
+  bool rail_optimized = false;  ///< a leaf takes the NICs of one number only: other pairs cross a spine
+  Seconds network_latency_pod;  ///< across leaf, spine, leaf; as the far one where there are no cores
+  double oversubscription_leaf = 1.0;  ///< of the leaves' uplinks alone
+  double payload_efficiency = 1.0;     ///< share of line rate left for payload (headers, framing)
+};
+
+/// How one communication group lies on the cluster.
+struct GroupShape {
+  int ranks = 1;
+  int domains = 1;           ///< scale-up domains it touches
+  int ranks_per_domain = 1;  ///< largest number of its ranks in one domain
+  int nodes = 1;             ///< hosts it touches
+  ScaleUpKind scale_up = ScaleUpKind::none;
+  BytesPerSecond scale_up_bandwidth;
+  Seconds scale_up_latency;
+  bool in_network_reduction = false;
+  /// What one rank can send into the fabric while its sibling groups (the other GPUs of its node) do the
+  /// same: min(NICs x rate / GPUs of the node, host link), times payload efficiency, over the
+  /// oversubscription crossed.
+  BytesPerSecond scale_out_per_rank;
+  BytesPerSecond nic_bandwidth;  ///< one NIC's line rate
+  Seconds network_latency;       ///< one way, GPU to GPU of two neighbouring domains of the group
+  NicProtocol protocol = NicProtocol::infiniband;
+
+  bool crosses_domains() const { return domains > 1; }
+  auto operator<=>(const GroupShape&) const = default;
+};
+
+/// NIC of its node (0, 1, ...) that a GPU uses first: consecutive GPUs share one where there are fewer NICs
+/// than GPUs.
+int nic_of_gpu(int local_gpu, int gpus_per_node, int nics_per_node);
+
+/// Shape of the group with these members (cluster GPU numbers, ring order). O(ranks + domains spanned).
+///
+/// The network latency and the oversubscription are those of the longest hop between neighbours of the ring.
+/// Where a domain holds several of the ranks, the ring enters and leaves it on the same rail, as NCCL's rings
+/// do. On an NVLink mesh a group of r in a domain of n reaches (r-1)/(n-1) of a GPU's links.
+/// @throws std::invalid_argument for an empty group or a GPU that the cluster lacks
+GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus);
+
+}  // namespace orrery

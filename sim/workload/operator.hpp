@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <variant>
+
+#include "sim/base/precision.hpp"
+#include "sim/base/quantity.hpp"
+
+namespace orrery {
+
+/// C[m,n] = A[m,k] B[k,n], `batch` times. 2 batch m n k FLOPs.
+struct GemmShape {
+  std::int64_t m = 0, n = 0, k = 0;
+  std::int64_t batch = 1;
+  Precision precision = Precision::bf16;
+  double output_bytes = 2;  ///< bytes written an output element (fp32 main gradients accumulated in place: 4
+                            ///< read + 4 written = 8)
+  bool quantized_inputs =
+      true;  ///< false: a quantised product whose cast is counted as an operator of its own
+  Flops flops() const {
+    return Flops(2.0 * static_cast<double>(batch) * static_cast<double>(m) * static_cast<double>(n) *
+                 static_cast<double>(k));
+  }
+  auto operator<=>(const GemmShape&) const = default;
+};
+
+enum class AttentionKernel { unfused, flash1, flash2, flash3, flash4, cudnn };
+enum class AttentionPass { forward, backward };
+
+/// Softmax(Q K^T) V of `batch` sequences. FLOPs forward: 2 batch heads seq_q seq_kv (head_dim + value_dim),
+/// half of it when causal (square); backward 2.5 times that (flash kernels recompute the scores).
+struct AttentionShape {
+  std::int64_t batch = 1;
+  std::int64_t seq_q = 0, seq_kv = 0;
+  std::int64_t heads = 0, kv_heads = 0;
+  std::int64_t head_dim = 0;   ///< of queries and keys
+  std::int64_t value_dim = 0;  ///< of values (differs under MLA)
+  bool causal = true;
+  std::int64_t window = 0;  ///< sliding window; 0 = none
+  AttentionPass pass = AttentionPass::forward;
+  AttentionKernel kernel = AttentionKernel::cudnn;
+  Precision precision = Precision::bf16;
+  auto operator<=>(const AttentionShape&) const = default;
+};
+
+enum class MemoryAccess { streaming, gather, scatter };
+
+/// A kernel (or `launches` kernels in a row) bound by memory: bytes read plus written.
+struct MemoryShape {
+  Bytes traffic;
+  int launches = 1;
+  MemoryAccess access = MemoryAccess::streaming;
+  auto operator<=>(const MemoryShape&) const = default;
+};
+
+/// One kernel of a training step with its exact shape. The name is a string literal of the operator's place
+/// in the model: "qkv_projection", "attention_core", "layernorm"; the same in every report and trace.
+struct Operator {
+  std::string_view name;
+  std::variant<GemmShape, AttentionShape, MemoryShape> shape;
+};
+
+/// FLOPs of an attention call as a kernel does them (causal: half; window: the band).
+Flops attention_flops(const AttentionShape& shape);
+
+}  // namespace orrery

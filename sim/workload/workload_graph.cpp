@@ -1,0 +1,115 @@
+#include "sim/workload/workload_graph.hpp"
+
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+namespace orrery {
+
+namespace {
+
+using Edge = std::pair<std::int32_t, std::int32_t>;  // before, after
+
+/// Stable counting sort of `edges` by the end that `key` picks. O(edges + tasks).
+template <typename Key>
+std::vector<Edge> sorted_by(const std::vector<Edge>& edges, size_t tasks, Key key) {
+  std::vector<size_t> place(tasks + 1, 0);
+  for (const Edge& edge : edges) {
+    ++place[static_cast<size_t>(key(edge)) + 1];
+  }
+  for (size_t i = 1; i <= tasks; ++i) {
+    place[i] += place[i - 1];
+  }
+  std::vector<Edge> sorted(edges.size());
+  for (const Edge& edge : edges) {
+    sorted[place[static_cast<size_t>(key(edge))]++] = edge;
+  }
+  return sorted;
+}
+
+std::int32_t checked_index(size_t size, const char* what) {
+  if (size >= static_cast<size_t>(std::numeric_limits<std::int32_t>::max())) {
+    throw std::length_error(std::string("workload graph: too many ") + what);
+  }
+  return static_cast<std::int32_t>(size);
+}
+
+}  // namespace
+
+std::vector<std::int32_t> WorkloadGraph::predecessor_counts() const {
+  std::vector<std::int32_t> counts(tasks.size(), 0);
+  for (const std::int32_t successor : successors) {
+    ++counts[static_cast<size_t>(successor)];
+  }
+  return counts;
+}
+
+WorkloadGraphBuilder::WorkloadGraphBuilder(int ranks) {
+  graph_.ranks = ranks;
+  graph_.participant_begin.push_back(0);
+}
+
+std::int32_t WorkloadGraphBuilder::add_segment(Segment segment) {
+  const std::int32_t index = checked_index(graph_.segments.size(), "segments");
+  graph_.segments.push_back(std::move(segment));
+  return index;
+}
+
+std::int32_t WorkloadGraphBuilder::add_communication(Communication communication) {
+  const std::int32_t index = checked_index(graph_.communications.size(), "communications");
+  graph_.communications.push_back(std::move(communication));
+  return index;
+}
+
+std::int32_t WorkloadGraphBuilder::add_task(const Task& task, std::span<const std::int32_t> participants) {
+  const size_t known = task.kind == TaskKind::segment ? graph_.segments.size() : graph_.communications.size();
+  if (task.index < 0 || static_cast<size_t>(task.index) >= known) {
+    throw std::logic_error("workload graph: a task refers to a segment or communication that was not added");
+  }
+  if (task.rank < 0 || task.rank >= graph_.ranks) {
+    throw std::logic_error("workload graph: a task's rank is outside the graph");
+  }
+  for (const std::int32_t participant : participants) {
+    if (participant < 0 || participant >= graph_.ranks) {
+      throw std::logic_error("workload graph: a participant's rank is outside the graph");
+    }
+  }
+  const std::int32_t index = checked_index(graph_.tasks.size(), "tasks");
+  graph_.tasks.push_back(task);
+  graph_.participants.insert(graph_.participants.end(), participants.begin(), participants.end());
+  graph_.participant_begin.push_back(checked_index(graph_.participants.size(), "participants"));
+  return index;
+}
+
+void WorkloadGraphBuilder::depend(std::int32_t after, std::int32_t before) {
+  edges_.emplace_back(before, after);
+}
+
+WorkloadGraph WorkloadGraphBuilder::finish() {
+  const size_t tasks = graph_.tasks.size();
+  for (const auto& [before, after] : edges_) {
+    if (before < 0 || before >= after || static_cast<size_t>(after) >= tasks) {
+      throw std::logic_error("workload graph: task " + std::to_string(after) + " cannot wait for task " +
+                             std::to_string(before) + ": edges go from an earlier task to a later one");
+    }
+  }
+  edges_ = sorted_by(edges_, tasks, [](const Edge& edge) { return edge.second; });
+  edges_ = sorted_by(edges_, tasks, [](const Edge& edge) { return edge.first; });
+  graph_.successor_begin.assign(tasks + 1, 0);
+  graph_.successors.clear();
+  graph_.successors.reserve(edges_.size());
+  size_t next = 0;
+  for (size_t task = 0; task < tasks; ++task) {
+    for (; next < edges_.size() && static_cast<size_t>(edges_[next].first) == task; ++next) {
+      if (next == 0 || edges_[next] != edges_[next - 1]) {
+        graph_.successors.push_back(edges_[next].second);
+      }
+    }
+    graph_.successor_begin[task + 1] = checked_index(graph_.successors.size(), "dependencies");
+  }
+  edges_.clear();
+  edges_.shrink_to_fit();
+  return std::move(graph_);
+}
+
+}  // namespace orrery

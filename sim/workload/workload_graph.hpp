@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/base/evidence.hpp"
+#include "sim/base/quantity.hpp"
+#include "sim/workload/collective.hpp"
+
+namespace orrery {
+
+/// One stretch of a segment: a kernel, or a collective that blocks the rank and stays inside its scale-up
+/// domain.
+struct Piece {
+  std::string_view name;  ///< string literal: "qkv_projection", "tensor all_reduce"
+  BreakdownTerm term = BreakdownTerm::other;
+  Seconds duration;
+  Evidence evidence = Evidence::assumed;
+  int layer = -1;  ///< layer of the model, -1 outside layers
+};
+
+/// What a rank does without waiting for another node: pieces one after the other. Kernels between two
+/// communications are merged into one segment, so that a step has few tasks; traces expand the pieces.
+struct Segment {
+  std::string name;  ///< "forward", "backward", "optimizer"
+  std::vector<Piece> pieces;
+  Seconds duration;  ///< sum of the pieces
+};
+
+/// A communication that goes through the network, as often as tasks refer to it.
+struct Communication {
+  GroupKind group = GroupKind::data;
+  CollectiveOp op = CollectiveOp::all_reduce;
+  Bytes payload;     ///< nccl-tests' size: whole buffer of one rank (send_receive: the message)
+  Seconds latency;   ///< time before the first byte flows: start-up and the steps' latencies
+  Seconds transfer;  ///< time the bytes take when nothing else uses the links; latency + transfer is the
+                     ///< uncontended time
+  std::string_view algorithm = "ring";
+  std::string_view protocol = "simple";
+  double bus_bandwidth = 0;  ///< B/s, uncontended, nccl-tests' convention
+  Evidence evidence = Evidence::assumed;
+  /// Groups of cluster GPU numbers in ring order (send_receive: {from, to}) that do this at the same time.
+  /// The first is the one simulated; the others are its twins, whose load on shared links counts. In full
+  /// scope there is only one.
+  std::vector<std::vector<int>> groups;
+};
+
+enum class TaskKind : std::uint8_t { segment, communication };
+
+/// A node of the graph. Tasks are numbered 0..n-1 in an order in which they could be executed (topological).
+struct Task {
+  TaskKind kind = TaskKind::segment;
+  std::int32_t rank =
+      0;  ///< simulated rank (row of the timeline); of a communication: the rank that sends or leads
+  std::int32_t index = 0;  ///< into segments or communications
+  std::int32_t micro_batch = -1;
+  std::int16_t chunk = 0;   ///< virtual stage
+  std::int16_t stream = 0;  ///< 0 compute, 1 tensor/context, 2 data, 3 pipeline send, 4 pipeline receive
+};
+
+/// A training step as tasks on simulated ranks, in flat arrays.
+///
+/// A task starts when all its predecessors have ended; tasks of one rank and stream are chained by the
+/// lowering with explicit dependencies, so an engine needs nothing but the counts.
+struct WorkloadGraph {
+  int ranks = 0;  ///< simulated ranks: one a pipeline stage when folded, every GPU in full scope
+  std::vector<int> gpu_of_rank;  ///< cluster GPU number of each simulated rank
+  std::vector<std::string> rank_names;
+  std::vector<Segment> segments;
+  std::vector<Communication> communications;
+  std::vector<Task> tasks;
+  /// Successors of task t: successors[successor_begin[t] .. successor_begin[t+1]).
+  std::vector<std::int32_t> successor_begin;
+  std::vector<std::int32_t> successors;
+  /// Ranks that take part in a communication task and therefore wait in its row: participants of task t in
+  /// participants[participant_begin[t] .. participant_begin[t+1]) (empty for segments).
+  std::vector<std::int32_t> participant_begin;
+  std::vector<std::int32_t> participants;
+
+  std::span<const std::int32_t> successors_of(std::int32_t task) const {
+    return std::span(successors)
+        .subspan(static_cast<size_t>(successor_begin[task]),
+                 static_cast<size_t>(successor_begin[task + 1] - successor_begin[task]));
+  }
+  std::span<const std::int32_t> participants_of(std::int32_t task) const {
+    return std::span(participants)
+        .subspan(static_cast<size_t>(participant_begin[task]),
+                 static_cast<size_t>(participant_begin[task + 1] - participant_begin[task]));
+  }
+  /// Number of predecessors of every task.
+  std::vector<std::int32_t> predecessor_counts() const;
+};
+
+/// Builds the flat arrays: add tasks in any order that respects dependencies.
+class WorkloadGraphBuilder {
+ public:
+  explicit WorkloadGraphBuilder(int ranks);
+  std::int32_t add_segment(Segment segment);
+  std::int32_t add_communication(Communication communication);
+  std::int32_t add_task(const Task& task, std::span<const std::int32_t> participants = {});
+  /// `after` starts when `before` has ended. before < after.
+  void depend(std::int32_t after, std::int32_t before);
+  WorkloadGraph& graph() { return graph_; }
+  /// Sorts the dependencies into the flat arrays, without duplicates. @throws std::logic_error if an edge
+  /// goes backwards
+  WorkloadGraph finish();
+
+ private:
+  WorkloadGraph graph_;
+  std::vector<std::pair<std::int32_t, std::int32_t>> edges_;
+};
+
+}  // namespace orrery
