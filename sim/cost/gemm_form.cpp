@@ -1,0 +1,108 @@
+#include "sim/cost/gemm_form.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace orrery {
+namespace {
+
+struct Tile {
+  int rows, columns;
+  int halvings;  ///< of the area, from 256 x 256
+};
+constexpr std::array<Tile, 7> kTiles = {Tile{256, 256, 0}, {256, 128, 1}, {128, 256, 1}, {128, 128, 2},
+                                        {128, 64, 3},      {64, 128, 3},  {64, 64, 4}};
+constexpr std::array<int, 4> kSplits = {1, 2, 4, 8};
+constexpr double kShortestSplit = 512.0;  // elements of k below which a split saves nothing more
+constexpr double kPartialSumBytes = 8.0;  // fp32, written once and read once
+
+double divide_up(double a, double b) { return std::ceil(a / b); }
+
+/// Waves that a number of waves costs, when a share `quantisation` of the empty part of the last one is lost.
+double rounded_waves(double waves, double quantisation) {
+  return quantisation * std::ceil(waves) + (1.0 - quantisation) * std::max(waves, 1.0);
+}
+
+void check_dimensions(const GemmShape& shape) {
+  if (shape.m < 1 || shape.n < 1 || shape.k < 1 || shape.batch < 1) {
+    throw std::invalid_argument(
+        fmt::format("matrix product {} x {} x {} (batch {}): every dimension must be at least 1", shape.m,
+                    shape.n, shape.k, shape.batch));
+  }
+}
+
+}  // namespace
+
+bool misaligned(const GemmShape& shape) {
+  const double width = operand_bytes(shape.precision);
+  const auto aligned = [&](std::int64_t length) {
+    return std::fmod(static_cast<double>(length) * width, 16.0) == 0.0;
+  };
+  return !aligned(shape.k) || !aligned(shape.n);
+}
+
+FlopsPerSecond require_peak(const DeviceSpec& device, Precision precision) {
+  if (const auto peak = device.peak_for(precision)) return *peak;
+  std::string known;
+  for (size_t i = 0; i < device.peak.size(); ++i) {
+    if (device.peak[i]) known += (known.empty() ? "" : ", ") + std::string(precision_names()[i]);
+  }
+  throw std::invalid_argument(fmt::format("{} has no peak for matrix products in {}, only in {}", device.name,
+                                          name_of(precision), known.empty() ? "no precision at all" : known));
+}
+
+GemmPieces gemm_pieces(const GemmParameters& parameters, const DeviceSpec& device, const GemmShape& shape,
+                       double clock) {
+  check_dimensions(shape);
+  const double peak = require_peak(device, shape.precision).base() * clock;
+  const auto m = static_cast<double>(shape.m), n = static_cast<double>(shape.n),
+             k = static_cast<double>(shape.k);
+  const auto batch = static_cast<double>(shape.batch), sms = static_cast<double>(device.sms);
+  const double bandwidth = device.memory_bandwidth.base();
+
+  double alignment = 1.0;
+  if (misaligned(shape)) alignment = shape.batch > 1 ? parameters.misaligned_batched : parameters.misaligned;
+  const double sm_rate = peak * parameters.efficiency * alignment / sms;  // of one SM with the largest tile
+  const int first_halving = parameters.square_tiles ? 0 : 1;
+
+  double compute = -1.0;
+  for (const Tile& tile : kTiles) {
+    if (tile.halvings < first_halving) continue;
+    double rate = sm_rate;
+    for (int h = first_halving; h < tile.halvings; ++h) rate *= parameters.halving;
+    const double tiles = batch * divide_up(m, tile.rows) * divide_up(n, tile.columns);
+    const double column_time = 2.0 * tile.rows * tile.columns / rate;  // of one element of k
+    for (const int split : kSplits) {
+      if (split > 1 && tiles > sms) break;
+      const double length = split == 1 ? k : std::max(k / split, kShortestSplit);
+      const double reduction = split == 1
+                                   ? 0.0
+                                   : parameters.split_launch.base() + kPartialSumBytes * split * batch * m *
+                                                                          n / (bandwidth * parameters.memory);
+      const double time = rounded_waves(tiles * split / sms, parameters.quantisation) * column_time *
+                              (length + parameters.ramp) +
+                          reduction;
+      if (compute < 0.0 || time < compute) compute = time;
+    }
+  }
+
+  const double width = operand_bytes(shape.precision);
+  const double traffic = batch * ((m * k + k * n) * width + m * n * shape.output_bytes);
+  GemmPieces pieces;
+  pieces.launch = parameters.launch;
+  pieces.compute = Seconds(compute);
+  pieces.memory = Seconds(traffic / (bandwidth * parameters.memory));
+  if (is_quantized(shape.precision) && shape.quantized_inputs) {
+    const double quantize_traffic = batch * m * k * (activation_bytes(shape.precision) + width);
+    pieces.quantize =
+        parameters.quantize_launch + Seconds(quantize_traffic / (bandwidth * parameters.quantize_memory));
+  }
+  return pieces;
+}
+
+}  // namespace orrery

@@ -1,0 +1,143 @@
+#include "sim/cost/gemm_form.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <stdexcept>
+#include <string>
+
+#include "tests/unit/cost/test_device.hpp"
+
+namespace orrery {
+namespace {
+
+using test::round_device;
+
+GemmShape product(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t batch = 1) {
+  GemmShape shape;
+  shape.m = m;
+  shape.n = n;
+  shape.k = k;
+  shape.batch = batch;
+  return shape;
+}
+
+TEST(GemmForm, OneFullWaveRunsAtThePeak) {
+  // 2560 x 1280 has 10 x 10 tiles of 256 x 128, one on each of the 100 SMs: 2 m n k / peak.
+  const GemmPieces pieces = gemm_pieces({}, round_device(), product(2560, 1280, 8192));
+  EXPECT_NEAR(pieces.compute.base(), 2.0 * 2560 * 1280 * 8192 / 100e12, 1e-12);
+  // (2560 x 8192 + 8192 x 1280 + 2560 x 1280) x 2 bytes at 1 TB/s.
+  EXPECT_NEAR(pieces.memory.base(), 2.0 * (2560.0 * 8192 + 8192.0 * 1280 + 2560.0 * 1280) / 1e12, 1e-15);
+}
+
+TEST(GemmForm, OneTileMoreThanTheSmsCostsAnotherWave) {
+  // Small tiles cost all their efficiency here (halving 0.01), so 101 tiles of 256 x 128 need two waves.
+  GemmParameters parameters;
+  parameters.halving = 0.01;
+  const DeviceSpec device = round_device();
+  const double full = gemm_pieces(parameters, device, product(256, 128 * 100, 8192)).compute.base();
+  const double more = gemm_pieces(parameters, device, product(256, 128 * 101, 8192)).compute.base();
+  EXPECT_NEAR(more / full, 2.0, 1e-12);
+  // Half of it with quantisation 0.5: 1.01 + 0.5 (2 - 1.01).
+  parameters.quantisation = 0.5;
+  EXPECT_NEAR(gemm_pieces(parameters, device, product(256, 128 * 101, 8192)).compute.base() / full, 1.505,
+              1e-12);
+}
+
+TEST(GemmForm, SplitsALongInnerDimensionOverIdleSms) {
+  // One tile, k = 4096: eight splits of 512, each 2 x 256 x 128 x 512 FLOP at 1 TFLOP/s, and 8 x 8 bytes an
+  // element.
+  GemmParameters parameters;
+  parameters.halving = 0.01;
+  const GemmPieces pieces = gemm_pieces(parameters, round_device(), product(256, 128, 4096));
+  EXPECT_NEAR(pieces.compute.base(), 2.0 * 256 * 128 * 512 / 1e12 + 8.0 * 8 * 256 * 128 / 1e12, 1e-12);
+}
+
+TEST(GemmForm, GroupsShareWaves) {
+  // 4 products of 25 tiles fill the 100 SMs as one of 100 does; alone each leaves 75 idle.
+  GemmParameters parameters;
+  parameters.halving = 0.01;
+  const DeviceSpec device = round_device();
+  const auto together = gemm_pieces(parameters, device, product(256, 128 * 25, 512, 4)).compute;
+  EXPECT_NEAR(together.base(), 2.0 * 256 * 128 * 512 / 1e12, 1e-15);
+}
+
+TEST(GemmForm, OutputBytesRaiseTheMemoryFloor) {
+  GemmShape shape = product(1024, 1024, 16);
+  const double narrow = gemm_pieces({}, round_device(), shape).memory.base();
+  shape.output_bytes = 8;  // fp32 gradient read and written
+  EXPECT_NEAR(gemm_pieces({}, round_device(), shape).memory.base() - narrow, 6.0 * 1024 * 1024 / 1e12, 1e-15);
+}
+
+TEST(GemmForm, QuantiseIsSplitOut) {
+  GemmShape shape = product(2560, 1280, 8192);
+  shape.precision = Precision::fp8;
+  GemmParameters parameters;
+  parameters.quantize_memory = 0.5;
+  parameters.quantize_launch = microseconds(4);
+  const GemmPieces with = gemm_pieces(parameters, round_device(), shape);
+  // 2 bytes read and 1 written an activation at 0.5 TB/s.
+  EXPECT_NEAR(with.quantize.base(), 4e-6 + 3.0 * 2560 * 8192 / 0.5e12, 1e-12);
+  shape.quantized_inputs = false;
+  const GemmPieces without = gemm_pieces(parameters, round_device(), shape);
+  EXPECT_EQ(without.quantize, Seconds(0));
+  EXPECT_EQ(without.compute, with.compute);
+}
+
+TEST(GemmForm, MisalignedRowsAreSlow) {
+  GemmParameters parameters;
+  parameters.misaligned = 0.5;
+  parameters.misaligned_batched = 0.125;
+  EXPECT_TRUE(misaligned(product(1024, 1024, 108)));  // 216 bytes
+  EXPECT_TRUE(misaligned(product(1024, 50257, 1024)));
+  EXPECT_FALSE(misaligned(product(1023, 1024, 104)));  // rows of m do not matter
+  const DeviceSpec device = round_device();
+  const double single = gemm_pieces(parameters, device, product(2560, 1284, 8192)).compute.base();
+  parameters.misaligned = 1.0;
+  EXPECT_NEAR(single / gemm_pieces(parameters, device, product(2560, 1284, 8192)).compute.base(), 2.0, 1e-9);
+}
+
+TEST(GemmForm, RefusesWhatCannotBe) {
+  EXPECT_THROW(gemm_pieces({}, round_device(), product(0, 1, 1)), std::invalid_argument);
+  GemmShape shape = product(64, 64, 64);
+  shape.precision = Precision::nvfp4;
+  try {
+    gemm_pieces({}, round_device(), shape);
+    FAIL() << "a precision without a peak was accepted";
+  } catch (const std::invalid_argument& problem) {
+    EXPECT_STREQ(problem.what(), "round has no peak for matrix products in nvfp4, only in bf16, fp8");
+  }
+}
+
+/// No dimension that grows makes a product faster; more bandwidth, or SMs with their peak, never make it
+/// slower.
+TEST(GemmForm, IsMonotone) {
+  std::mt19937 random(1);
+  std::uniform_real_distribution<double> unit(0.0, 1.0);
+  const auto dimension = [&] { return 8 * static_cast<std::int64_t>(std::exp2(unit(random) * 11.0)); };
+  for (int trial = 0; trial < 2000; ++trial) {
+    GemmParameters parameters;
+    parameters.efficiency = 0.5 + 0.5 * unit(random);
+    parameters.halving = 0.5 + 0.5 * unit(random);
+    parameters.ramp = 500.0 * unit(random);
+    parameters.quantisation = unit(random);
+    parameters.split_launch = microseconds(3.0 * unit(random));
+    parameters.square_tiles = unit(random) < 0.5;
+    const DeviceSpec device = round_device();
+    const GemmShape small = product(dimension(), dimension(), dimension(), 1 + trial % 3);
+    GemmShape large = small;
+    (trial % 4 == 0 ? large.m : trial % 4 == 1 ? large.n : trial % 4 == 2 ? large.k : large.batch) += 8;
+    const double time = gemm_pieces(parameters, device, small).total().base();
+    EXPECT_GE(gemm_pieces(parameters, device, large).total().base(), time * (1 - 1e-12));
+    DeviceSpec better = device;
+    better.memory_bandwidth = gigabytes_per_second(1300);
+    EXPECT_LE(gemm_pieces(parameters, better, small).total().base(), time * (1 + 1e-12));
+    better.sms = 113;
+    better.peak[static_cast<size_t>(Precision::bf16)] = teraflops(113);
+    EXPECT_LE(gemm_pieces(parameters, better, small).total().base(), time * (1 + 1e-12));
+  }
+}
+
+}  // namespace
+}  // namespace orrery
