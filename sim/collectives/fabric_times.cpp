@@ -1,0 +1,98 @@
+#include "sim/collectives/fabric_times.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include "sim/collectives/closed_forms.hpp"
+#include "sim/collectives/collective_model.hpp"
+
+namespace orrery {
+namespace {
+
+/// Of the payload, what each domain sends into the fabric in two complementary trees.
+double tree_wire_factor(int domains) {
+  if (domains == 2) return 1.0;
+  return domains == 3 ? 1.5 : 2.0;
+}
+
+void take_faster(LibraryTime& best, double start, double latency, double transfer, double fill,
+                 CollectiveAlgorithm algorithm, WireProtocol protocol) {
+  const double total = start + latency + transfer + fill * std::sqrt(latency * transfer);
+  if (total < best.total) best = {total, transfer, algorithm, protocol};
+}
+
+LibraryTime send_receive_across(const FabricConstants& fabric, const LibraryConstants& library,
+                                double payload, const GroupShape& shape) {
+  const double efficiency = shape.domains == 2 ? fabric.pair_efficiency : fabric.shift_efficiency;
+  const double transfer = payload / (shape.scale_out_per_rank.base() * efficiency);
+  LibraryTime best;
+  best.total = std::numeric_limits<double>::infinity();
+  for (const WireProtocol protocol :
+       {WireProtocol::ll, WireProtocol::simple}) {  // NCCL sends in these two only
+    const auto i = static_cast<size_t>(protocol);
+    const double latency = library.ring_base[i] + fabric.ring_hop_factor * library.network_ring_hop[i];
+    take_faster(best, fabric.start, latency, transfer / library.ring_share[i], 0.0,
+                CollectiveAlgorithm::point_to_point, protocol);
+  }
+  return best;
+}
+
+LibraryTime all_to_all_across(const FabricConstants& fabric, double payload, const GroupShape& shape,
+                              const InnerRates& inner) {
+  const double rate = shape.scale_out_per_rank.base();
+  LibraryTime time;
+  time.algorithm = CollectiveAlgorithm::point_to_point;
+  const double n = shape.ranks;
+  const double r = shape.ranks_per_domain;
+  const double racks = shape.nodes > shape.domains ? fabric.rack_all_to_all_efficiency : 1.0;
+  const double outside = payload * (n - r) / n / (rate * fabric.all_to_all_efficiency * racks);
+  const double inside = r > 1.0 ? payload * (r - 1.0) / n / inner.all_to_all_bus : 0.0;
+  time.transfer = std::max(outside, inside);
+  time.total = fabric.start + (n - r) * fabric.peer_latency + time.transfer;
+  return time;
+}
+
+}  // namespace
+
+LibraryTime fabric_time(const FabricConstants& fabric, const LibraryConstants& library, CollectiveOp op,
+                        double payload, const GroupShape& shape, const InnerRates& inner) {
+  if (op == CollectiveOp::all_to_all) return all_to_all_across(fabric, payload, shape, inner);
+  if (op == CollectiveOp::send_receive) return send_receive_across(fabric, library, payload, shape);
+  LibraryTime best;
+  best.total = std::numeric_limits<double>::infinity();
+  const double domain_rate = shape.scale_out_per_rank.base() * shape.ranks_per_domain;
+  const bool all_reduce = op == CollectiveOp::all_reduce;
+  const double rounds = all_reduce ? 2.0 : 1.0;
+  const double domain_hops = rounds * (shape.domains - 1);
+  const double inner_hops = rounds * (shape.ranks - 1) - domain_hops;
+
+  double ring_rate = fabric.ring_efficiency * domain_rate;
+  if (shape.ranks_per_domain > 1) ring_rate = std::min(ring_rate, inner.ring_bus);
+  const double ring_transfer = payload * bus_factor(op, shape.ranks) / ring_rate;
+
+  const double levels = tree_depth(shape.domains);
+  double tree_transfer = payload * tree_wire_factor(shape.domains) / (fabric.tree_efficiency * domain_rate);
+  if (shape.ranks_per_domain > 1) {
+    tree_transfer = std::max(tree_transfer, payload / (inner.all_reduce * fabric.domain_share));
+  }
+
+  for (int p = 0; p < kWireProtocols; ++p) {
+    const auto i = static_cast<size_t>(p);
+    const auto protocol = static_cast<WireProtocol>(p);
+    const double ring_latency = inner_hops * fabric.inner_hop_factor * library.nvlink_ring_hop[i] +
+                                domain_hops * fabric.ring_hop_factor * library.network_ring_hop[i];
+    take_faster(best, fabric.start + library.ring_base[i], ring_latency,
+                ring_transfer / library.ring_share[i], fabric.ring_fill, CollectiveAlgorithm::ring, protocol);
+    if (!all_reduce) continue;
+    const double tree_latency =
+        2.0 * ((shape.ranks_per_domain - 1) * fabric.inner_hop_factor * library.nvlink_tree_hop[i] +
+               levels * fabric.tree_hop_factor * library.network_tree_hop[i]);
+    take_faster(best, fabric.start + library.tree_base[i], tree_latency,
+                tree_transfer / library.ring_share[i], fabric.tree_fill, CollectiveAlgorithm::tree, protocol);
+  }
+  return best;
+}
+
+}  // namespace orrery

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "sim/collectives/collective_constants.hpp"
+#include "sim/collectives/library_formulas.hpp"
+
+namespace orrery {
+
+/// What a domain's own links leave to a collective that crosses domains (B/s of payload or bus bandwidth).
+struct InnerRates {
+  double ring_bus = 0;        ///< bus bandwidth of a ring inside one domain
+  double all_reduce = 0;      ///< payload over time of an all-reduce inside one domain
+  double all_to_all_bus = 0;  ///< bus bandwidth of an all-to-all inside one domain
+};
+
+/// Time of a collective on a group of several scale-up domains: the fastest of NCCL's rings and trees in its
+/// three protocols, or its point-to-point sends.
+///
+/// n ranks, r a domain, N domains, C the rate at which one rank sends into the fabric; R = r C leaves a
+/// domain.
+///   ring   L = inner hops x inner hop + domain hops x network hop;  T = bus_factor S / min(e R, inner ring)
+///   tree   L = 2 ((r-1) inner hop + ceil(log2 N) network hop);      T = max(w S / (e R), S / inner
+///   all-reduce)
+///          w = 1 on two domains (each sends half of the payload in either tree, up or down), 1.5 on three,
+///          else 2
+///   both   t = start + base + L + T/p + fill sqrt(L T/p), p the protocol's wire share: the last term is what
+///   chunks
+///          that fill the pipeline cost at their best size
+///   all_to_all    t = start + peers in other domains x peer latency + max(S (n-r)/n / (e C), S (r-1)/n /
+///   inner) send_receive  t = start + base + network hop + S / (e C p), e of a pair between two domains, of a
+///   shift round a ring of more
+/// w S / R and bus_factor S / R are never below the 2(N-1)/N S / R (all_reduce) that must leave every domain,
+/// and e <= 1. Structure: nccl src/graph/tuning.cc; hop latencies its constants times fitted factors,
+/// everything else fitted.
+/// @param payload bytes > 0   @param shape crosses domains
+LibraryTime fabric_time(const FabricConstants& fabric, const LibraryConstants& library, CollectiveOp op,
+                        double payload, const GroupShape& shape, const InnerRates& inner);
+
+}  // namespace orrery
