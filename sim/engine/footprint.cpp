@@ -1,0 +1,213 @@
+#include "sim/engine/footprint.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace orrery {
+
+namespace {
+
+bool is_fabric_vertex(VertexKind kind) {
+  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
+}
+
+bool inside_domain(VertexKind kind) {
+  return kind == VertexKind::gpu || kind == VertexKind::nvswitch || kind == VertexKind::pcie_switch;
+}
+
+/// Number of the scale-up domain of every GPU: GPUs that reach one another without a NIC.
+std::vector<int> scale_up_domains(const Topology& topology) {
+  const auto vertices = topology.vertices();
+  std::vector<size_t> parent(vertices.size());
+  std::iota(parent.begin(), parent.end(), size_t{0});
+  const auto root = [&parent](size_t vertex) {
+    while (parent[vertex] != vertex) {
+      parent[vertex] = parent[parent[vertex]];
+      vertex = parent[vertex];
+    }
+    return vertex;
+  };
+  for (const Link& link : topology.links()) {
+    const auto from = static_cast<size_t>(link.from);
+    const auto to = static_cast<size_t>(link.to);
+    if (inside_domain(vertices[from].kind) && inside_domain(vertices[to].kind)) {
+      parent[root(std::max(from, to))] = root(std::min(from, to));
+    }
+  }
+  std::vector<int> domain(static_cast<size_t>(topology.gpu_count()));
+  for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
+    domain[static_cast<size_t>(gpu)] = static_cast<int>(root(static_cast<size_t>(topology.gpu(gpu))));
+  }
+  return domain;
+}
+
+bool is_two_level(const Communication& communication) {
+  const bool reduces = communication.op == CollectiveOp::all_reduce ||
+                       communication.op == CollectiveOp::reduce_scatter ||
+                       communication.op == CollectiveOp::all_gather;
+  return reduces && communication.algorithm != "ring" && communication.algorithm != "p2p";
+}
+
+}  // namespace
+
+Bytes wire_bytes(CollectiveOp op, Bytes payload, int ranks) {
+  if (ranks < 2) {
+    return Bytes(0);
+  }
+  const double share = static_cast<double>(ranks - 1) / ranks;
+  switch (op) {
+    case CollectiveOp::all_reduce:
+      return 2.0 * share * payload;
+    case CollectiveOp::reduce_scatter:
+    case CollectiveOp::all_gather:
+    case CollectiveOp::all_to_all:
+      return share * payload;
+    case CollectiveOp::broadcast:
+    case CollectiveOp::send_receive:
+      break;
+  }
+  return payload;
+}
+
+FootprintBuilder::FootprintBuilder(const Topology& topology)
+    : topology_(topology), domain_of_gpu_(scale_up_domains(topology)), weight_(topology.links().size(), 0.0) {
+  nics_of_gpu_.reserve(domain_of_gpu_.size());
+  for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
+    nics_of_gpu_.push_back(std::max<std::uint64_t>(1, topology.nics_of_gpu(gpu).size()));
+  }
+}
+
+BytesPerSecond FootprintBuilder::capacity(LinkId link) const {
+  const Link& cable = topology_.links()[static_cast<size_t>(link)];
+  const VertexKind from = topology_.vertices()[static_cast<size_t>(cable.from)].kind;
+  const VertexKind to = topology_.vertices()[static_cast<size_t>(cable.to)].kind;
+  const bool on_fabric = is_fabric_vertex(from) || is_fabric_vertex(to);
+  return on_fabric ? cable.bandwidth * topology_.payload_efficiency() : cable.bandwidth;
+}
+
+std::vector<LinkLoad> FootprintBuilder::footprint(const Communication& communication) {
+  for (const Members& group : communication.groups) {
+    add_group(communication, group);
+  }
+  std::sort(touched_.begin(), touched_.end());
+  std::vector<LinkLoad> loads;
+  loads.reserve(touched_.size());
+  for (const LinkId link : touched_) {
+    loads.push_back({link, weight_[static_cast<size_t>(link)]});
+    weight_[static_cast<size_t>(link)] = 0.0;
+  }
+  touched_.clear();
+  return loads;
+}
+
+void FootprintBuilder::add_group(const Communication& communication, const Members& group) {
+  if (group.size() < 2) {
+    return;
+  }
+  if (communication.op == CollectiveOp::send_receive) {
+    add_path(group[0], group[1], 1.0);
+  } else if (communication.op == CollectiveOp::all_to_all) {
+    const double to_each = 1.0 / static_cast<double>(group.size() - 1);
+    for (const int from : group) {
+      for (const int to : group) {
+        add_path(from, to, to_each);
+      }
+    }
+  } else {
+    add_ring(communication, group);
+  }
+}
+
+std::vector<FootprintBuilder::Members> FootprintBuilder::by_domain(const Members& group) const {
+  std::vector<std::pair<int, size_t>> place;  // of the domains met so far, sorted by domain
+  std::vector<Members> blocks;
+  for (const int gpu : group) {
+    const int domain = domain_of_gpu_.at(static_cast<size_t>(gpu));
+    auto found = std::lower_bound(place.begin(), place.end(), std::pair(domain, size_t{0}));
+    if (found == place.end() || found->first != domain) {
+      found = place.insert(found, {domain, blocks.size()});
+      blocks.emplace_back();
+    }
+    blocks[found->second].push_back(gpu);
+  }
+  return blocks;
+}
+
+void FootprintBuilder::add_ring(const Communication& communication, const Members& group) {
+  const std::vector<Members> domains = by_domain(group);
+  const auto n = static_cast<double>(group.size());
+  const auto m = static_cast<double>(domains.size());
+  const bool two_level = is_two_level(communication);
+  const double across = two_level ? (m - 1.0) / m * n / (n - 1.0) : 1.0;
+  const bool in_switch = two_level && communication.op == CollectiveOp::all_reduce &&
+                         communication.algorithm.substr(0, 4) == "nvls";
+  const bool open = communication.op == CollectiveOp::broadcast;  // ends where it would close
+  for (const Members& members : domains) {
+    const auto count = static_cast<double>(members.size());
+    const double within = in_switch ? std::min(1.0, (1.0 + 1.0 / count) * n / (2.0 * (n - 1.0))) : 1.0;
+    add_ring_in_domain(members, within, open);
+  }
+  if (domains.size() < 2) {
+    return;
+  }
+  for (size_t i = 0; i + (open ? 1 : 0) < domains.size(); ++i) {
+    const Members& from = domains[i];
+    const Members& to = domains[(i + 1) % domains.size()];
+    const size_t rings = std::max(from.size(), to.size());
+    for (size_t ring = 0; ring < rings; ++ring) {
+      add_path(from[ring % from.size()], to[ring % to.size()], across / static_cast<double>(rings));
+    }
+  }
+}
+
+void FootprintBuilder::add_ring_in_domain(const Members& members, double weight, bool open) {
+  const size_t count = members.size();
+  if (count < 2) {
+    return;
+  }
+  const size_t hops = open ? count - 1 : count;
+  if (!has_own_links(members)) {
+    for (size_t i = 0; i < hops; ++i) {
+      add_path(members[i], members[(i + 1) % count], weight);
+    }
+    return;
+  }
+  const double of_each_pair = weight * static_cast<double>(hops) / static_cast<double>(count * (count - 1));
+  for (const int from : members) {
+    for (const int to : members) {
+      add_path(from, to, of_each_pair);
+    }
+  }
+}
+
+bool FootprintBuilder::has_own_links(const Members& members) const {
+  for (const int from : members) {
+    for (const int to : members) {
+      if (from != to && topology_.route(from, to).size() != 1) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+void FootprintBuilder::add_path(int from_gpu, int to_gpu, double weight) {
+  if (from_gpu == to_gpu) {
+    return;
+  }
+  const auto from = static_cast<size_t>(from_gpu);
+  const auto to = static_cast<size_t>(to_gpu);
+  const bool in_one_domain = domain_of_gpu_.at(from) == domain_of_gpu_.at(to);
+  const std::uint64_t flows = in_one_domain ? 1 : std::max(nics_of_gpu_[from], nics_of_gpu_[to]);
+  for (std::uint64_t flow = 0; flow < flows; ++flow) {
+    for (const LinkId link : topology_.route(from_gpu, to_gpu, flow)) {
+      double& total = weight_[static_cast<size_t>(link)];
+      if (total == 0.0) {
+        touched_.push_back(link);
+      }
+      total += weight / static_cast<double>(flows);
+    }
+  }
+}
+
+}  // namespace orrery

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/network/topology.hpp"
+#include "sim/workload/workload_graph.hpp"
+
+namespace orrery {
+
+/// Bytes that each rank of a group sends: 2(n-1)/n payload for all_reduce; (n-1)/n for reduce_scatter,
+/// all_gather and all_to_all; the payload for broadcast and send_receive. Zero for fewer than two ranks.
+Bytes wire_bytes(CollectiveOp op, Bytes payload, int ranks);
+
+/// How often one wire byte of a communication crosses a link.
+struct LinkLoad {
+  LinkId link;
+  double weight;
+};
+
+/// Which links communications load, and how much.
+class FootprintBuilder {
+ public:
+  explicit FootprintBuilder(const Topology& topology);
+
+  /// Loads of a communication, all its groups (the simulated one and its twins) added up, by rising link.
+  ///
+  /// All groups run in step at one rate, so a link's share is bounded by the sum of what they send over it;
+  /// the most loaded link of any twin is the one that holds all of them back.
+  ///
+  /// - Rings: members of one scale-up domain are neighbours (domains in the order in which the ring first
+  /// meets them).
+  ///   NCCL builds a ring for each NIC, each entering and leaving a domain at another member; so between
+  ///   members of a domain every link carries all wire bytes, and from domain to domain they are dealt evenly
+  ///   over the members: the r-th of k sends 1/k of them to the r-th of the next domain (to and from several
+  ///   in turn where the numbers differ). A broadcast does not close the ring.
+  ///   Where every two members have a link of their own (NVLink mesh), NCCL's rings visit them in different
+  ///   orders, so that all these links carry alike.
+  /// - Trees, NVLS and other two-level algorithms across domains send (m-1)/m of the data out of each of m
+  /// domains
+  ///   where a ring sends (n-1)/n (n ranks): less. Inside a domain NVLS all-reduce moves (1 + 1/k) payloads
+  ///   over each of k ranks' links: every buffer is read once by the switch and every reduced share sent
+  ///   once.
+  /// - all_to_all: each member sends 1/(n-1) of its wire bytes to each other.
+  /// - A GPU with several NICs of its own uses them alike.
+  /// @throws std::runtime_error if two members have no path, std::out_of_range for a GPU that is not there
+  std::vector<LinkLoad> footprint(const Communication& communication);
+
+  /// What a link can carry: its bandwidth, on cables of the fabric times the payload efficiency.
+  BytesPerSecond capacity(LinkId link) const;
+
+ private:
+  using Members = std::vector<int>;
+  std::vector<Members> by_domain(const Members& group) const;
+  void add_group(const Communication& communication, const Members& group);
+  void add_ring(const Communication& communication, const Members& group);
+  void add_ring_in_domain(const Members& members, double weight, bool open);
+  bool has_own_links(const Members& members) const;
+  void add_path(int from_gpu, int to_gpu, double weight);
+
+  const Topology& topology_;
+  std::vector<int> domain_of_gpu_;
+  std::vector<std::uint64_t> nics_of_gpu_;
+  std::vector<double> weight_;  // by link, zero outside footprint()
+  std::vector<LinkId> touched_;
+};
+
+}  // namespace orrery

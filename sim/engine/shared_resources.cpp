@@ -1,0 +1,152 @@
+#include "sim/engine/shared_resources.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <compare>
+#include <numeric>
+
+namespace orrery {
+
+namespace {
+
+struct User {
+  std::int32_t communication;
+  double weight;
+};
+
+/// Users of every link that is loaded at all, in flat arrays.
+struct LinkUsers {
+  std::vector<size_t> begin;
+  std::vector<User> users;
+  std::span<const User> of(size_t link) const {
+    return std::span(users).subspan(begin[link], begin[link + 1] - begin[link]);
+  }
+};
+
+LinkUsers users_by_link(const std::vector<std::vector<LinkLoad>>& footprints, size_t links) {
+  LinkUsers table;
+  table.begin.assign(links + 1, 0);
+  for (const auto& footprint : footprints) {
+    for (const LinkLoad& load : footprint) {
+      ++table.begin[static_cast<size_t>(load.link) + 1];
+    }
+  }
+  std::partial_sum(table.begin.begin(), table.begin.end(), table.begin.begin());
+  table.users.resize(table.begin.back());
+  std::vector<size_t> place(table.begin.begin(), table.begin.end() - 1);
+  for (size_t communication = 0; communication < footprints.size(); ++communication) {
+    for (const LinkLoad& load : footprints[communication]) {
+      table.users[place[static_cast<size_t>(load.link)]++] = {static_cast<std::int32_t>(communication),
+                                                              load.weight};
+    }
+  }
+  return table;
+}
+
+/// 40 bits of a number's mantissa: sums of weights in another order compare equal.
+double rounded(double value) {
+  int exponent = 0;
+  const double mantissa = std::frexp(value, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(mantissa, 40)), exponent - 40);
+}
+
+/// Orders links by who uses them in which proportions, whatever the absolute weights.
+std::strong_ordering compare_users(std::span<const User> a, std::span<const User> b) {
+  if (const auto by_size = a.size() <=> b.size(); by_size != 0) {
+    return by_size;
+  }
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (const auto by_communication = a[i].communication <=> b[i].communication; by_communication != 0) {
+      return by_communication;
+    }
+    const double ratio_a = rounded(a[i].weight / a[0].weight);
+    const double ratio_b = rounded(b[i].weight / b[0].weight);
+    if (ratio_a != ratio_b) {
+      return ratio_a < ratio_b ? std::strong_ordering::less : std::strong_ordering::greater;
+    }
+  }
+  return std::strong_ordering::equal;
+}
+
+/// Whole numbers in the proportions of the weights, and the weight of one.
+double whole_proportions(std::span<const User> users, std::vector<std::int32_t>& multiplicities) {
+  constexpr int kLargestDenominator = 64;
+  constexpr double kLargestMultiplicity = 1024.0;
+  constexpr double kRoundedTo = 512.0;
+  constexpr double kExact = 1e-9;
+  const auto [least, most] = std::minmax_element(
+      users.begin(), users.end(), [](const User& a, const User& b) { return a.weight < b.weight; });
+  double unit = most->weight / kRoundedTo;
+  for (int denominator = 1; denominator <= kLargestDenominator; ++denominator) {
+    const double candidate = least->weight / denominator;
+    const bool exact = std::all_of(users.begin(), users.end(), [candidate](const User& user) {
+      const double count = user.weight / candidate;
+      return count <= kLargestMultiplicity && std::abs(count - std::nearbyint(count)) <= kExact * count;
+    });
+    if (exact) {
+      unit = candidate;
+      break;
+    }
+  }
+  multiplicities.clear();
+  for (const User& user : users) {
+    multiplicities.push_back(std::max(1, static_cast<std::int32_t>(std::lround(user.weight / unit))));
+  }
+  return unit;
+}
+
+}  // namespace
+
+SharedResources::SharedResources(const std::vector<std::vector<LinkLoad>>& footprints,
+                                 std::span<const double> capacity)
+    : shares_(footprints.size()) {
+  const LinkUsers table = users_by_link(footprints, capacity.size());
+  std::vector<size_t> loaded;
+  for (size_t link = 0; link < capacity.size(); ++link) {
+    if (!table.of(link).empty()) {
+      loaded.push_back(link);
+    }
+  }
+  // The tightest of each class first: its capacity for one unit of the first user.
+  const auto tightness = [&](size_t link) { return capacity[link] / table.of(link)[0].weight; };
+  std::sort(loaded.begin(), loaded.end(), [&](size_t a, size_t b) {
+    const auto order = compare_users(table.of(a), table.of(b));
+    if (order != 0) {
+      return order < 0;
+    }
+    return tightness(a) != tightness(b) ? tightness(a) < tightness(b) : a < b;
+  });
+  std::vector<size_t> tightest;
+  for (const size_t link : loaded) {
+    if (tightest.empty() || compare_users(table.of(tightest.back()), table.of(link)) != 0) {
+      tightest.push_back(link);
+    }
+  }
+
+  // A link of one communication alone is looser than another of its links with more load per capacity,
+  // whoever else is on that one: it can never bind.
+  std::vector<double> most_load(footprints.size(), 0.0);
+  for (const size_t link : tightest) {
+    for (const User& user : table.of(link)) {
+      double& most = most_load[static_cast<size_t>(user.communication)];
+      most = std::max(most, user.weight / capacity[link]);
+    }
+  }
+  std::vector<std::int32_t> multiplicities;
+  for (const size_t link : tightest) {
+    const auto users = table.of(link);
+    if (users.size() == 1 &&
+        users[0].weight / capacity[link] < most_load[static_cast<size_t>(users[0].communication)]) {
+      continue;
+    }
+    const auto resource = static_cast<std::int32_t>(resources_.size());
+    const double unit = whole_proportions(users, multiplicities);
+    resources_.push_back({capacity[link] / users[0].weight, capacity[link] / unit});
+    for (size_t i = 0; i < users.size(); ++i) {
+      shares_[static_cast<size_t>(users[i].communication)].push_back(
+          {resource, users[i].weight / users[0].weight, multiplicities[i]});
+    }
+  }
+}
+
+}  // namespace orrery

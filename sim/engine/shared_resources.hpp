@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sim/engine/footprint.hpp"
+
+namespace orrery {
+
+/// A constraint that flows share: sum over the flows of weight x rate <= capacity. Stands for all links on
+/// which the same communications run in the same proportions (the ring's other links, the other twins' NICs):
+/// of those only the tightest can bind.
+struct SharedResource {
+  double capacity = 0.0;       ///< B/s, for flows counted with ResourceShare::weight
+  double unit_capacity = 0.0;  ///< B/s, for flows counted ResourceShare::multiplicity times
+};
+
+/// One communication's part of a resource.
+struct ResourceShare {
+  std::int32_t resource = 0;
+  double weight = 0.0;            ///< relative to the resource's first user
+  std::int32_t multiplicity = 1;  ///< the same proportions in whole numbers, for SimGrid's route lists
+};
+
+/// The constraints of a graph's communications, few where the fabric is regular.
+///
+/// Multiplicities are exact where the weights of a resource's users are in proportions of whole numbers with
+/// a common denominator up to 64 and none above 1,024; else they are rounded to 1/512 of the largest.
+class SharedResources {
+ public:
+  /// @param footprints by communication, links rising (FootprintBuilder::footprint)
+  /// @param capacity   by link
+  SharedResources(const std::vector<std::vector<LinkLoad>>& footprints, std::span<const double> capacity);
+
+  std::span<const SharedResource> resources() const { return resources_; }
+  std::span<const ResourceShare> shares_of(std::int32_t communication) const {
+    return shares_[static_cast<size_t>(communication)];
+  }
+
+ private:
+  std::vector<SharedResource> resources_;
+  std::vector<std::vector<ResourceShare>> shares_;
+};
+
+}  // namespace orrery

@@ -1,0 +1,241 @@
+#include "sim/engine/step_executor.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace orrery {
+
+namespace {
+
+/// Events this close happen together, ends before starts: a chain of sums rounds to about 1e-13 s in a step
+/// of minutes, and flows that follow one another must not meet because of it. Each keeps its own time.
+constexpr double kSameInstant = 1e-12;
+/// Demand above capacity by less than this is rounding (eight flows of an eighth each).
+constexpr double kDemandTolerance = 1e-9;
+/// A communication that took this much longer than alone was held up.
+constexpr double kContendedFactor = 1.001;
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+}  // namespace
+
+StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& resources,
+                           std::span<const FlowSpec> flows, SimgridPlatform& platform)
+    : graph_(graph),
+      resources_(resources),
+      flows_(flows),
+      platform_(platform),
+      waiting_for_(graph.predecessor_counts()),
+      executions_(graph.communications.size(), 0),
+      use_(resources.resources().size()),
+      slot_of_task_(graph.tasks.size(), -1),
+      wake_time_(kNever) {
+  timeline_.start_s.assign(graph.tasks.size(), 0.0);
+  timeline_.end_s.assign(graph.tasks.size(), 0.0);
+}
+
+StepTimeline StepExecutor::run() {
+  platform_.on_flow_end([this](std::int32_t task) {
+    const double now = platform_.now();
+    events_.push({now, task, EventKind::shared_flow_end});
+    wake_at(now);
+  });
+  for (size_t task = 0; task < graph_.tasks.size(); ++task) {
+    if (waiting_for_[task] == 0) {
+      start_task(static_cast<std::int32_t>(task), 0.0);
+    }
+  }
+  advance();
+  platform_.run();
+  const auto tasks = static_cast<std::int64_t>(graph_.tasks.size());
+  if (ended_ != tasks) {
+    throw std::runtime_error(std::to_string(tasks - ended_) + " of " + std::to_string(tasks) +
+                             " tasks of the step never ended");
+  }
+  return std::move(timeline_);
+}
+
+/// Executes everything up to SimGrid's clock; beyond it while SimGrid has no flows of its own to bring
+/// forward.
+void StepExecutor::advance() {
+  for (;;) {
+    if (!to_share_.empty()) {
+      if (platform_.now() < share_time_) {
+        wake_at(share_time_);
+        return;
+      }
+      share_flows(share_time_);
+    }
+    if (events_.empty()) {
+      return;
+    }
+    const double next = events_.top().time;
+    if (live_shared_ > 0 && next > platform_.now()) {
+      wake_at(next);
+      return;
+    }
+    execute_batch(next);
+  }
+}
+
+void StepExecutor::wake_at(double time) {
+  if (time >= wake_time_) {
+    return;
+  }
+  wake_time_ = time;
+  platform_.set_timer(time, [this, time] {
+    if (time == wake_time_) {  // an earlier one has been set and has served since, otherwise
+      wake_time_ = kNever;
+      advance();
+    }
+  });
+}
+
+void StepExecutor::execute_batch(double now) {
+  while (!events_.empty() && events_.top().time <= now + kSameInstant) {
+    const Event event = events_.top();
+    events_.pop();
+    const auto task = static_cast<size_t>(event.task);
+    switch (event.kind) {
+      case EventKind::task_end:
+        end_task(event.task, event.time);
+        break;
+      case EventKind::latency_end:
+        starting_.push_back(event.task);
+        break;
+      case EventKind::solo_flow_end:
+        if (!slots_[static_cast<size_t>(slot_of_task_[task])].shared) {
+          release(event.task);
+          end_task(event.task, event.time);
+        }
+        break;
+      case EventKind::shared_flow_end: {
+        const double flow_time = event.time - slots_[static_cast<size_t>(slot_of_task_[task])].start;
+        timeline_.contended = timeline_.contended ||
+                              flow_time > kContendedFactor * communication_of(event.task).transfer.base();
+        --live_shared_;
+        release(event.task);
+        end_task(event.task, event.time);
+        break;
+      }
+    }
+  }
+  std::sort(starting_.begin(), starting_.end());
+  for (const std::int32_t task : starting_) {
+    admit(task, now);
+  }
+  starting_.clear();
+}
+
+void StepExecutor::start_task(std::int32_t task, double now) {
+  const Task& started = graph_.tasks[static_cast<size_t>(task)];
+  timeline_.start_s[static_cast<size_t>(task)] = now;
+  const auto index = static_cast<size_t>(started.index);
+  if (started.kind == TaskKind::segment) {
+    events_.push({now + graph_.segments[index].duration.base(), task, EventKind::task_end});
+    return;
+  }
+  const Communication& communication = graph_.communications[index];
+  if (flows_[index].rate_bound > 0.0) {
+    events_.push({now + communication.latency.base(), task, EventKind::latency_end});
+  } else {
+    events_.push({now + (communication.latency + communication.transfer).base(), task, EventKind::task_end});
+  }
+}
+
+void StepExecutor::end_task(std::int32_t task, double end) {
+  timeline_.end_s[static_cast<size_t>(task)] = end;
+  timeline_.makespan_s = std::max(timeline_.makespan_s, end);
+  ++ended_;
+  const Task& ended = graph_.tasks[static_cast<size_t>(task)];
+  if (ended.kind == TaskKind::communication) {
+    ++executions_[static_cast<size_t>(ended.index)];
+  }
+  for (const std::int32_t successor : graph_.successors_of(task)) {
+    double& ready = timeline_.start_s[static_cast<size_t>(successor)];
+    ready = std::max(ready, end);
+    if (--waiting_for_[static_cast<size_t>(successor)] == 0) {
+      start_task(successor, ready);
+    }
+  }
+}
+
+/// Lets a flow onto its resources; it and the others of every resource that is now asked for too much are
+/// noted for SimGrid.
+void StepExecutor::admit(std::int32_t task, double now) {
+  std::int32_t slot = static_cast<std::int32_t>(slots_.size());
+  if (free_slots_.empty()) {
+    slots_.emplace_back();
+  } else {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
+  }
+  const std::int32_t index = graph_.tasks[static_cast<size_t>(task)].index;
+  const double bound = flows_[static_cast<size_t>(index)].rate_bound;
+  const auto shares = resources_.shares_of(index);
+  Flow& flow = slots_[static_cast<size_t>(slot)];
+  flow.task = task;
+  flow.shared = false;
+  flow.start = timeline_.start_s[static_cast<size_t>(task)] + communication_of(task).latency.base();
+  flow.place.resize(shares.size());
+  slot_of_task_[static_cast<size_t>(task)] = slot;
+  for (size_t i = 0; i < shares.size(); ++i) {
+    ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
+    flow.place[i] = static_cast<std::uint32_t>(use.flows.size());
+    use.flows.emplace_back(slot, static_cast<std::uint32_t>(i));
+    use.demand += shares[i].weight * bound;
+    const double capacity = resources_.resources()[static_cast<size_t>(shares[i].resource)].capacity;
+    if (use.demand > capacity * (1.0 + kDemandTolerance)) {
+      for (const auto& [other, share] : use.flows) {
+        Flow& crowded = slots_[static_cast<size_t>(other)];
+        if (!crowded.shared) {
+          crowded.shared = true;
+          to_share_.push_back(other);
+          share_time_ = now;
+        }
+      }
+    }
+  }
+  if (!flow.shared) {
+    // Summed as the contention-free engine does, so that both give the same bytes.
+    const double end = timeline_.start_s[static_cast<size_t>(task)] +
+                       (communication_of(task).latency + communication_of(task).transfer).base();
+    events_.push({end, task, EventKind::solo_flow_end});
+  }
+}
+
+void StepExecutor::release(std::int32_t task) {
+  const std::int32_t slot = slot_of_task_[static_cast<size_t>(task)];
+  const std::int32_t index = graph_.tasks[static_cast<size_t>(task)].index;
+  const double bound = flows_[static_cast<size_t>(index)].rate_bound;
+  const auto shares = resources_.shares_of(index);
+  Flow& flow = slots_[static_cast<size_t>(slot)];
+  for (size_t i = 0; i < shares.size(); ++i) {
+    ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
+    const auto last = use.flows.back();
+    use.flows[flow.place[i]] = last;
+    slots_[static_cast<size_t>(last.first)].place[last.second] = flow.place[i];
+    use.flows.pop_back();
+    use.demand = use.flows.empty() ? 0.0 : use.demand - shares[i].weight * bound;
+  }
+  free_slots_.push_back(slot);
+}
+
+/// Hands the noted flows to SimGrid with what they have left.
+void StepExecutor::share_flows(double now) {
+  std::sort(to_share_.begin(), to_share_.end(), [this](std::int32_t a, std::int32_t b) {
+    return slots_[static_cast<size_t>(a)].task < slots_[static_cast<size_t>(b)].task;
+  });
+  for (const std::int32_t slot : to_share_) {
+    const Flow& flow = slots_[static_cast<size_t>(slot)];
+    const std::int32_t index = graph_.tasks[static_cast<size_t>(flow.task)].index;
+    const FlowSpec& spec = flows_[static_cast<size_t>(index)];
+    const double left = spec.wire_bytes - spec.rate_bound * std::max(0.0, now - flow.start);
+    platform_.start_flow(flow.task, index, std::max(0.0, left));
+    ++live_shared_;
+  }
+  to_share_.clear();
+}
+
+}  // namespace orrery

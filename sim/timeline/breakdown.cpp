@@ -1,0 +1,93 @@
+#include <algorithm>
+
+#include "sim/timeline/attribution.hpp"
+#include "sim/timeline/step_timeline.hpp"
+
+namespace orrery {
+
+Breakdown breakdown_of_rank(const WorkloadGraph& graph, const StepTimeline& timeline, int rank) {
+  Breakdown seconds_of{};
+  const auto term_of = [&seconds_of](BreakdownTerm term) -> double& {
+    return seconds_of[static_cast<size_t>(term)];
+  };
+  const bool has_pipeline =
+      std::any_of(graph.communications.begin(), graph.communications.end(),
+                  [](const Communication& c) { return c.group == GroupKind::pipeline; });
+  const BreakdownTerm idle_term = has_pipeline ? BreakdownTerm::pipeline_bubble : BreakdownTerm::other;
+  RankActivity activity;
+  activity.compute = [&](std::int32_t task, double begin_s, double end_s) {
+    const Segment& segment =
+        graph.segments[static_cast<size_t>(graph.tasks[static_cast<size_t>(task)].index)];
+    double in_pieces = 0.0;
+    for (const Piece& piece : segment.pieces) {
+      in_pieces += piece.duration.base();
+    }
+    // The pieces fill the segment; should an engine ever stretch it, they stretch alike.
+    const double stretch = in_pieces > 0.0 ? (end_s - begin_s) / in_pieces : 0.0;
+    for (const Piece& piece : segment.pieces) {
+      term_of(piece.term) += piece.duration.base() * stretch;
+    }
+    if (in_pieces <= 0.0) {
+      term_of(BreakdownTerm::other) += end_s - begin_s;
+    }
+  };
+  activity.exposed = [&](std::int32_t task, double seconds_exposed) {
+    const auto index = static_cast<size_t>(graph.tasks[static_cast<size_t>(task)].index);
+    term_of(exposed_term(graph.communications[index].group)) += seconds_exposed;
+  };
+  activity.idle = [&](double seconds_idle) { term_of(idle_term) += seconds_idle; };
+  attribute_rank(graph, timeline, rank, activity);
+  return seconds_of;
+}
+
+int slowest_rank(const WorkloadGraph& graph, const StepTimeline& timeline) {
+  const auto ranks = static_cast<size_t>(std::max(graph.ranks, 1));
+  std::vector<double> last_end(ranks, 0.0);
+  std::vector<double> compute(ranks, 0.0);
+  for (size_t i = 0; i < graph.tasks.size(); ++i) {
+    const Task& task = graph.tasks[i];
+    const auto rank = static_cast<size_t>(task.rank);
+    last_end[rank] = std::max(last_end[rank], timeline.end_s[i]);
+    if (task.kind == TaskKind::segment) {
+      compute[rank] += timeline.end_s[i] - timeline.start_s[i];
+    }
+    for (const std::int32_t participant : graph.participants_of(static_cast<std::int32_t>(i))) {
+      last_end[static_cast<size_t>(participant)] =
+          std::max(last_end[static_cast<size_t>(participant)], timeline.end_s[i]);
+    }
+  }
+  size_t slowest = 0;
+  for (size_t rank = 1; rank < ranks; ++rank) {
+    if (last_end[rank] > last_end[slowest] ||
+        (last_end[rank] == last_end[slowest] && compute[rank] > compute[slowest])) {
+      slowest = rank;
+    }
+  }
+  return static_cast<int>(slowest);
+}
+
+std::vector<CommunicationUse> communication_use(const WorkloadGraph& graph, const StepTimeline& timeline,
+                                                int rank) {
+  std::vector<CommunicationUse> use(graph.communications.size());
+  for (size_t i = 0; i < use.size(); ++i) {
+    use[i].communication = static_cast<std::int32_t>(i);
+  }
+  for (size_t i = 0; i < graph.tasks.size(); ++i) {
+    const Task& task = graph.tasks[i];
+    if (task.kind == TaskKind::communication && takes_part(graph, static_cast<std::int32_t>(i), rank)) {
+      ++use[static_cast<size_t>(task.index)].count;
+      use[static_cast<size_t>(task.index)].total_s += timeline.end_s[i] - timeline.start_s[i];
+    }
+  }
+  RankActivity activity;
+  activity.compute = [](std::int32_t, double, double) {};
+  activity.exposed = [&](std::int32_t task, double seconds_exposed) {
+    use[static_cast<size_t>(graph.tasks[static_cast<size_t>(task)].index)].exposed_s += seconds_exposed;
+  };
+  activity.idle = [](double) {};
+  attribute_rank(graph, timeline, rank, activity);
+  std::erase_if(use, [](const CommunicationUse& entry) { return entry.count == 0; });
+  return use;
+}
+
+}  // namespace orrery

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sim/base/quantity.hpp"
+#include "sim/workload/workload_graph.hpp"
+
+namespace orrery {
+
+/// When each task of a graph ran. Times from the start of the step.
+struct StepTimeline {
+  std::vector<double> start_s;  ///< by task; of a communication: when it was ready to start
+  std::vector<double> end_s;    ///< by task
+  double makespan_s = 0.0;
+  bool contended = false;          ///< some communication took longer (by 0.1 %) than it would have alone
+  std::vector<double> link_bytes;  ///< by link of the topology, whole fabric twins included; empty for the
+                                   ///< contention-free engine
+};
+
+/// Seconds of one rank's step by term; they add up to the makespan.
+using Breakdown = std::array<double, kBreakdownTerms>;
+
+/// Exclusive breakdown of one simulated rank: each instant goes to the piece that runs on its compute stream;
+/// where none runs, to the communication that its next compute task waits for, directly or through other
+/// communications of this rank (while that is in flight); else to the bubble (to `other` when the graph has
+/// no pipeline communication). After its last segment: to the term of its own communication that is still in
+/// flight, else to the bubble. O(tasks).
+Breakdown breakdown_of_rank(const WorkloadGraph& graph, const StepTimeline& timeline, int rank);
+/// The rank whose last task (communications it takes part in included) ends last; ties: the one with the most
+/// compute.
+int slowest_rank(const WorkloadGraph& graph, const StepTimeline& timeline);
+
+/// Tasks of a longest chain through the step, first to last: every next starts when the one before it ends.
+std::vector<std::int32_t> critical_path(const WorkloadGraph& graph, const StepTimeline& timeline);
+
+/// Total and exposed seconds of one communication on one rank.
+struct CommunicationUse {
+  std::int32_t communication = 0;
+  std::int64_t count = 0;
+  double total_s = 0.0;
+  double exposed_s = 0.0;
+};
+std::vector<CommunicationUse> communication_use(const WorkloadGraph& graph, const StepTimeline& timeline,
+                                                int rank);
+
+}  // namespace orrery

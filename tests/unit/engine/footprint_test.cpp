@@ -1,0 +1,149 @@
+#include "sim/engine/footprint.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "sim/engine/shared_resources.hpp"
+#include "tests/analytic/engine/small_fabric.hpp"
+
+namespace orrery {
+namespace {
+
+using testing::communication;
+using testing::link_between;
+using testing::SmallFabric;
+
+double weight_on(const std::vector<LinkLoad>& loads, LinkId link) {
+  const auto found =
+      std::find_if(loads.begin(), loads.end(), [link](const LinkLoad& l) { return l.link == link; });
+  return found == loads.end() ? 0.0 : found->weight;
+}
+
+TEST(WireBytes, AreWhatEachRankSends) {
+  EXPECT_DOUBLE_EQ(wire_bytes(CollectiveOp::all_reduce, Bytes(8), 4).base(), 12.0);
+  EXPECT_DOUBLE_EQ(wire_bytes(CollectiveOp::reduce_scatter, Bytes(8), 4).base(), 6.0);
+  EXPECT_DOUBLE_EQ(wire_bytes(CollectiveOp::all_gather, Bytes(8), 4).base(), 6.0);
+  EXPECT_DOUBLE_EQ(wire_bytes(CollectiveOp::all_to_all, Bytes(8), 4).base(), 6.0);
+  EXPECT_DOUBLE_EQ(wire_bytes(CollectiveOp::broadcast, Bytes(8), 4).base(), 8.0);
+  EXPECT_DOUBLE_EQ(wire_bytes(CollectiveOp::send_receive, Bytes(8), 2).base(), 8.0);
+  EXPECT_DOUBLE_EQ(wire_bytes(CollectiveOp::all_reduce, Bytes(8), 1).base(), 0.0);
+}
+
+TEST(Footprint, OfARingWithUnequalMembersDealsEvenlyOverEachSide) {
+  // Two members on node 0, one on node 1: both members of node 0 send half each, the one of node 1 sends and
+  // receives everything.
+  const Topology topology = SmallFabric{.nodes = 2, .gpus = 2, .nics = 2}.build();
+  FootprintBuilder builder(topology);
+  const auto loads = builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, {{0, 1, 2}}));
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node0/nic0", "leaf0")), 0.5);
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node0/nic1", "leaf0")), 0.5);
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node1/nic0", "leaf1")), 1.0);
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "leaf0", "node0/nic1")), 0.5);
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node0/gpu0", "node0/nvswitch")), 1.0);
+}
+
+TEST(Footprint, InsideADomainStaysOffTheNics) {
+  const Topology topology = SmallFabric{.nodes = 2, .gpus = 4, .nics = 4}.build();
+  FootprintBuilder builder(topology);
+  for (const LinkLoad& load :
+       builder.footprint(communication(CollectiveOp::all_reduce, 1, 0, 1, {{0, 1, 2, 3}}))) {
+    const Link& link = topology.links()[static_cast<size_t>(load.link)];
+    EXPECT_NE(topology.vertices()[static_cast<size_t>(link.from)].kind, VertexKind::nic);
+    EXPECT_NE(topology.vertices()[static_cast<size_t>(link.to)].kind, VertexKind::nic);
+    EXPECT_DOUBLE_EQ(load.weight, 1.0);
+  }
+}
+
+TEST(Footprint, OfNvlsInOneDomainIsOneBufferUpAndOneShareMore) {
+  // 8 ranks: (1 + 1/8) payloads over each link where a ring moves 2 x 7/8.
+  const Topology topology = SmallFabric{.nodes = 1, .gpus = 8, .nics = 8}.build();
+  FootprintBuilder builder(topology);
+  Communication nvls = communication(CollectiveOp::all_reduce, 1, 0, 1, {{0, 1, 2, 3, 4, 5, 6, 7}});
+  nvls.algorithm = "nvls";
+  const auto loads = builder.footprint(nvls);
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node0/gpu0", "node0/nvswitch")), 1.125 / 1.75);
+}
+
+TEST(Footprint, OfAMeshUsesAllItsLinks) {
+  // Four GPUs with a link for each pair: a ring moves 4 wire loads over 12 directed links.
+  Topology topology;
+  for (int i = 0; i < 4; ++i) {
+    const VertexId gpu = topology.add_vertex(VertexKind::gpu, 0, "gpu" + std::to_string(i));
+    for (int other = 0; other < i; ++other) {
+      topology.add_duplex_link(gpu, topology.gpu(other), BytesPerSecond(100e9), Seconds(0));
+    }
+  }
+  FootprintBuilder builder(topology);
+  const auto loads = builder.footprint(communication(CollectiveOp::all_reduce, 1, 0, 1, {{0, 1, 2, 3}}));
+  ASSERT_EQ(loads.size(), 12U);
+  for (const LinkLoad& load : loads) {
+    EXPECT_DOUBLE_EQ(load.weight, 1.0 / 3.0);
+  }
+}
+
+TEST(Footprint, AddsTheTwinsUp) {
+  const Topology topology = SmallFabric{.nodes = 4, .gpus = 1, .nics = 1, .nodes_a_leaf = 2}.build();
+  FootprintBuilder builder(topology);
+  const auto loads = builder.footprint(communication(CollectiveOp::send_receive, 1, 0, 1, {{0, 2}, {1, 3}}));
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "leaf0", "spine0")), 2.0);
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node0/nic0", "leaf0")), 1.0);
+  // And leaves nothing behind for the next.
+  EXPECT_EQ(builder.footprint(communication(CollectiveOp::send_receive, 1, 0, 1, {{0, 1}})).size(), 4U);
+}
+
+TEST(Footprint, UsesAllNicsOfAGpu) {
+  Topology topology;
+  const VertexId leaf = topology.add_vertex(VertexKind::leaf, -1, "leaf0");
+  for (int node = 0; node < 2; ++node) {
+    const std::string name = "node" + std::to_string(node);
+    const VertexId gpu = topology.add_vertex(VertexKind::gpu, node, name + "/gpu0");
+    for (int i = 0; i < 2; ++i) {
+      const VertexId nic = topology.add_vertex(VertexKind::nic, node, name + "/nic" + std::to_string(i));
+      topology.add_duplex_link(gpu, nic, BytesPerSecond(1e12), Seconds(0));
+      topology.add_duplex_link(nic, leaf, BytesPerSecond(50e9), Seconds(0));
+    }
+  }
+  FootprintBuilder builder(topology);
+  const auto loads = builder.footprint(communication(CollectiveOp::send_receive, 1, 0, 1, {{0, 1}}));
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node0/nic0", "leaf0")), 0.5);
+  EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node0/nic1", "leaf0")), 0.5);
+}
+
+TEST(SharedResources, KeepOneConstraintOfLinksWithTheSameUsers) {
+  // Links 0 and 1 carry A alone, 2 and 3 carry A three times for each B; of each kind the tightest stays.
+  // Link 1 is looser for A than link 3 (3 / 60 > 1 / 40), so it cannot bind and goes as well.
+  const std::vector<std::vector<LinkLoad>> footprints = {{{0, 1.0}, {1, 1.0}, {2, 3.0}, {3, 1.5}},
+                                                         {{2, 1.0}, {3, 0.5}}};
+  const std::vector<double> capacity = {50.0, 40.0, 100.0, 30.0};
+  const SharedResources resources(footprints, capacity);
+  ASSERT_EQ(resources.resources().size(), 1U);
+  ASSERT_EQ(resources.shares_of(0).size(), 1U);
+  EXPECT_EQ(resources.shares_of(0)[0].multiplicity, 3);
+  EXPECT_EQ(resources.shares_of(1)[0].multiplicity, 1);
+  // Link 3: 1.5 a + 0.5 b <= 30, that is 3 a + b <= 60.
+  EXPECT_DOUBLE_EQ(resources.resources()[0].unit_capacity, 60.0);
+  // In units of A's own rate: a + b / 3 <= 20.
+  EXPECT_DOUBLE_EQ(resources.resources()[0].capacity, 20.0);
+  EXPECT_DOUBLE_EQ(resources.shares_of(1)[0].weight, 1.0 / 3.0);
+}
+
+TEST(SharedResources, FindWholeProportionsWithASmallDenominator) {
+  // 1/8 against 1/5: 5 to 8.
+  const SharedResources resources({{{0, 0.125}}, {{0, 0.2}}}, std::vector<double>{10.0});
+  ASSERT_EQ(resources.resources().size(), 1U);
+  EXPECT_EQ(resources.shares_of(0)[0].multiplicity, 5);
+  EXPECT_EQ(resources.shares_of(1)[0].multiplicity, 8);
+  EXPECT_DOUBLE_EQ(resources.resources()[0].unit_capacity, 400.0);
+}
+
+TEST(SharedResources, RoundWhatHasNone) {
+  const SharedResources resources({{{0, 1.0}}, {{0, std::sqrt(2.0)}}}, std::vector<double>{1.0});
+  EXPECT_EQ(resources.shares_of(1)[0].multiplicity, 512);
+  EXPECT_EQ(resources.shares_of(0)[0].multiplicity, 362);  // 512 / sqrt(2) = 362.04
+}
+
+}  // namespace
+}  // namespace orrery
