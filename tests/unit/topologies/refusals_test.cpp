@@ -1,0 +1,158 @@
+#include <gtest/gtest.h>
+
+#include "cluster_reading.hpp"
+
+namespace orrery {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+/// Whole lines: the wording is part of the interface.
+struct Refusal {
+  const char* name;
+  const char* cluster;
+  Lines lines;
+};
+class Refused : public testing::TestWithParam<Refusal> {};
+
+TEST_P(Refused, WithTheseLines) { EXPECT_EQ(refusals(GetParam().cluster), GetParam().lines); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Cluster, Refused,
+    testing::Values(
+        Refusal{"UnknownKey",
+                R"({"preset": "dgx-h100", "node_count": 4})",
+                {"experiment.json: /cluster/node_count: found an unknown key, expected one of schema, node, "
+                 "nodes, gpus, "
+                 "fabric, storage, price, power, reliability, sources, note"}},
+        Refusal{
+            "UnknownPreset",
+            R"("dgx-h10")",
+            {"experiment.json: /cluster: found \"dgx-h10\", expected \"dgx-h100\" or one of dgx-a100-40gb, "
+             "dgx-a100-80gb, dgx-b200, dgx-b300, dgx-h200, dgx1-v100, gb200-nvl72, gb300-nvl72"}},
+        Refusal{"UnknownGpu",
+                R"({"node": {"preset": "dgx-h100", "gpu": "h200"}, "nodes": 1})",
+                {"experiment.json: /cluster/node/gpu: found \"h200\", expected \"gb200\" or one of "
+                 "a100-pcie-80gb, "
+                 "a100-sxm4-40gb, a100-sxm4-80gb, b200-sxm-180gb, b300-sxm-288gb, gb300, h100-sxm-80gb, "
+                 "h100-sxm-96gb-hbm2e, h200-sxm-141gb, h800-sxm-80gb, l40s, mi300x, v100-sxm2-32gb"}},
+        Refusal{"NotAnObject",
+                "7",
+                {"experiment.json: /cluster: found 7 (number), expected a preset's name or an object"}},
+        Refusal{"NoSize",
+                R"({"node": "dgx-h100"})",
+                {"experiment.json: /cluster: says neither \"nodes\" nor \"gpus\"; expected one of them"}},
+        Refusal{
+            "NoNode",
+            R"({"nodes": 2})",
+            {"experiment.json: /cluster/node: found nothing, expected a node preset's name or an object"}},
+        Refusal{"PartOfANode",
+                R"({"preset": "dgx-h100", "gpus": 37})",
+                {"experiment.json: /cluster/gpus: found 37, expected whole nodes of 8: 32 or 40"}},
+        Refusal{"SizesDisagree",
+                R"({"preset": "dgx-h100", "gpus": 32, "nodes": 8})",
+                {"experiment.json: /cluster/gpus: found 32, expected 64, the GPUs of 8 nodes of 8, or "
+                 "\"nodes\" left out"}},
+        Refusal{"NoNodes",
+                R"({"preset": "dgx-h100", "nodes": 0})",
+                {"experiment.json: /cluster/nodes: found 0, expected an integer in [1, 1000000]"}},
+        Refusal{
+            "KindNotModelled",
+            R"({"preset": "dgx-h100", "fabric": {"kind": "torus"}})",
+            {"experiment.json: /cluster/fabric/kind: fabric kind \"torus\" is not modelled yet; modelled: "
+             "single_switch, leaf_spine, rail_optimized, nvl72"}},
+        Refusal{"AdaptiveRouting",
+                R"({"preset": "dgx-h100", "fabric": {"routing": "adaptive"}})",
+                {"experiment.json: /cluster/fabric/routing: adaptive routing is not modelled yet; modelled: "
+                 "ecmp, static"}},
+        Refusal{"FailedLinks",
+                R"({"preset": "dgx-h100", "fabric": {"failed_links": [["leaf0", "spine0"]]}})",
+                {"experiment.json: /cluster/fabric/failed_links: \"failed_links\" is not modelled yet; only "
+                 "an empty list "
+                 "is"}},
+        Refusal{"Pxn",
+                R"({"preset": "dgx-h100", "fabric": {"pxn": true}})",
+                {"experiment.json: /cluster/fabric/pxn: \"pxn\" is not modelled yet; only false is"}},
+        Refusal{"Ramp",
+                R"({"preset": "dgx-h100", "fabric": {"transport": {"ramp": "3 us"}}})",
+                {"experiment.json: /cluster/fabric/transport/ramp: \"ramp\" is not modelled yet"}},
+        Refusal{"BareNumber",
+                R"({"preset": "dgx-h100", "fabric": {"link_bandwidth": 400}})",
+                {"experiment.json: /cluster/fabric/link_bandwidth: found 400 (number), expected a string "
+                 "with a rate unit "
+                 "such as \"450 GB/s\""}},
+        Refusal{"Oversubscription",
+                R"({"preset": "dgx-h100", "fabric": {"oversubscription": [0.5]}})",
+                {"experiment.json: /cluster/fabric/oversubscription/0: found 0.5, expected a number in [1, "
+                 "1000]"}},
+        Refusal{"TooManyRatios",
+                R"({"preset": "dgx-h100", "nodes": 4, "fabric": {"oversubscription": [2, 2]}})",
+                {"experiment.json: /cluster/fabric: \"oversubscription\" has 2 ratios, a fabric of 2 tiers "
+                 "has 1"}},
+        Refusal{
+            "SmallSwitch",
+            R"({"preset": "dgx-h100", "nodes": 16, "fabric": {"kind": "single_switch", "switch_radix": 64}})",
+            {"experiment.json: /cluster/fabric: one switch of 64 ports cannot take 128 NICs"}},
+        Refusal{
+            "NoRoomOnALeaf",
+            R"({"preset": "dgx-h100", "nodes": 16, "fabric": {"kind": "leaf_spine", "switch_radix": 12}})",
+            {"experiment.json: /cluster/fabric: a leaf has 6 ports for nodes (half of 12), a node has 8 "
+             "NICs"}},
+        Refusal{
+            "TooManyTiers",
+            R"({"node": {"preset": "dgx-h100", "nics": {"count": 1}}, "nodes": 32, "fabric": {"switch_radix": 4}})",
+            {"experiment.json: /cluster/fabric: 32 nodes need more than three tiers of switches of 4 ports"}},
+        Refusal{"OtherTiers",
+                R"({"preset": "dgx-h100", "nodes": 32, "fabric": {"tiers": 3}})",
+                {"experiment.json: /cluster/fabric: \"tiers\" is 3, this fabric has 2"}},
+        Refusal{"NoNics",
+                R"({"node": {"preset": "dgx-h100", "nics": {"count": 0}}, "nodes": 2})",
+                {"experiment.json: /cluster/fabric: nodes without NICs cannot be joined: 2 nodes need nics"}},
+        Refusal{"NothingBetweenGpus",
+                R"({"node": {"gpu": "l40s", "gpus": 4, "scale_up": {"kind": "none"}}, "nodes": 1})",
+                {"experiment.json: /cluster/node/scale_up/kind: found \"none\", expected \"pcie\" or another "
+                 "link between "
+                 "the 4 GPUs of the node"}},
+        Refusal{"DomainsWithoutNvl72",
+                R"({"preset": "dgx-h100", "fabric": {"domain_nodes": 4}})",
+                {"experiment.json: /cluster/fabric/domain_nodes: found 4 (number), expected nothing, because "
+                 "only "
+                 "nvl72 has domains"}},
+        Refusal{"DomainTooLarge",
+                R"({"preset": "gb200-nvl72", "fabric": {"domain_nodes": 19}})",
+                {"experiment.json: /cluster/fabric/domain_nodes: found 19, expected an integer in [1, 18]"}},
+        Refusal{
+            "TwoPcieRates",
+            R"({"node": {"gpu": "l40s", "gpus": 4, "scale_up": {"kind": "pcie"}, "host_link": "63 GB/s"}, "nodes": 1})",
+            {"experiment.json: /cluster/node/host_link: found \"63 GB/s\", expected the scale-up bandwidth "
+             "31000000000 "
+             "B/s or nothing, because both are the same PCIe bus"}},
+        Refusal{"Redundancy",
+                R"({"preset": "dgx-h100", "storage": {"kind": "shared", "redundancy": "raid5"}})",
+                {"experiment.json: /cluster/storage/redundancy: found \"raid5\", expected \"none\", "
+                 "\"replication:N\" or "
+                 "\"erasure:K+M\" with whole numbers"}},
+        Refusal{"TwoPrices",
+                R"({"preset": "dgx-h100", "price": {"gpu_hour": "2 USD", "years": 4}})",
+                {"experiment.json: /cluster/price: gives both \"gpu_hour\" and a purchase; expected one of "
+                 "the two"}},
+        Refusal{"IdleAboveBusy",
+                R"({"preset": "dgx-h100", "power": {"node_idle": "9 kW", "node_busy": "8 kW"}})",
+                {"experiment.json: /cluster/power/node_busy: found \"8 kW\", expected at least node_idle, "
+                 "9000 W"}},
+        Refusal{
+            "SeveralAtOnce",
+            R"({"node": {"preset": "dgx-h100", "gpus": 8.0, "nics": {"bandwith": "1 Gb/s"}}, "nodes": 4,
+                    "fabric": {"kind": "rail"}, "reliability": {"spares": -1}})",
+            {"experiment.json: /cluster/node/gpus: found 8.0, expected an integer in [1, 64]",
+             "experiment.json: /cluster/node/nics/bandwith: found an unknown key, expected \"bandwidth\" or "
+             "one of "
+             "count, latency, protocol",
+             "experiment.json: /cluster/fabric/kind: found \"rail\", expected one of single_switch, "
+             "leaf_spine, "
+             "rail_optimized, nvl72, fat_tree, dragonfly, torus, graph",
+             "experiment.json: /cluster/reliability/spares: found -1, expected an integer in [0, 1000000]"}}),
+    [](const testing::TestParamInfo<Refusal>& refusal) { return std::string(refusal.param.name); });
+
+}  // namespace
+}  // namespace orrery

@@ -1,0 +1,129 @@
+#include "sim/base/precision.hpp"
+#include "topologies/cluster_spec.hpp"
+
+namespace orrery {
+namespace {
+
+/// Writes values at dotted paths, each with its origin.
+class Writer {
+ public:
+  explicit Writer(const Origins& origins) : origins_(origins) {}
+
+  void put(const std::string& path, Json value) {
+    Json* place = &result_;
+    size_t begin = 0;
+    for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', begin)) {
+      place = &(*place)[path.substr(begin, dot - begin)];
+      begin = dot + 1;
+    }
+    (*place)[path.substr(begin)] = Json{{"value", std::move(value)}, {"origin", origins_.of(path)}};
+  }
+  template <int T, int D, int W, int E, int M>
+  void put(const std::string& path, Quantity<T, D, W, E, M> value) {
+    put(path, Json(exact_text(value)));
+  }
+  template <typename Value>
+  void put(const std::string& path, const std::optional<Value>& value) {
+    if (value) put(path, *value);
+  }
+  void put(const std::string& path, double value) { put(path, Json(value)); }
+  void put(const std::string& path, int value) { put(path, Json(value)); }
+
+  Json take() { return std::move(result_); }
+
+ private:
+  const Origins& origins_;
+  Json result_ = Json::object();
+};
+
+void put_gpu(Writer& writer, const GpuSpec& gpu) {
+  const DeviceSpec& device = gpu.device;
+  writer.put("node.gpu.architecture", Json(device.architecture));
+  writer.put("node.gpu.sms", device.sms);
+  writer.put("node.gpu.memory_bandwidth", device.memory_bandwidth);
+  writer.put("node.gpu.memory_capacity", device.memory_capacity);
+  writer.put("node.gpu.l2_cache", device.l2_cache);
+  writer.put("node.gpu.board_power", device.board_power);
+  for (const std::string_view name : precision_names()) {
+    writer.put("node.gpu.peak." + std::string(name), device.peak_for(*precision_named(name)));
+  }
+  if (gpu.nvlink_links > 0) {
+    writer.put("node.gpu.nvlink.links", gpu.nvlink_links);
+    writer.put("node.gpu.nvlink.bandwidth_per_link", gpu.nvlink_link_bandwidth);
+  }
+  if (gpu.pcie_bandwidth.base() > 0.0) writer.put("node.gpu.pcie_bandwidth", gpu.pcie_bandwidth);
+}
+
+void put_node(Writer& writer, const NodeSpec& node) {
+  writer.put("node.gpus", node.gpus);
+  writer.put("node.scale_up.kind", Json(name_of(node.scale_up.kind)));
+  writer.put("node.scale_up.bandwidth", node.scale_up.bandwidth);
+  writer.put("node.scale_up.latency", node.scale_up.latency);
+  writer.put("node.scale_up.in_network_reduction", Json(node.scale_up.in_network_reduction));
+  writer.put("node.nics.count", node.nics.count);
+  if (node.nics.count > 0) {
+    writer.put("node.nics.bandwidth", node.nics.bandwidth);
+    writer.put("node.nics.latency", node.nics.latency);
+    writer.put("node.nics.protocol", Json(name_of(node.nics.protocol)));
+    writer.put("node.host_link", node.host_link);
+  }
+}
+
+void put_fabric(Writer& writer, const FabricSpec& fabric) {
+  writer.put("fabric.kind", Json(name_of(fabric.kind)));
+  writer.put("fabric.link_bandwidth", fabric.link_bandwidth);
+  writer.put("fabric.link_latency", fabric.link_latency);
+  if (fabric.switch_radix > 0) writer.put("fabric.switch_radix", fabric.switch_radix);
+  writer.put("fabric.switch_latency", fabric.switch_latency);
+  writer.put("fabric.oversubscription", Json(fabric.oversubscription));
+  writer.put("fabric.routing", Json(fabric.routing == Routing::ecmp ? "ecmp" : "static"));
+  writer.put("fabric.transport.payload_efficiency", fabric.payload_efficiency);
+  if (fabric.kind == FabricKind::nvl72) writer.put("fabric.domain_nodes", fabric.domain_nodes);
+}
+
+void put_facility(Writer& writer, const ClusterSpec& cluster) {
+  if (const auto& storage = cluster.storage) {
+    writer.put("storage.kind", Json(name_of(storage->kind)));
+    writer.put("storage.read_bandwidth", storage->read_bandwidth);
+    writer.put("storage.write_bandwidth", storage->write_bandwidth);
+    writer.put("storage.per_client_bandwidth", storage->per_client_bandwidth);
+    writer.put("storage.latency", storage->latency);
+    writer.put("storage.redundancy", Json(redundancy_text(*storage)));
+  }
+  if (const auto& price = cluster.price) {
+    writer.put("price.gpu_hour", price->gpu_hour);
+    writer.put("price.node", price->node);
+    writer.put("price.switch", price->network_switch);
+    writer.put("price.optics", price->optics);
+    writer.put("price.storage", price->storage);
+    writer.put("price.years", price->years);
+  }
+  if (const auto& power = cluster.power) {
+    writer.put("power.node_idle", power->node_idle);
+    writer.put("power.node_busy", power->node_busy);
+    writer.put("power.switch", power->network_switch);
+    writer.put("power.pue", power->pue);
+  }
+  if (const auto& reliability = cluster.reliability) {
+    writer.put("reliability.node_failures_per_1000_days", reliability->node_failures_per_1000_days);
+    writer.put("reliability.detect", reliability->detect);
+    writer.put("reliability.restart", reliability->restart);
+    writer.put("reliability.spares", reliability->spares);
+    writer.put("reliability.repair", reliability->repair);
+  }
+}
+
+}  // namespace
+
+Json resolved_cluster_json(const ClusterSpec& cluster) {
+  Writer writer(cluster.origins);
+  put_gpu(writer, cluster.node.gpu);
+  put_node(writer, cluster.node);
+  writer.put("nodes", cluster.nodes);
+  writer.put("gpus", cluster.gpus);
+  put_fabric(writer, cluster.fabric);
+  put_facility(writer, cluster);
+  return writer.take();
+}
+
+}  // namespace orrery
