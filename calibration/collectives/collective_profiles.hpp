@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "sim/collectives/collective_constants.hpp"
+
+namespace orrery {
+
+/// Constants of NcclModel for a GPU and a network protocol, from calibration/profiles/collectives.
+///
+/// A GPU without a profile of its own takes that of the nearest GPU of its architecture (evidence assumed;
+/// the model scales by the scale-up bandwidth) or, where nothing of its architecture was measured, the
+/// library's formulas. A protocol without rows takes a related one's: ethernet has its own, omni_path stands
+/// on infiniband.
+/// @param gpu preset name such as "h100-sxm-80gb"
+/// @throws InputError if a profile is damaged
+CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol protocol);
+/// The same from another folder of profiles.
+CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol protocol,
+                                              const std::filesystem::path& folder);
+
+/// NCCL's constants for the architecture of a GPU. @throws InputError
+LibraryConstants load_library_constants(std::string_view gpu, const std::filesystem::path& library_file);
+/// The GPU whose profile stands for this one; empty if its architecture has none. @throws InputError
+std::string profile_standing_for(std::string_view gpu, const std::filesystem::path& library_file);
+
+}  // namespace orrery

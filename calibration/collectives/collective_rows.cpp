@@ -1,0 +1,146 @@
+#include "calibration/collectives/collective_rows.hpp"
+
+#include <algorithm>
+#include <array>
+#include <sstream>
+#include <string_view>
+
+#include "sim/base/json_reader.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr std::array kProtocols = {NicProtocol::infiniband, NicProtocol::roce, NicProtocol::ethernet,
+                                   NicProtocol::slingshot,  NicProtocol::efa,  NicProtocol::omni_path};
+
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+std::string optional_text(const SpecReader& line, std::string_view key) {
+  return line.has(key) ? line.at(key).text() : std::string();
+}
+
+}  // namespace
+
+std::vector<CollectiveRow> read_collective_rows(const std::filesystem::path& file) {
+  constexpr std::array kOps = {CollectiveOp::all_reduce, CollectiveOp::reduce_scatter,
+                               CollectiveOp::all_gather, CollectiveOp::broadcast,
+                               CollectiveOp::all_to_all, CollectiveOp::send_receive};
+  std::array<std::string_view, kOps.size()> names;
+  std::transform(kOps.begin(), kOps.end(), names.begin(), [](CollectiveOp op) { return name_of(op); });
+
+  std::vector<CollectiveRow> rows;
+  std::istringstream lines(read_text_file(file.string()));
+  std::string text;
+  for (int number = 1; std::getline(lines, text); ++number) {
+    if (text.empty()) continue;
+    const std::string place = file.filename().string() + ":" + std::to_string(number);
+    const Json json = parse_json(text, place);
+    Problems problems(place);
+    const SpecReader line(json, "", problems);
+    CollectiveRow row;
+    row.op = kOps[line.at("op").choice(std::span<const std::string_view>(names))];
+    row.ranks = static_cast<int>(line.at("ranks").integer(1, 1 << 20));
+    row.nodes = static_cast<int>(line.at("nodes").integer(1, 1 << 20));
+    row.gpus_per_node = static_cast<int>(line.at("gpus_per_node").integer(1, 1 << 10));
+    row.bytes = line.at("bytes").number_above(0.0);
+    row.seconds = line.at("time_s").number_above(0.0);
+    row.gpu = line.at("gpu").text();
+    row.fabric = line.at("fabric").text();
+    row.tool = line.at("tool").text();
+    row.source = line.at("source").text();
+    row.algorithm = optional_text(line, "algorithm");
+    row.note = optional_text(line, "note");
+    // Four pairs that exchange at once are four groups of two ranks.
+    if (contains(row.note, "mutual pairs")) row.ranks = 2;
+    problems.throw_if_any();
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+MeasuredMachines read_measured_machines(const std::filesystem::path& file) {
+  const Json json = read_json_file(file.string());
+  Problems problems(file.filename().string());
+  const SpecReader root(json, "", problems);
+  root.only({"description", "one_domain", "fabrics", "gpus"});
+  std::array<std::string_view, kProtocols.size()> names;
+  std::transform(kProtocols.begin(), kProtocols.end(), names.begin(),
+                 [](NicProtocol p) { return name_of(p); });
+
+  MeasuredMachines machines;
+  for (const SpecReader& text : root.at("one_domain").elements()) machines.one_domain.push_back(text.text());
+  for (const SpecReader& entry : root.at("fabrics").elements()) {
+    entry.only({"fabric", "protocol", "nics_per_node", "nic_gigabits", "gpus_per_node", "gpus_per_domain",
+                "source"});
+    MeasuredFabric fabric;
+    fabric.text = entry.at("fabric").text();
+    fabric.protocol = kProtocols[entry.at("protocol").choice(std::span<const std::string_view>(names))];
+    fabric.nics_per_node = static_cast<int>(entry.at("nics_per_node").integer(1, 256));
+    fabric.nic_rate = gigabits_per_second(entry.at("nic_gigabits").number_above(0.0)).base();
+    fabric.gpus_per_node = static_cast<int>(entry.at("gpus_per_node").integer(1, 256));
+    fabric.gpus_per_domain = static_cast<int>(entry.at("gpus_per_domain").integer(1, 4096));
+    machines.fabrics.push_back(std::move(fabric));
+  }
+  for (const SpecReader& entry : root.at("gpus").elements()) {
+    entry.only({"gpu", "scale_up_bandwidth", "pairs_from", "source"});
+    machines.gpus.push_back({entry.at("gpu").text(), entry.at("scale_up_bandwidth").number_above(0.0),
+                             optional_text(entry, "pairs_from")});
+  }
+  problems.throw_if_any();
+  return machines;
+}
+
+std::string reason_unused(const CollectiveRow& row) {
+  constexpr double kMebibyte = 1024.0 * 1024.0;
+  if (contains(row.fabric, "degraded") || contains(row.note, "degraded")) return "degraded set-up";
+  if (contains(row.note, "forced") || contains(row.algorithm, "forced") ||
+      contains(row.algorithm, "NCCL_ALGO") || contains(row.algorithm, "MIN_CTAS") ||
+      contains(row.algorithm, "NVLS off)") || contains(row.algorithm, "TREE_THRESHOLD") ||
+      contains(row.note, "before tuning")) {
+    return "forced settings";
+  }
+  if (contains(row.note, "aws-ofi 1.7.3") || contains(row.note, "older NCCL and plugin"))
+    return "outdated plugin";
+  // 32 of 50 GB/s in Kubernetes pods of one GPU and one NIC, where the same machine type reaches 47 with all
+  // eight.
+  if (contains(row.source, "google/dranet")) return "container network";
+  if (contains(row.note, "smallest time over all sizes")) return "floor without a size";
+  if (contains(row.note, "has XLA start-up")) return "start-up of the tool";
+  const bool xla_table = contains(row.note, "XLA table");
+  const bool eight_gpu_host = row.gpu == "h100-sxm-80gb" || row.gpu == "b200-sxm-180gb";
+  if (xla_table && eight_gpu_host && row.op == CollectiveOp::all_reduce) return "all-reduce without NVLS";
+  if (contains(row.note, "one way i->i+n/2")) return "half of the ranks send";
+  if (contains(row.note, "slower small-message host") && row.bytes < 16.0 * kMebibyte) return "slow host";
+  if (contains(row.algorithm, "SHARP") || contains(row.fabric, "SHARP")) return "in-network reduction";
+  if (contains(row.gpu, "unspecified") || row.gpu == "see note") return "hardware not named";
+  if (row.gpu == "l40s") return "not credible";
+  if (contains(row.note, "op uncertain")) return "operation uncertain";
+  return {};
+}
+
+bool inside_one_domain(const CollectiveRow& row, const MeasuredMachines& machines) {
+  return row.nodes == 1 || std::find(machines.one_domain.begin(), machines.one_domain.end(), row.fabric) !=
+                               machines.one_domain.end();
+}
+
+std::optional<GroupShape> shape_across(const CollectiveRow& row, const MeasuredMachines& machines) {
+  const auto fabric = std::find_if(machines.fabrics.begin(), machines.fabrics.end(),
+                                   [&](const MeasuredFabric& f) { return f.text == row.fabric; });
+  if (fabric == machines.fabrics.end()) return std::nullopt;
+  GroupShape shape;
+  shape.ranks = row.ranks;
+  shape.nodes = row.nodes;
+  shape.ranks_per_domain = fabric->gpus_per_domain > fabric->gpus_per_node
+                               ? std::min(fabric->gpus_per_domain, row.ranks)
+                               : std::max(1, row.ranks / row.nodes);
+  shape.domains = (row.ranks + shape.ranks_per_domain - 1) / shape.ranks_per_domain;
+  shape.scale_up = ScaleUpKind::nvswitch;
+  shape.protocol = fabric->protocol;
+  shape.nic_bandwidth = BytesPerSecond(fabric->nic_rate);
+  shape.scale_out_per_rank = BytesPerSecond(fabric->nic_rate * fabric->nics_per_node / fabric->gpus_per_node);
+  return shape;
+}
+
+}  // namespace orrery

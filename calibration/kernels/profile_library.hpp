@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "calibration/kernels/kernel_profile.hpp"
+
+namespace orrery {
+
+/// How near the GPU of a profile is to the GPU that was asked for.
+enum class ProfileFit {
+  own,           ///< measured on this GPU
+  same_chip,     ///< the same chip with other memory or links: what it says is extrapolated
+  architecture,  ///< the nearest architecture: what it says is assumed
+};
+
+struct LoadedProfile {
+  KernelProfile profile;
+  ProfileFit fit = ProfileFit::own;
+};
+
+/// The profile of a GPU, of a GPU with the same chip, or of the nearest architecture, in this order.
+/// @param architecture DeviceSpec::architecture: "volta", "ampere", "ada", "hopper", "blackwell", "cdna3";
+/// anything else takes ampere's
+/// @throws InputError if a profile cannot be read
+LoadedProfile load_kernel_profile(const std::string& gpu_name, std::string_view architecture);
+
+/// A profile by its name, or from a file (a name with '/' or ".json").
+/// @throws InputError for an unknown name, with the nearest first
+KernelProfile load_profile_named(const std::string& name_or_file);
+
+/// Names of the profiles that ship, sorted: for `orrery presets calibrations`.
+std::vector<std::string> kernel_profile_names();
+
+}  // namespace orrery
