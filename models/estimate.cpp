@@ -1,0 +1,352 @@
+#include "models/estimate.hpp"
+
+#include <algorithm>
+
+#include "models/pass_order.hpp"
+#include "models/step_walk.hpp"
+
+namespace orrery {
+namespace {
+
+/// Adds up times instead of making tasks. Follows the same rules as the breakdown of a timeline: a gap before
+/// a compute stretch belongs to the communications it waits for while they are in flight, else to the bubble.
+class TimeSink {
+ public:
+  struct Handle {
+    double end = -1.0;
+    double start = 0.0;
+    int term = -1;  ///< exposed term of a communication; -1: compute
+    explicit operator bool() const { return end >= 0.0; }
+  };
+
+  explicit TimeSink(const StepPlan& plan)
+      : plan_(plan),
+        compute_end_(static_cast<size_t>(plan.stages()), 0.0),
+        last_end_(compute_end_),
+        gaps_(static_cast<size_t>(plan.stages())) {}
+
+  Handle compute(int stage, int /*segment*/, double from_s, double to_s, int /*chunk*/, int /*micro_batch*/,
+                 std::initializer_list<Handle> after) {
+    const auto s = static_cast<size_t>(stage);
+    double start = 0.0;
+    for (const Handle& handle : after) start = std::max(start, handle.end);
+    const double gap_start = compute_end_[s];
+    if (start > gap_start) attribute_gap(s, gap_start, start, after);
+    const double end = start + (to_s - from_s);
+    compute_end_[s] = end;
+    last_end_[s] = std::max(last_end_[s], end);
+    return {end, start, -1};
+  }
+
+  Handle exchange(int stage, const Exchange& exchange, int /*chunk*/, int /*micro_batch*/,
+                  std::initializer_list<Handle> after) {
+    const Handle result = communicate(exchange, after);
+    const auto s = static_cast<size_t>(stage);
+    last_end_[s] = std::max(last_end_[s], result.end);
+    return result;
+  }
+
+  Handle exchange_between(int first, int last, const Exchange& exchange,
+                          std::initializer_list<Handle> first_after,
+                          std::initializer_list<Handle> last_after) {
+    double start = 0.0;
+    for (const Handle& handle : first_after) start = std::max(start, handle.end);
+    for (const Handle& handle : last_after) start = std::max(start, handle.end);
+    const Handle result{start + (exchange.latency() + exchange.transfer()).base(), start,
+                        static_cast<int>(exposed_term(exchange.group))};
+    for (const int stage : {first, last}) {
+      last_end_[static_cast<size_t>(stage)] = std::max(last_end_[static_cast<size_t>(stage)], result.end);
+    }
+    return result;
+  }
+
+  Handle send(int from, int to, bool /*forward*/, const Exchange& exchange, int /*chunk*/,
+              int /*micro_batch*/, std::initializer_list<Handle> after) {
+    const Handle result = communicate(exchange, after);
+    for (const int stage : {from, to}) {
+      last_end_[static_cast<size_t>(stage)] = std::max(last_end_[static_cast<size_t>(stage)], result.end);
+    }
+    return result;
+  }
+
+  double makespan() const { return *std::max_element(last_end_.begin(), last_end_.end()); }
+  double last_end(size_t stage) const { return last_end_[stage]; }
+  double compute_end(size_t stage) const { return compute_end_[stage]; }
+  const std::array<double, kBreakdownTerms>& gaps(size_t stage) const { return gaps_[stage]; }
+
+ private:
+  static Handle communicate(const Exchange& exchange, std::initializer_list<Handle> after) {
+    double start = 0.0;
+    for (const Handle& handle : after) start = std::max(start, handle.end);
+    return {start + (exchange.latency() + exchange.transfer()).base(), start,
+            static_cast<int>(exposed_term(exchange.group))};
+  }
+
+  /// The part of [from, to) in which an awaited communication was in flight is that communication's, the rest
+  /// idle.
+  void attribute_gap(size_t stage, double from, double to, std::initializer_list<Handle> after) {
+    auto& gaps = gaps_[stage];
+    double at = to;  // backwards: the communication that ends last held the rank last
+    while (at > from) {
+      const Handle* holder = nullptr;
+      double holds_from = from;
+      for (const Handle& handle : after) {
+        if (handle.term < 0 || handle.end < at || handle.start >= at) continue;
+        if (holder == nullptr || handle.start < holder->start) holder = &handle;
+      }
+      if (holder != nullptr) {
+        holds_from = std::max(from, holder->start);
+        gaps[static_cast<size_t>(holder->term)] += at - holds_from;
+        at = holds_from;
+        continue;
+      }
+      // Nothing in flight just before `at`: idle down to the next earlier end of a communication.
+      double idle_to = from;
+      for (const Handle& handle : after) {
+        if (handle.term >= 0 && handle.end < at) idle_to = std::max(idle_to, handle.end);
+      }
+      gaps[static_cast<size_t>(idle_term())] += at - idle_to;
+      at = idle_to;
+    }
+  }
+
+  BreakdownTerm idle_term() const {
+    return plan_.stages() > 1 ? BreakdownTerm::pipeline_bubble : BreakdownTerm::other;
+  }
+
+  const StepPlan& plan_;
+  std::vector<double> compute_end_, last_end_;
+  std::vector<std::array<double, kBreakdownTerms>> gaps_;
+};
+
+/// What a walk over some number of micro-batches gives; linear in that number once the pipeline is periodic.
+struct Walked {
+  double makespan = 0;
+  std::vector<double> last_end, compute_end;
+  std::vector<std::array<double, kBreakdownTerms>> gaps;
+};
+
+Walked walk(const StepPlan& plan, PassOrders& orders, std::int32_t micro_batches) {
+  static const std::vector<OrderedPass> kNone;
+  TimeSink sink(plan);
+  const auto& order = plan.sharded.enabled
+                          ? kNone
+                          : orders.order(plan.parallel.schedule, plan.stages(), plan.chunks(), micro_batches);
+  StepWalk<TimeSink>(plan, sink).run(order, micro_batches);
+  Walked result;
+  result.makespan = sink.makespan();
+  for (size_t stage = 0; stage < static_cast<size_t>(plan.stages()); ++stage) {
+    result.last_end.push_back(sink.last_end(stage));
+    result.compute_end.push_back(sink.compute_end(stage));
+    result.gaps.push_back(sink.gaps(stage));
+  }
+  return result;
+}
+
+double extrapolate(double at_first, double at_second, double steps) {
+  return at_first + (at_second - at_first) * steps;
+}
+
+/// Walks the whole step if it is short, else two short steps one period apart.
+Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
+  // GPipe holds every micro-batch at once and has one period a micro-batch too, after its fill. A period of
+  // the interleaved schedule is `stages` micro-batches.
+  const std::int32_t period = plan.sharded.enabled ? 1 : plan.stages();
+  const std::int32_t warm_up =
+      plan.sharded.enabled ? 2 : 3 * plan.stages() + plan.micro_batches % plan.stages();
+  if (plan.micro_batches <= warm_up + 2 * period) return walk(plan, orders, plan.micro_batches);
+  Walked first = walk(plan, orders, warm_up);
+  const Walked second = walk(plan, orders, warm_up + period);
+  const double steps = static_cast<double>(plan.micro_batches - warm_up) / period;
+  first.makespan = extrapolate(first.makespan, second.makespan, steps);
+  for (size_t stage = 0; stage < first.gaps.size(); ++stage) {
+    first.last_end[stage] = extrapolate(first.last_end[stage], second.last_end[stage], steps);
+    first.compute_end[stage] = extrapolate(first.compute_end[stage], second.compute_end[stage], steps);
+    for (size_t term = 0; term < first.gaps[stage].size(); ++term) {
+      first.gaps[stage][term] = extrapolate(first.gaps[stage][term], second.gaps[stage][term], steps);
+    }
+  }
+  return first;
+}
+
+/// How often a rank of `stage` runs each part in a step, forward and backward alike.
+struct PartCounts {
+  double layer = 0, plain = 0, embedding = 0, head = 0;
+};
+
+PartCounts part_counts(const StepPlan& plan, int stage) {
+  PartCounts counts;
+  for (size_t i = static_cast<size_t>(stage); i < plan.virtual_stages.size();
+       i += static_cast<size_t>(plan.stages())) {
+    const VirtualStage& here = plan.virtual_stages[i];
+    counts.layer += here.recomputed_layers;
+    counts.plain += here.layers - here.recomputed_layers;
+    counts.embedding += here.embedding ? 1 : 0;
+    counts.head += here.head ? 1 : 0;
+  }
+  return counts;
+}
+
+/// Seconds of a stage's own pieces over the step, by term.
+std::array<double, kBreakdownTerms> own_terms(const StepPlan& plan, int stage) {
+  std::array<double, kBreakdownTerms> terms{};
+  const PartCounts counts = part_counts(plan, stage);
+  const auto add = [&](const PassCost& pass, double times) {
+    for (size_t t = 0; t < terms.size(); ++t) terms[t] += times * pass.by_term[t];
+  };
+  for (const bool backward : {false, true}) {
+    add(plan.pass_cost(Part::layer, backward), counts.layer * plan.micro_batches);
+    add(plan.pass_cost(Part::layer_without_recompute, backward), counts.plain * plan.micro_batches);
+    add(plan.pass_cost(Part::embedding, backward), counts.embedding * plan.micro_batches);
+    add(plan.pass_cost(Part::head, backward), counts.head * plan.micro_batches);
+  }
+  add(plan.optimizer[static_cast<size_t>(stage)], 1);
+  for (const PlanSegment& segment : plan.segments) {
+    if (segment.send_tail > Seconds(0) && segment.stage == stage) {
+      terms[static_cast<size_t>(BreakdownTerm::pipeline_comm_exposed)] +=
+          segment.send_tail.base() * plan.micro_batches;
+    }
+  }
+  return terms;
+}
+
+double sum(const std::array<double, kBreakdownTerms>& terms) {
+  double total = 0;
+  for (const double term : terms) total += term;
+  return total;
+}
+
+void add_exchange(std::vector<EstimatedCommunication>& list, const Exchange& exchange, std::int64_t times) {
+  if (!exchange.exists() || times <= 0) return;
+  const std::int64_t calls = times * exchange.calls;
+  for (EstimatedCommunication& known : list) {
+    if (known.group == exchange.group && known.op == exchange.op && known.ranks == exchange.ranks &&
+        known.bytes == exchange.payload) {
+      known.count += calls;
+      known.total += exchange.time.total() * static_cast<double>(calls);
+      return;
+    }
+  }
+  list.push_back({exchange.group, exchange.op, exchange.ranks, exchange.payload, calls,
+                  exchange.time.total() * static_cast<double>(calls), Seconds(0), exchange.time.algorithm,
+                  exchange.time.protocol, exchange.time.bus_bandwidth, exchange.time.evidence});
+}
+
+/// Communications beside compute of one rank of a stage, with their unexposed totals.
+std::vector<EstimatedCommunication> exchanges_of(const StepPlan& plan, int stage) {
+  std::vector<EstimatedCommunication> list;
+  const std::int64_t micro_batches = plan.micro_batches;
+  if (plan.sharded.enabled) {
+    const ShardedUnits& units = plan.sharded;
+    add_exchange(list, units.layer_gather, 2 * micro_batches * units.layers);
+    add_exchange(list, units.layer_reduce, micro_batches * units.layers);
+    add_exchange(list, units.layer_replica_reduce, micro_batches * units.layers);
+    add_exchange(list, units.root_gather, micro_batches);
+    add_exchange(list, units.root_reduce, micro_batches);
+    add_exchange(list, units.root_replica_reduce, micro_batches);
+    return list;
+  }
+  const auto stages = static_cast<size_t>(plan.stages());
+  for (size_t i = static_cast<size_t>(stage); i < plan.virtual_stages.size(); i += stages) {
+    const VirtualStage& here = plan.virtual_stages[i];
+    const auto buckets = static_cast<std::int64_t>(here.bucket_ready_s.size());
+    const std::int64_t times = plan.reduce_every_micro_batch ? micro_batches : 1;
+    add_exchange(list, here.reduce, buckets * times);
+    add_exchange(list, here.replica_reduce, buckets * times);
+    add_exchange(list, here.gather, buckets);
+    if (i + 1 < plan.virtual_stages.size())
+      add_exchange(list, plan.send_forward[static_cast<size_t>(stage)], micro_batches);
+    if (i > 0) add_exchange(list, plan.send_backward[static_cast<size_t>(stage)], micro_batches);
+  }
+  if (stage == 0 || stage + 1 == plan.stages()) add_exchange(list, plan.tied_embedding_reduce, 1);
+  return list;
+}
+
+/// Shares the exposed seconds of a term among its communications in proportion to their totals.
+void share_exposed(std::vector<EstimatedCommunication>& list,
+                   const std::array<double, kBreakdownTerms>& exposed) {
+  std::array<double, kBreakdownTerms> totals{};
+  for (const auto& c : list) totals[static_cast<size_t>(exposed_term(c.group))] += c.total.base();
+  for (auto& c : list) {
+    const auto term = static_cast<size_t>(exposed_term(c.group));
+    if (totals[term] > 0) c.exposed = Seconds(exposed[term] * c.total.base() / totals[term]);
+  }
+}
+
+}  // namespace
+
+const std::vector<OrderedPass>& PassOrders::order(ScheduleKind kind, int stages, int chunks,
+                                                  std::int32_t micro_batches) {
+  const auto key = std::tuple(kind, stages, chunks, micro_batches);
+  const auto known = orders_.find(key);
+  if (known != orders_.end()) return known->second;
+  return orders_.emplace(key, execution_order(make_schedule(kind, stages, chunks, micro_batches)))
+      .first->second;
+}
+
+std::vector<EstimatedCommunication> layer_communications(const StepPlan& plan, int stage) {
+  std::vector<EstimatedCommunication> list;
+  const PartCounts counts = part_counts(plan, stage);
+  const auto add = [&](const PartCost& part, double times) {
+    const double passes = times * plan.micro_batches;
+    if (passes <= 0) return;
+    for (const InlineCommunication& c : part.communications) {
+      if (c.ranks <= 1) continue;
+      const auto count = static_cast<std::int64_t>(passes) * c.count;
+      auto known = std::find_if(list.begin(), list.end(), [&](const EstimatedCommunication& e) {
+        return e.group == c.group && e.op == c.op && e.bytes == c.payload;
+      });
+      if (known == list.end()) {
+        list.push_back({c.group, c.op, c.ranks, c.payload, 0, Seconds(0), Seconds(0), c.each.algorithm,
+                        c.each.protocol, c.each.bus_bandwidth, c.each.evidence});
+        known = list.end() - 1;
+      }
+      known->count += count;
+      known->total += c.each.total() * static_cast<double>(count);
+      known->exposed += c.exposed * passes;
+    }
+  };
+  add(plan.costs->layer, counts.layer);
+  add(plan.costs->layer_without_recompute, counts.plain);
+  add(plan.costs->embedding, counts.embedding);
+  add(plan.costs->head, counts.head);
+  return list;
+}
+
+StepEstimate estimate_step(const StepPlan& plan, PassOrders& orders) {
+  const Walked walked = walk_or_extrapolate(plan, orders);
+  StepEstimate result;
+  // The slowest rank ends last; among equals the one with the most compute (what slowest_rank does with a
+  // timeline).
+  double most = -1;
+  for (size_t stage = 0; stage < walked.last_end.size(); ++stage) {
+    if (walked.last_end[stage] < walked.makespan * (1 - 1e-12)) continue;
+    const double own = sum(own_terms(plan, static_cast<int>(stage)));
+    if (own > most) {
+      most = own;
+      result.slowest_stage = static_cast<int>(stage);
+    }
+  }
+  const auto slowest = static_cast<size_t>(result.slowest_stage);
+  std::array<double, kBreakdownTerms> exposed = walked.gaps[slowest];
+  // After its last compute the rank waits for its own communication (the parameter gather).
+  exposed[static_cast<size_t>(BreakdownTerm::data_comm_exposed)] +=
+      std::max(0.0, walked.makespan - walked.compute_end[slowest]);
+  result.breakdown = own_terms(plan, result.slowest_stage);
+  for (size_t term = 0; term < exposed.size(); ++term) result.breakdown[term] += exposed[term];
+  // The sum is the step to round-off; say the sum, so that the parts add up exactly.
+  result.step_time = Seconds(sum(result.breakdown));
+  result.communications = exchanges_of(plan, result.slowest_stage);
+  share_exposed(result.communications, exposed);
+  for (EstimatedCommunication& layer : layer_communications(plan, result.slowest_stage)) {
+    result.communications.push_back(layer);
+  }
+  return result;
+}
+
+StepEstimate estimate_step(const StepPlan& plan) {
+  PassOrders orders;
+  return estimate_step(plan, orders);
+}
+
+}  // namespace orrery

@@ -1,0 +1,214 @@
+#include "models/layer_costs.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace orrery {
+namespace {
+
+/// Seconds by term and evidence, to say what a term rests on and how wide its spread is.
+struct Tally {
+  std::array<std::array<double, 5>, kBreakdownTerms> by_evidence{};
+  double kernel_s = 0, kernel_spread_s = 0;
+  double communication_s = 0, communication_spread_s = 0;
+
+  void add(BreakdownTerm term, Evidence evidence, double seconds) {
+    by_evidence[static_cast<size_t>(term)][static_cast<size_t>(evidence)] += seconds;
+  }
+  void add_scaled(const Tally& other, double factor) {
+    for (size_t t = 0; t < by_evidence.size(); ++t) {
+      for (size_t e = 0; e < by_evidence[t].size(); ++e)
+        by_evidence[t][e] += factor * other.by_evidence[t][e];
+    }
+    kernel_s += factor * other.kernel_s;
+    kernel_spread_s += factor * other.kernel_spread_s;
+    communication_s += factor * other.communication_s;
+    communication_spread_s += factor * other.communication_spread_s;
+  }
+  /// Weakest evidence that carries at least 5 % of the term's time (contract section 3.1's rule).
+  Evidence weakest(size_t term) const {
+    double total = 0;
+    for (const double s : by_evidence[term]) total += s;
+    Evidence result = Evidence::measured;
+    for (size_t e = 0; e < by_evidence[term].size(); ++e) {
+      if (by_evidence[term][e] > 0 && by_evidence[term][e] >= 0.05 * total) result = static_cast<Evidence>(e);
+    }
+    return result;
+  }
+};
+
+class PassCoster {
+ public:
+  PassCoster(const SoftwareStack& stack, const CostInputs& inputs) : stack_(stack), inputs_(inputs) {}
+
+  /// Appends a pass to `cost`; collectives are recorded in `communications`.
+  void add(const LayerPass& pass, BreakdownTerm term, PassCost& cost,
+           std::vector<InlineCommunication>& communications) {
+    const size_t first = cost.pieces.size();
+    double attention_s = 0;
+    for (const LayerItem& item : pass.items) {
+      if (const auto* op = std::get_if<Operator>(&item)) {
+        const KernelTime time = inputs_.cost.time(*op);
+        const Seconds duration = time.time * inputs_.straggler_factor;
+        if (std::holds_alternative<AttentionShape>(op->shape)) attention_s += duration.base();
+        cost.pieces.push_back({op->name, term, duration, time.evidence, -1});
+        tally_.add(term, time.evidence, duration.base());
+        tally_.kernel_s += duration.base();
+        tally_.kernel_spread_s += duration.base() * time.relative_spread;
+      } else {
+        cost.pieces.push_back(
+            {std::get<LayerCommunication>(item).name, term, Seconds(0), Evidence::measured, -1});
+      }
+    }
+    // Second pass: what hides behind attention needs the attention's time first.
+    double hidden_s = attention_s;
+    for (size_t i = 0; i < pass.items.size(); ++i) {
+      if (const auto* communication = std::get_if<LayerCommunication>(&pass.items[i])) {
+        const double beside_s =
+            stack_.async_tensor_backward && communication->beside_next_operator && i + 1 < pass.items.size()
+                ? cost.pieces[first + i + 1].duration.base()
+                : 0.0;
+        add_communication(*communication, beside_s, cost.pieces[first + i], hidden_s, communications);
+      }
+    }
+    for (size_t i = first; i < cost.pieces.size(); ++i) {
+      cost.duration += cost.pieces[i].duration;
+      cost.by_term[static_cast<size_t>(cost.pieces[i].term)] += cost.pieces[i].duration.base();
+    }
+  }
+
+  /// A pass cannot be shorter than the host needs to launch it; the rest is time in which no kernel runs.
+  void add_host_floor(Seconds host, PassCost& cost) {
+    if (host <= cost.duration) return;
+    const Seconds wait = host - cost.duration;
+    cost.pieces.push_back({"host launch", BreakdownTerm::other, wait, Evidence::assumed, -1});
+    cost.by_term[static_cast<size_t>(BreakdownTerm::other)] += wait.base();
+    cost.duration = host;
+    tally_.add(BreakdownTerm::other, Evidence::assumed, wait.base());
+  }
+
+  /// Host time of a pass: its launches, its collectives, and what the framework adds a layer.
+  Seconds host_time(const LayerPass& pass, Seconds per_layer) const {
+    int collectives = 0;
+    for (const LayerItem& item : pass.items) {
+      if (const auto* c = std::get_if<LayerCommunication>(&item)) collectives += c->count;
+    }
+    return per_layer + stack_.host.per_kernel * pass.launches + stack_.host.per_collective * collectives;
+  }
+
+  Tally take_tally() {
+    const Tally result = tally_;
+    tally_ = Tally{};
+    return result;
+  }
+
+ private:
+  /// @param beside_s time of the operator that runs beside it
+  /// @param hidden_s attention time that is left to hide behind
+  void add_communication(const LayerCommunication& communication, double beside_s, Piece& piece,
+                         double& hidden_s, std::vector<InlineCommunication>& communications) {
+    const GroupShape& shape = communication.group == GroupKind::tensor ? inputs_.tensor : inputs_.context;
+    const CollectiveTime each = inputs_.collectives.time(communication.op, communication.payload, shape);
+    double exposed_s = each.total().base() * communication.count * communication.exposed_share;
+    exposed_s = std::min(exposed_s, std::max(0.0, each.total().base() * communication.count - beside_s));
+    if (communication.overlaps_attention) {
+      const double hides = std::min(hidden_s, exposed_s);
+      hidden_s -= hides;
+      exposed_s -= hides;
+    }
+    piece.term = exposed_term(communication.group);
+    piece.duration = Seconds(exposed_s);
+    piece.evidence = each.evidence;
+    tally_.add(piece.term, each.evidence, exposed_s);
+    tally_.communication_s += exposed_s;
+    tally_.communication_spread_s += exposed_s * each.relative_spread;
+    for (InlineCommunication& known : communications) {
+      if (known.group == communication.group && known.op == communication.op &&
+          known.payload == communication.payload) {
+        known.count += communication.count;
+        known.exposed += Seconds(exposed_s);
+        return;
+      }
+    }
+    communications.push_back({communication.group, communication.op, shape.ranks, communication.payload,
+                              communication.count, each, Seconds(exposed_s)});
+  }
+
+  const SoftwareStack& stack_;
+  const CostInputs& inputs_;
+  Tally tally_;
+};
+
+PartCost cost_part(const LayerWork& work, PassCoster& coster, Seconds host_forward, Seconds host_backward) {
+  PartCost part;
+  coster.add(work.forward, BreakdownTerm::forward, part.forward, part.communications);
+  coster.add_host_floor(coster.host_time(work.forward, host_forward), part.forward);
+  Seconds host = coster.host_time(work.backward, host_backward);
+  if (!work.recompute.items.empty()) {
+    // A recomputed stretch is launched again; the framework's share a layer in proportion to its launches.
+    const double share = work.forward.launches > 0
+                             ? static_cast<double>(work.recompute.launches) / work.forward.launches
+                             : 1.0;
+    host += coster.host_time(work.recompute, host_forward * std::min(share, 1.0));
+    coster.add(work.recompute, BreakdownTerm::recompute, part.backward, part.communications);
+  }
+  coster.add(work.backward, BreakdownTerm::backward, part.backward, part.communications);
+  coster.add_host_floor(host, part.backward);
+  return part;
+}
+
+}  // namespace
+
+LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                            const ParallelPlan& parallel, const CostInputs& inputs) {
+  LayerCosts costs;
+  PassCoster coster(stack, inputs);
+  const Seconds host_forward = stack.host.per_layer_forward;
+  const Seconds host_backward = stack.host.per_layer_backward;
+  Tally tally;
+
+  costs.layer = cost_part(transformer_layer_work(model, training, stack, parallel), coster, host_forward,
+                          host_backward);
+  tally.add_scaled(coster.take_tally(), model.layers);
+  const bool partly = training.recompute != Recompute::none && training.recompute_layers >= 0;
+  if (partly) {
+    costs.layer_without_recompute =
+        cost_part(transformer_layer_work_without_recompute(model, training, stack, parallel), coster,
+                  host_forward, host_backward);
+    coster.take_tally();
+  } else {
+    costs.layer_without_recompute = costs.layer;
+  }
+  costs.embedding =
+      cost_part(embedding_work(model, training, stack, parallel), coster, Seconds(0), Seconds(0));
+  costs.head = cost_part(head_work(model, training, stack, parallel), coster, Seconds(0), Seconds(0));
+  tally.add_scaled(coster.take_tally(), 1.0);
+
+  for (size_t term = 0; term < costs.evidence.size(); ++term) costs.evidence[term] = tally.weakest(term);
+  if (tally.kernel_s > 0) costs.kernel_spread = tally.kernel_spread_s / tally.kernel_s;
+  if (tally.communication_s > 0)
+    costs.communication_spread = tally.communication_spread_s / tally.communication_s;
+  costs.layer_parameters = layer_parameters_per_rank(model, parallel);
+  costs.embedding_parameters = embedding_parameters_per_rank(model, training, parallel, stack.vocab_multiple);
+  costs.head_parameters = head_parameters_per_rank(model, parallel, stack.vocab_multiple);
+  return costs;
+}
+
+PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& stack,
+                             const ParallelPlan& parallel, double updated, double resident,
+                             const CostInputs& inputs) {
+  PassCoster coster(stack, inputs);
+  PassCost cost;
+  std::vector<InlineCommunication> communications;
+  const LayerPass pass = optimizer_pass(training, stack, parallel, updated, resident);
+  coster.add(pass, BreakdownTerm::optimizer, cost, communications);
+  coster.add_host_floor(coster.host_time(pass, Seconds(0)), cost);
+  if (stack.host.per_step > Seconds(0)) {
+    cost.pieces.push_back({"host step", BreakdownTerm::other, stack.host.per_step, Evidence::assumed, -1});
+    cost.by_term[static_cast<size_t>(BreakdownTerm::other)] += stack.host.per_step.base();
+    cost.duration += stack.host.per_step;
+  }
+  return cost;
+}
+
+}  // namespace orrery

@@ -1,0 +1,180 @@
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "models/layer_operators.hpp"
+#include "models/layer_shapes.hpp"
+
+namespace orrery {
+
+namespace {
+
+double norm_parameters(const ModelSpec& model, double width) {
+  return model.norm == Norm::layernorm ? 2.0 * width : width;
+}
+
+double as_double(std::int64_t value) { return static_cast<double>(value); }
+
+/// Layers of the whole model that recompute.
+double recomputing_layers(const ModelSpec& model, const TrainingSpec& training, const ParallelPlan& plan) {
+  if (training.recompute == Recompute::none) return 0.0;
+  if (training.recompute_layers < 0) return model.layers;
+  int recomputing = 0;
+  for (int stage = 0; stage < plan.pipeline; ++stage) {
+    recomputing += std::min(layers_of_stage(plan, stage), training.recompute_layers);
+  }
+  return recomputing;
+}
+
+}  // namespace
+
+RankShape::RankShape(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                     const ParallelPlan& plan)
+    : sequences(training.micro_batch),
+      seq(training.seq_length),
+      seq_local(largest_share(training.seq_length, plan.context)),
+      tokens(sequences * seq_local),
+      hidden(model.hidden),
+      heads(largest_share(model.heads, plan.tensor)),
+      kv_heads(largest_share(model.kv_heads, plan.tensor)),
+      head_dim(model.head_dim),
+      ffn(largest_share(model.ffn_hidden, plan.tensor)),
+      up_columns(model.gated ? 2 * ffn : ffn),
+      vocab(largest_share(padded_vocabulary(model, stack.vocab_multiple, plan.tensor), plan.tensor)),
+      head_tokens(model.objective == Objective::masked_lm
+                      ? std::max<std::int64_t>(1, std::llround(model.masked_fraction * as_double(tokens)))
+                      : tokens),
+      element(activation_bytes(training.precision)),
+      hidden_elements(as_double(tokens) * as_double(hidden) / (plan.sequence ? plan.tensor : 1)),
+      sharded_elements(as_double(tokens) * as_double(hidden) / plan.tensor),
+      ffn_elements(as_double(tokens) * as_double(model.ffn_hidden) / plan.tensor) {}
+
+int layers_of_stage(const ParallelPlan& plan, int stage) {
+  int layers = 0;
+  for (auto v = static_cast<size_t>(stage); v < plan.stage_layers.size();
+       v += static_cast<size_t>(plan.pipeline)) {
+    layers += plan.stage_layers[v];
+  }
+  return layers;
+}
+
+std::int64_t padded_vocabulary(const ModelSpec& model, int multiple, int tensor) {
+  if (!model.vocab_from_preset) return model.vocab;
+  const std::int64_t unit = std::int64_t{multiple} * tensor;
+  return largest_share(model.vocab, unit) * unit;
+}
+
+LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& training, double sequences) {
+  const double seq = as_double(training.seq_length);
+  const double tokens = sequences * seq;
+  const double hidden = as_double(model.hidden);
+  const double attention_columns = as_double(model.head_dim) * model.heads;
+  const double kv_columns = 2.0 * as_double(model.head_dim) * model.kv_heads;
+  const bool halved = training.flops_convention == FlopsConvention::causal && model.causal;
+  LayerFlops flops;
+  flops.projections = 2.0 * tokens * hidden * (attention_columns + kv_columns + attention_columns);
+  flops.attention_core = 4.0 * tokens * seq * attention_columns * (halved ? 0.5 : 1.0);
+  flops.mlp = 2.0 * tokens * hidden * as_double(model.ffn_hidden) * (model.gated ? 3.0 : 2.0);
+  return flops;
+}
+
+bool recomputes_module(const TrainingSpec& training, const char* module) {
+  if (training.recompute != Recompute::selective) return false;
+  const auto& modules = training.recompute_modules;
+  if (modules.empty()) return std::string("core_attn") == module;
+  return std::find(modules.begin(), modules.end(), module) != modules.end();
+}
+
+double recomputed_flops(const LayerFlops& forward, const TrainingSpec& training) {
+  if (training.recompute == Recompute::full) return forward.total();
+  double again = 0.0;
+  if (recomputes_module(training, "core_attn")) again += forward.attention_core;
+  if (recomputes_module(training, "mlp")) again += forward.mlp;
+  return again;
+}
+
+double head_forward_flops(const ModelSpec& model, const TrainingSpec& training, int vocab_multiple,
+                          int tensor, double sequences) {
+  const double hidden = as_double(model.hidden);
+  const double vocab = as_double(padded_vocabulary(model, vocab_multiple, tensor));
+  double tokens = sequences * as_double(training.seq_length);
+  double flops = model.pooler ? 2.0 * sequences * hidden * hidden : 0.0;
+  if (model.objective == Objective::masked_lm) {
+    tokens *= model.masked_fraction;
+    flops += 2.0 * tokens * hidden * hidden;
+  }
+  return flops + 2.0 * tokens * hidden * vocab;
+}
+
+StepFlops step_flops(const ModelSpec& model, const TrainingSpec& training, const ParallelPlan& plan,
+                     int vocab_multiple) {
+  const double batch = as_double(training.global_batch);
+  const LayerFlops layer = layer_forward_flops(model, training, batch);
+  const double forward =
+      layer.total() * model.layers + head_forward_flops(model, training, vocab_multiple, plan.tensor, batch);
+  StepFlops flops;
+  flops.model = Flops(3.0 * forward);
+  flops.hardware =
+      flops.model + Flops(recomputed_flops(layer, training) * recomputing_layers(model, training, plan));
+  return flops;
+}
+
+double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan) {
+  const double hidden = as_double(model.hidden);
+  const double heads = as_double(largest_share(model.heads, plan.tensor));
+  const double kv_heads = as_double(largest_share(model.kv_heads, plan.tensor));
+  const double head_dim = as_double(model.head_dim);
+  const double ffn = as_double(largest_share(model.ffn_hidden, plan.tensor));
+  const double qkv_columns = (heads + 2.0 * kv_heads) * head_dim;
+  const double up_columns = model.gated ? 2.0 * ffn : ffn;
+  double parameters = hidden * (qkv_columns + heads * head_dim + up_columns + ffn);
+  if (model.bias) parameters += qkv_columns + hidden + up_columns + hidden;
+  parameters += 2.0 * norm_parameters(model, hidden);
+  if (model.qk_norm) parameters += 2.0 * norm_parameters(model, head_dim);
+  return parameters;
+}
+
+double embedding_parameters_per_rank(const ModelSpec& model, const TrainingSpec& training,
+                                     const ParallelPlan& plan, int vocab_multiple) {
+  const double hidden = as_double(model.hidden);
+  double rows = as_double(largest_share(padded_vocabulary(model, vocab_multiple, plan.tensor), plan.tensor));
+  if (model.position == PositionEncoding::learned) {
+    rows += as_double(model.max_positions > 0 ? model.max_positions : training.seq_length);
+  }
+  rows += as_double(model.token_types);
+  double parameters = rows * hidden;
+  // BERT normalises the sum of its embeddings.
+  if (model.objective == Objective::masked_lm) parameters += norm_parameters(model, hidden);
+  return parameters;
+}
+
+double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, int vocab_multiple) {
+  const double hidden = as_double(model.hidden);
+  const double vocab =
+      as_double(largest_share(padded_vocabulary(model, vocab_multiple, plan.tensor), plan.tensor));
+  double parameters = 0.0;
+  if (model.objective == Objective::masked_lm) {
+    parameters += hidden * hidden + hidden + norm_parameters(model, hidden) + vocab;
+  } else {
+    parameters += norm_parameters(model, hidden);
+  }
+  if (model.pooler) parameters += hidden * hidden + hidden;
+  // Tied weights that stand on two stages are held twice.
+  if (!model.tied_embeddings || plan.pipeline > 1) parameters += vocab * hidden;
+  return parameters;
+}
+
+GradientDtype gradient_dtype_of(const TrainingSpec& training, const SoftwareStack& stack) {
+  return training.gradient_dtype.value_or(stack.gradient_dtype);
+}
+
+double gradient_bytes(GradientDtype type) { return type == GradientDtype::fp32 ? 4.0 : 2.0; }
+
+void require_supported(const ModelSpec& model) {
+  const std::vector<std::string> features = unsupported_features(model);
+  if (!features.empty()) throw std::invalid_argument("not modelled: " + features.front());
+}
+
+}  // namespace orrery

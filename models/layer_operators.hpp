@@ -1,0 +1,102 @@
+#pragma once
+
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "models/model_spec.hpp"
+#include "models/parallel_plan.hpp"
+#include "models/software_stack.hpp"
+#include "models/training_spec.hpp"
+#include "sim/workload/collective.hpp"
+#include "sim/workload/operator.hpp"
+
+namespace orrery {
+
+/// A communication inside a layer: blocks the rank, unless the plan overlaps it.
+struct LayerCommunication {
+  std::string_view name;  ///< "tensor all_reduce", "context ring exchange"
+  GroupKind group = GroupKind::tensor;
+  CollectiveOp op = CollectiveOp::all_reduce;
+  Bytes payload;               ///< nccl-tests' size
+  int count = 1;               ///< calls one after the other (ring steps)
+  double exposed_share = 1.0;  ///< of each call: below 1 under overlap.tensor (userbuffers)
+  /// Attention kernels that this hides behind (context ring): exposed is max(0, communication - these
+  /// operators' time).
+  bool overlaps_attention = false;
+  /// The operator that follows does not need the result (a weight gradient beside the reduction of the
+  /// input's gradient, a data gradient beside the gather of the input): a stack that issues both at once
+  /// hides the communication there (Korthikanti et al. 2022, section 4.2.2). Which stack does is the stack's
+  /// matter; exposed_share leaves it out.
+  bool beside_next_operator = false;
+};
+
+using LayerItem = std::variant<Operator, LayerCommunication>;
+
+/// One pass over one kind of layer for one micro-batch on one rank, in order of execution.
+struct LayerPass {
+  std::vector<LayerItem> items;
+  int launches = 0;  ///< kernels launched by the host
+};
+
+/// What a rank does for a part of the model (one transformer layer; the embedding; the head with loss).
+struct LayerWork {
+  LayerPass forward;
+  LayerPass recompute;        ///< run again before the backward; empty without recomputation
+  LayerPass backward;         ///< data and weight gradients
+  Flops model_flops_forward;  ///< whole model convention: products of one micro-batch, all tensor and context
+                              ///< ranks together
+};
+
+/// Shapes after tensor, sequence and context parallelism, for one micro-batch of training.micro_batch
+/// sequences.
+///
+/// Element-wise kernels carry the traffic of the stack's ElementwisePasses (their sum is exactly that),
+/// products their shapes, and the launches of all operators of a pass add up to the stack's kernels_forward /
+/// kernels_backward.
+/// @throws std::invalid_argument if unsupported_features(model) names something
+/// Sources: operators and collectives of tensor and sequence parallelism: Shoeybi et al. 2019, section 3;
+/// Korthikanti et al. 2022, section 4. Ring: Liu et al. 2023. Ulysses: Jacobs et al. 2023. Gathered keys and
+/// values: Dubey et al. 2024, section 3.3.2.
+LayerWork transformer_layer_work(const ModelSpec& model, const TrainingSpec& training,
+                                 const SoftwareStack& stack, const ParallelPlan& plan);
+/// The same for the layers beyond a stage's first training.recompute_layers: nothing is run again.
+LayerWork transformer_layer_work_without_recompute(const ModelSpec& model, const TrainingSpec& training,
+                                                   const SoftwareStack& stack, const ParallelPlan& plan);
+/// Word (and position) embedding with its scatter in the backward, on the first stage.
+LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                         const ParallelPlan& plan);
+/// Final norm, output projection, loss, on the last stage. A masked language model first runs its dense layer
+/// and norm, on masked_fraction of the tokens.
+LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                    const ParallelPlan& plan);
+/// Gradient clipping and the optimizer's update, once a step.
+///
+/// The stack's optimizer_bytes_per_parameter holds for Adam in mixed precision; other optimizers and full
+/// precision scale it by the bytes that the update must move (optimizer_traffic).
+/// @param updated   parameters this rank updates
+/// @param resident  parameters it holds
+LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stack, const ParallelPlan& plan,
+                         double updated, double resident);
+/// Bytes that an optimizer's update must move a parameter with fp32 gradients: gradient read, master weight
+/// and each state read and written, model weight written (mixed precision only). Adam in mixed precision: 30.
+double optimizer_traffic(Optimizer optimizer, Precision precision);
+
+/// Parameters of one transformer layer / embedding / head held by one tensor rank. `vocab_multiple`: the
+/// stack's. The head includes its own copy of tied embeddings when the plan has a pipeline.
+double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan);
+double embedding_parameters_per_rank(const ModelSpec& model, const TrainingSpec& training,
+                                     const ParallelPlan& plan, int vocab_multiple = 1);
+double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, int vocab_multiple = 1);
+
+/// FLOPs of the published convention for a whole step, forward + backward, all GPUs (contract section 3.1),
+/// and with the recomputation of layers added. Source: Narayanan et al. 2021 (SC21), equation 3 and appendix
+/// A.
+struct StepFlops {
+  Flops model;
+  Flops hardware;
+};
+StepFlops step_flops(const ModelSpec& model, const TrainingSpec& training, const ParallelPlan& plan,
+                     int vocab_multiple = 1);
+
+}  // namespace orrery

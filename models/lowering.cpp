@@ -1,0 +1,280 @@
+#include "models/lowering.hpp"
+
+#include <map>
+#include <string>
+#include <tuple>
+
+#include "models/pass_order.hpp"
+#include "models/step_walk.hpp"
+
+namespace orrery {
+namespace {
+
+/// Makes tasks of what the walk tells. One handle stands for a stage's block of tasks: one task a simulated
+/// rank
+/// (`by_rank`), or one a communication group.
+class GraphSink {
+ public:
+  struct Handle {
+    std::int32_t first = -1;  ///< first task of the block
+    std::int16_t stage = 0;
+    Members members = Members::data;
+    bool by_rank = true;
+    explicit operator bool() const { return first >= 0; }
+  };
+
+  GraphSink(const StepPlan& plan, Scope scope)
+      : plan_(plan),
+        map_(plan.parallel),
+        full_(scope == Scope::full),
+        builder_(simulated_ranks(plan, scope)) {
+    lay_out_ranks();
+  }
+
+  Handle compute(int stage, int segment, double from_s, double to_s, int chunk, int micro_batch,
+                 std::initializer_list<Handle> after) {
+    Task task;
+    task.kind = TaskKind::segment;
+    task.index = segment_index(segment, from_s, to_s);
+    task.micro_batch = micro_batch;
+    task.chunk = static_cast<std::int16_t>(chunk);
+    Handle result{-1, static_cast<std::int16_t>(stage), Members::data, true};
+    const int first_rank = stage * ranks_a_stage_;
+    for (int i = 0; i < ranks_a_stage_; ++i) {
+      task.rank = first_rank + i;
+      const std::int32_t id = builder_.add_task(task);
+      if (i == 0) result.first = id;
+      for (const Handle& handle : after) depend_on(id, handle, stage, i);
+    }
+    return result;
+  }
+
+  Handle exchange(int stage, const Exchange& exchange, int chunk, int micro_batch,
+                  std::initializer_list<Handle> after) {
+    const auto& groups = groups_of(exchange.members, stage);
+    Handle result{-1, static_cast<std::int16_t>(stage), exchange.members, false};
+    Task task;
+    task.kind = TaskKind::communication;
+    task.micro_batch = micro_batch;
+    task.chunk = static_cast<std::int16_t>(chunk);
+    task.stream = 2;
+    for (size_t g = 0; g < groups.simulated.size(); ++g) {
+      const std::vector<std::int32_t>& members = groups.simulated[g];  // simulated ranks
+      task.rank = members.front();
+      task.index = group_communication(exchange, stage, g);
+      const std::int32_t id = builder_.add_task(task, members);
+      if (g == 0) result.first = id;
+      for (const Handle& handle : after) {
+        for (const std::int32_t rank : members) depend_on(id, handle, stage, rank - stage * ranks_a_stage_);
+      }
+    }
+    return result;
+  }
+
+  Handle exchange_between(int first, int last, const Exchange& exchange,
+                          std::initializer_list<Handle> first_after,
+                          std::initializer_list<Handle> last_after) {
+    return pair_tasks(first, last, exchange, 2, 0, -1, first_after, last_after);
+  }
+
+  Handle send(int from, int to, bool forward, const Exchange& exchange, int chunk, int micro_batch,
+              std::initializer_list<Handle> after) {
+    return pair_tasks(from, to, exchange, forward ? 3 : 4, chunk, micro_batch, after, {});
+  }
+
+  WorkloadGraph finish() { return builder_.finish(); }
+
+ private:
+  struct Groups {
+    std::vector<std::vector<std::int32_t>> simulated;  ///< members as simulated ranks
+    std::vector<std::vector<int>> gpus;       ///< every group of the stage, ring order, as cluster GPUs
+    std::vector<std::int32_t> group_of_rank;  ///< by index of a rank in its stage
+  };
+
+  static int simulated_ranks(const StepPlan& plan, Scope scope) {
+    return scope == Scope::full ? plan.parallel.gpus() : plan.parallel.pipeline;
+  }
+
+  void lay_out_ranks() {
+    const ParallelPlan& p = plan_.parallel;
+    WorkloadGraph& graph = builder_.graph();
+    gpus_a_stage_ = p.gpus() / p.pipeline;
+    ranks_a_stage_ = full_ ? gpus_a_stage_ : 1;
+    stage_gpus_.resize(static_cast<size_t>(p.pipeline));
+    for (int stage = 0; stage < p.pipeline; ++stage) {
+      auto& gpus = stage_gpus_[static_cast<size_t>(stage)];
+      for (int d = 0; d < p.data; ++d) {
+        for (int c = 0; c < p.context; ++c) {
+          for (int t = 0; t < p.tensor; ++t) gpus.push_back(map_.rank({t, c, d, stage}));
+        }
+      }
+      for (int i = 0; i < ranks_a_stage_; ++i) {
+        const int gpu = gpus[static_cast<size_t>(i)];
+        graph.gpu_of_rank.push_back(gpu);
+        graph.rank_names.push_back(
+            full_ ? "GPU " + std::to_string(gpu) + " (stage " + std::to_string(stage) + ")"
+                  : "stage " + std::to_string(stage) + " (GPU " + std::to_string(gpu) + ")");
+      }
+    }
+  }
+
+  /// Index in stage_gpus_ of a GPU of that stage.
+  size_t index_in_stage(int gpu) const {
+    const RankCoordinates at = map_.coordinates(gpu);
+    return (static_cast<size_t>(at.data) * static_cast<size_t>(plan_.parallel.context) +
+            static_cast<size_t>(at.context)) *
+               static_cast<size_t>(plan_.parallel.tensor) +
+           static_cast<size_t>(at.tensor);
+  }
+
+  std::vector<int> group_of(Members members, int gpu) const {
+    switch (members) {
+      case Members::data:
+        return map_.data_group(gpu);
+      case Members::shard:
+        return map_.shard_group(gpu);
+      default:
+        return map_.replica_group(gpu);
+    }
+  }
+
+  const Groups& groups_of(Members members, int stage) {
+    const auto key = std::pair(members, stage);
+    const auto known = groups_.find(key);
+    if (known != groups_.end()) return known->second;
+    Groups groups;
+    groups.group_of_rank.assign(static_cast<size_t>(gpus_a_stage_), -1);
+    const auto& gpus = stage_gpus_[static_cast<size_t>(stage)];
+    for (size_t i = 0; i < gpus.size(); ++i) {
+      if (groups.group_of_rank[i] >= 0) continue;
+      std::vector<int> group = group_of(members, gpus[i]);
+      for (const int gpu : group) {
+        groups.group_of_rank[index_in_stage(gpu)] = static_cast<std::int32_t>(groups.gpus.size());
+      }
+      if (full_ || groups.gpus.empty()) {
+        std::vector<std::int32_t> ranks;
+        if (full_) {
+          for (const int gpu : group) {
+            ranks.push_back(stage * ranks_a_stage_ + static_cast<std::int32_t>(index_in_stage(gpu)));
+          }
+        } else {
+          ranks.push_back(stage);
+        }
+        groups.simulated.push_back(std::move(ranks));
+      }
+      groups.gpus.push_back(std::move(group));
+    }
+    return groups_.emplace(key, std::move(groups)).first->second;
+  }
+
+  static Communication describe(const Exchange& exchange) {
+    Communication result;
+    result.group = exchange.group;
+    result.op = exchange.op;
+    result.payload = exchange.payload * exchange.calls;
+    result.latency = exchange.latency();
+    result.transfer = exchange.transfer();
+    result.algorithm = exchange.time.algorithm;
+    result.protocol = exchange.time.protocol;
+    result.bus_bandwidth = exchange.time.bus_bandwidth;
+    result.evidence = exchange.time.evidence;
+    return result;
+  }
+
+  /// The communication of group g of a stage; made at its first use. Calls merged into one task keep their
+  /// latencies.
+  std::int32_t group_communication(const Exchange& exchange, int stage, size_t g) {
+    const auto key = std::tuple(static_cast<int>(exchange.members), static_cast<int>(exchange.op),
+                                exchange.payload.base() * exchange.calls, stage, g);
+    const auto known = communications_.find(key);
+    if (known != communications_.end()) return known->second;
+    Communication communication = describe(exchange);
+    const Groups& groups = groups_of(exchange.members, stage);
+    communication.groups = full_ ? std::vector<std::vector<int>>{groups.gpus[g]} : groups.gpus;
+    return communications_.emplace(key, builder_.add_communication(std::move(communication))).first->second;
+  }
+
+  /// One task a pair of ranks with the same coordinates on two stages.
+  Handle pair_tasks(int from, int to, const Exchange& exchange, int stream, int chunk, int micro_batch,
+                    std::initializer_list<Handle> from_after, std::initializer_list<Handle> to_after) {
+    Handle result{-1, static_cast<std::int16_t>(from), Members::stages, true};
+    const auto& sources = stage_gpus_[static_cast<size_t>(from)];
+    const auto& targets = stage_gpus_[static_cast<size_t>(to)];
+    Task task;
+    task.kind = TaskKind::communication;
+    task.micro_batch = micro_batch;
+    task.chunk = static_cast<std::int16_t>(chunk);
+    task.stream = static_cast<std::int16_t>(stream);
+    const auto key = std::tuple(from, to, static_cast<int>(exchange.op));
+    auto known = pairs_.find(key);
+    if (known == pairs_.end()) {
+      const std::int32_t first = static_cast<std::int32_t>(builder_.graph().communications.size());
+      for (int i = 0; i < ranks_a_stage_; ++i) {
+        Communication communication = describe(exchange);
+        for (size_t twin = static_cast<size_t>(i); twin < sources.size(); ++twin) {
+          communication.groups.push_back({sources[twin], targets[twin]});
+          if (full_) break;
+        }
+        builder_.add_communication(std::move(communication));
+      }
+      known = pairs_.emplace(key, first).first;
+    }
+    for (int i = 0; i < ranks_a_stage_; ++i) {
+      task.rank = from * ranks_a_stage_ + i;
+      task.index = known->second + i;
+      const std::int32_t ranks[2] = {task.rank, to * ranks_a_stage_ + i};
+      const std::int32_t id = builder_.add_task(task, ranks);
+      if (i == 0) result.first = id;
+      for (const Handle& handle : from_after) depend_on(id, handle, from, i);
+      for (const Handle& handle : to_after) depend_on(id, handle, to, i);
+    }
+    return result;
+  }
+
+  /// Lets task `id` wait for what a handle means to the rank with index `i` of `stage`.
+  void depend_on(std::int32_t id, const Handle& handle, int stage, int i) {
+    if (!handle) return;
+    if (handle.by_rank) {
+      builder_.depend(id, handle.first + i);
+      return;
+    }
+    const Groups& groups = groups_of(handle.members, stage);
+    builder_.depend(id, handle.first + (full_ ? groups.group_of_rank[static_cast<size_t>(i)] : 0));
+  }
+
+  std::int32_t segment_index(int segment, double from_s, double to_s) {
+    const auto key = std::tuple(segment, from_s, to_s);
+    const auto known = segments_.find(key);
+    if (known != segments_.end()) return known->second;
+    return segments_.emplace(key, builder_.add_segment(expand_segment(plan_, segment, from_s, to_s)))
+        .first->second;
+  }
+
+  const StepPlan& plan_;
+  RankMap map_;
+  bool full_;
+  WorkloadGraphBuilder builder_;
+  int gpus_a_stage_ = 1;
+  int ranks_a_stage_ = 1;
+  std::vector<std::vector<int>>
+      stage_gpus_;  ///< by stage: cluster GPUs, tensor fastest, then context, then data
+  std::map<std::pair<Members, int>, Groups> groups_;
+  std::map<std::tuple<int, int, double, int, size_t>, std::int32_t> communications_;
+  std::map<std::tuple<int, int, int>, std::int32_t> pairs_;
+  std::map<std::tuple<int, double, double>, std::int32_t> segments_;
+};
+
+}  // namespace
+
+WorkloadGraph lower(const StepPlan& plan, Scope scope) {
+  GraphSink sink(plan, scope);
+  std::vector<OrderedPass> order;
+  if (!plan.sharded.enabled) {
+    order = execution_order(
+        make_schedule(plan.parallel.schedule, plan.stages(), plan.chunks(), plan.micro_batches));
+  }
+  StepWalk<GraphSink>(plan, sink).run(order, plan.micro_batches);
+  return sink.finish();
+}
+
+}  // namespace orrery

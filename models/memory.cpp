@@ -1,0 +1,266 @@
+#include "models/memory.hpp"
+
+#include <algorithm>
+
+#include "models/layer_operators.hpp"
+#include "models/layer_shapes.hpp"
+#include "models/schedule.hpp"
+
+namespace orrery {
+
+namespace {
+
+/// Above this loss traffic the loss is made of separate kernels, which keep a second fp32 copy of the logits
+/// (softmax and its logarithm). Fused losses move 8 to 16 B a logit, separate kernels 36 to 44 B (assumed:
+/// the middle).
+constexpr double kSeparateLossBytesPerLogit = 24.0;
+
+/// Bytes an element of a product's input that the backward needs: the quantised copy under an 8- or 4-bit
+/// recipe.
+double kept_input_bytes(const TrainingSpec& training, double element) {
+  return is_quantized(training.precision) ? operand_bytes(training.precision) : element;
+}
+
+bool trains_with_dropout(const ModelSpec& model) { return model.bias && model.norm == Norm::layernorm; }
+
+/// Most layers whose activations a stage holds at once, each micro-batch counted: follows its order of
+/// passes.
+double peak_layers_in_flight(const Schedule& schedule, const ParallelPlan& plan, int stage) {
+  std::int64_t live = 0;
+  std::int64_t peak = 0;
+  for (const SchedulePass& pass : schedule.order[static_cast<size_t>(stage)]) {
+    const int virtual_stage = pass.chunk * plan.pipeline + stage;
+    const std::int64_t layers = plan.stage_layers[static_cast<size_t>(virtual_stage)];
+    live += pass.kind == PassKind::forward ? layers : -layers;
+    peak = std::max(peak, live);
+  }
+  return static_cast<double>(peak);
+}
+
+/// 1F1B's order repeats once its warm-up is over: four micro-batches a stage show the peak of any number.
+Schedule representative_schedule(const TrainingSpec& training, const ParallelPlan& plan) {
+  std::int64_t micro_batches = plan.micro_batches(training);
+  if (plan.schedule != ScheduleKind::gpipe) {
+    micro_batches = std::min<std::int64_t>(micro_batches, std::int64_t{4} * plan.pipeline);
+  }
+  return make_schedule(plan.schedule, plan.pipeline, plan.interleave,
+                       static_cast<std::int32_t>(micro_batches));
+}
+
+/// Bytes a parameter, before ZeRO divides them.
+struct StateBytes {
+  double weight, gradient, optimizer;
+};
+
+StateBytes state_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
+  const double weight = activation_bytes(training.precision);
+  const bool mixed = weight < 4.0;
+  double optimizer = mixed ? 4.0 : 0.0;  // fp32 master
+  switch (training.optimizer) {
+    case Optimizer::sgd:
+      break;
+    case Optimizer::momentum:
+    case Optimizer::adagrad:
+      optimizer += 4.0;
+      break;
+    case Optimizer::adam:
+    case Optimizer::adamw:
+    case Optimizer::lamb:
+      optimizer += 8.0;
+      break;
+  }
+  return {weight, mixed ? gradient_bytes(gradient_dtype_of(training, stack)) : 4.0, optimizer};
+}
+
+/// Of each of a layer's products, the size of the largest and of all, on one rank.
+struct ProductParameters {
+  double largest, all;
+  explicit ProductParameters(const RankShape& shape) {
+    const double hidden = static_cast<double>(shape.hidden);
+    const double qkv = hidden * static_cast<double>(shape.qkv_columns());
+    const double output = hidden * static_cast<double>(shape.attention_columns());
+    const double up = hidden * static_cast<double>(shape.up_columns);
+    const double down = hidden * static_cast<double>(shape.ffn);
+    largest = std::max(std::max(qkv, output), std::max(up, down));
+    all = qkv + output + up + down;
+  }
+};
+
+/// Gradients of a layer's activations that live at once in its backward: of the MLP's inner activations and
+/// of the residual stream, whose old and new gradient exist together.
+double backward_working_set(const RankShape& shape) {
+  const double inner = static_cast<double>(shape.tokens) * static_cast<double>(shape.up_columns + shape.ffn);
+  return (inner + 2.0 * shape.hidden_elements) * shape.element;
+}
+
+/// What one stage holds.
+struct StageMemory {
+  double parameters = 0, gradients = 0, optimizer = 0, activations = 0, buffers = 0;
+  double total() const { return parameters + gradients + optimizer + activations + buffers; }
+};
+
+class StageCounter {
+ public:
+  StageCounter(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+               const ParallelPlan& plan)
+      : model_(model),
+        training_(training),
+        stack_(stack),
+        plan_(plan),
+        shape_(model, training, stack, plan),
+        products_(shape_),
+        schedule_(representative_schedule(training, plan)),
+        layer_parameters_(layer_parameters_per_rank(model, plan)),
+        kept_(layer_activation_bytes(model, training, stack, plan, false).base()),
+        kept_recomputing_(training.recompute == Recompute::none
+                              ? kept_
+                              : layer_activation_bytes(model, training, stack, plan, true).base()) {}
+
+  StageMemory count(int stage) const {
+    StageMemory memory;
+    const bool last = stage == plan_.pipeline - 1;
+    const int layers = layers_of_stage(plan_, stage);
+    double ends = 0.0;
+    if (stage == 0) ends += embedding_parameters_per_rank(model_, training_, plan_, stack_.vocab_multiple);
+    if (last) ends += head_parameters_per_rank(model_, plan_, stack_.vocab_multiple);
+    count_states(memory, layers, ends);
+    count_activations(memory, stage, layers, last);
+    memory.buffers += stack_.framework_memory.base();
+    return memory;
+  }
+
+ private:
+  void count_states(StageMemory& memory, int layers, double ends) const {
+    const StateBytes bytes = state_bytes(training_, stack_);
+    const double parameters = layers * layer_parameters_ + ends;
+    const double shards = plan_.shard_group > 0 ? plan_.shard_group : plan_.data * plan_.context;
+    memory.parameters = parameters * bytes.weight;
+    memory.gradients = parameters * bytes.gradient;
+    memory.optimizer = parameters * bytes.optimizer;
+    if (plan_.zero >= 1) memory.optimizer /= shards;
+    if (plan_.zero >= 2) {
+      memory.gradients /= shards;
+      // One layer's gradients exist whole until they are reduced.
+      memory.buffers += layer_parameters_ * bytes.weight;
+    }
+    if (plan_.zero >= 3) {
+      // The sharded weight is the optimizer's fp32 master; the products' type exists only gathered: the unit
+      // at work, the next one, and the root unit (embedding and head), which is not freed after its forward
+      // (PyTorch FSDP).
+      memory.parameters = bytes.weight < 4.0 ? 0.0 : memory.parameters / shards;
+      memory.buffers += (std::min(layers, 2) * layer_parameters_ + ends) * bytes.weight;
+    }
+    if (stack_.fused_gradient_accumulation) {
+      // Products that add into the main gradient still hand autograd a gradient of the weight's shape and
+      // type: one buffer for each shape in a layer stays allocated (Transformer Engine, module/base.py,
+      // get_dummy_wgrad).
+      memory.buffers += products_.all * bytes.weight;
+    }
+  }
+
+  void count_activations(StageMemory& memory, int stage, int layers, bool last) const {
+    const double in_flight = peak_layers_in_flight(schedule_, plan_, stage);
+    double recomputing = 0.0;
+    if (training_.recompute != Recompute::none && layers > 0) {
+      const int asked = training_.recompute_layers;
+      recomputing = asked < 0 ? 1.0 : static_cast<double>(std::min(asked, layers)) / layers;
+    }
+    memory.activations = in_flight * (recomputing * kept_recomputing_ + (1.0 - recomputing) * kept_);
+    // The layer whose backward runs has all its activations again.
+    const double restored = recomputing > 0.0 ? std::max(0.0, kept_ - kept_recomputing_) : 0.0;
+    const double weight_gradient =
+        stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
+    double transient = layers > 0 ? restored + backward_working_set(shape_) + weight_gradient : 0.0;
+    if (stage == 0 && trains_with_dropout(model_)) memory.activations += shape_.hidden_elements;
+    if (last) {
+      const double tokens = static_cast<double>(shape_.head_tokens);
+      const double logits = tokens * static_cast<double>(shape_.vocab);
+      const double copies =
+          shape_.element + 4.0 + (stack_.loss_bytes_per_logit > kSeparateLossBytesPerLogit ? 4.0 : 0.0);
+      // Input of the final norm and of the product, the logits in the activations' type and the fp32 softmax.
+      transient = std::max(transient, logits * copies + 2.0 * shape_.hidden_elements * shape_.element);
+    }
+    memory.activations += transient;
+  }
+
+  const ModelSpec& model_;
+  const TrainingSpec& training_;
+  const SoftwareStack& stack_;
+  const ParallelPlan& plan_;
+  RankShape shape_;
+  ProductParameters products_;
+  Schedule schedule_;
+  double layer_parameters_;
+  double kept_, kept_recomputing_;
+};
+
+}  // namespace
+
+Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                             const ParallelPlan& plan, bool recomputes) {
+  const RankShape shape(model, training, stack, plan);
+  const double hidden_bytes = shape.hidden_elements * shape.element;
+  if (recomputes && training.recompute == Recompute::full) return Bytes(hidden_bytes);
+
+  const double tokens = static_cast<double>(shape.tokens);
+  const double head_dim = static_cast<double>(shape.head_dim);
+  const double input_bytes = kept_input_bytes(training, shape.element);
+  const bool unfused = stack.attention_kernel == AttentionKernel::unfused;
+  const bool dropout = trains_with_dropout(model);
+  const bool drops_scores = recomputes && recomputes_module(training, "core_attn");
+  const bool drops_mlp = recomputes && recomputes_module(training, "mlp");
+  const bool drops_norms = recomputes && recomputes_module(training, "layernorm");
+
+  double kept = 2.0 * hidden_bytes;                                           // inputs of the two norms
+  if (!drops_norms) kept += 2.0 * shape.hidden_elements * input_bytes;        // inputs of QKV and MLP
+  kept += tokens * static_cast<double>(shape.qkv_columns()) * shape.element;  // queries, keys, values
+  if (model.qk_norm) {
+    kept += tokens * static_cast<double>(shape.heads + shape.kv_heads) * head_dim * shape.element;
+  }
+  const double attention_output = tokens * static_cast<double>(shape.attention_columns());
+  kept += attention_output * shape.element;
+  if (is_quantized(training.precision))
+    kept += attention_output * input_bytes;  // the product keeps its own copy
+  if (unfused && !drops_scores) {
+    // Softmax; with dropout also its mask and its output.
+    const double scores = tokens * static_cast<double>(shape.heads) * static_cast<double>(shape.seq);
+    kept += scores * (dropout ? 2.0 * shape.element + 1.0 : shape.element);
+  }
+  if (!unfused) kept += 4.0 * tokens * static_cast<double>(shape.heads);  // fp32 log of the softmax's sum
+  if (!drops_mlp) {
+    kept += tokens * static_cast<double>(shape.up_columns) * shape.element;
+    kept += tokens * static_cast<double>(shape.ffn) * input_bytes;
+  }
+  if (dropout) kept += 2.0 * shape.hidden_elements;  // masks after attention and MLP
+  kept += stack.activation_bytes_extra * shape.hidden_elements;
+  return Bytes(kept);
+}
+
+MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                     const ParallelPlan& plan, Bytes collective_buffers) {
+  require_supported(model);
+  const StageCounter counter(model, training, stack, plan);
+  const Bytes outside = collective_buffers + stack.context_memory;
+  MemoryUse use;
+  StageMemory fullest;
+  for (int stage = 0; stage < plan.pipeline; ++stage) {
+    const StageMemory memory = counter.count(stage);
+    use.per_stage_peak.push_back(Bytes(memory.total()) + outside);
+    if (stage == 0 || memory.total() > fullest.total()) {
+      fullest = memory;
+      use.fullest_stage = stage;
+    }
+  }
+  use.parameters = Bytes(fullest.parameters);
+  use.gradients = Bytes(fullest.gradients);
+  use.optimizer = Bytes(fullest.optimizer);
+  use.activations = Bytes(fullest.activations);
+  use.buffers = Bytes(fullest.buffers);
+  use.collective = collective_buffers;
+  use.context = stack.context_memory;
+  use.allocator_peak = Bytes(fullest.total());
+  use.peak = use.allocator_peak + outside;
+  return use;
+}
+
+}  // namespace orrery

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <vector>
+
+#include "models/model_spec.hpp"
+#include "models/parallel_plan.hpp"
+#include "models/software_stack.hpp"
+#include "models/training_spec.hpp"
+
+namespace orrery {
+
+/// Memory of the fullest GPU and of every stage (contract section 3.1, `memory`).
+struct MemoryUse {
+  Bytes parameters, gradients, optimizer, activations, buffers;  ///< of the fullest stage
+  Bytes collective, context;
+  Bytes allocator_peak;  ///< what the framework's allocator reports: without context and collective buffers
+  Bytes peak;            ///< everything
+  std::vector<Bytes> per_stage_peak;
+  int fullest_stage = 0;
+};
+
+/// Every stage holds its parameters, gradients and optimizer state after ZeRO, the activations of the
+/// micro-batches that the schedule keeps in flight, and one layer's or the head's working set; the fullest
+/// stage decides.
+/// @param collective_buffers memory of the communicators of one rank
+/// @throws std::invalid_argument if unsupported_features(model) names something
+/// Not modelled: fragmentation, beyond the stack's framework_memory.
+MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                     const ParallelPlan& plan, Bytes collective_buffers);
+/// Bytes of activations that one transformer layer keeps for one micro-batch on one rank until its backward.
+///
+/// By operator: the inputs of the norms and products, queries, keys and values, the MLP activation's input
+/// and output; unfused attention also its scores; one byte an element of dropout masks where the model has
+/// dropout (assumed: models with biases and layernorm, the GPT and BERT recipes, train with it). For a GPT
+/// layer that is
+///     s b h (10 + 24/t + 5 a s / (h t))        tensor parallel,
+///     s b h / t (34 + 5 a s / h)               with sequence parallelism,
+///     2 s b h                                  with full recomputation (its input only),
+/// and without the last term under flash attention or selective recomputation.
+/// Source: Korthikanti et al. 2022, table 2.
+Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                             const ParallelPlan& plan, bool recomputes);
+
+}  // namespace orrery

@@ -1,0 +1,330 @@
+#include "models/model_spec.hpp"
+
+#include <array>
+#include <string_view>
+
+#include "sim/base/presets.hpp"
+
+namespace orrery {
+
+namespace {
+
+constexpr std::int64_t kMostWidth = std::int64_t{1} << 40;
+constexpr int kMostCount = 1 << 20;
+
+constexpr std::array<std::string_view, 5> kActivations = {"gelu", "relu", "squared_relu", "swiglu", "geglu"};
+constexpr std::array<std::string_view, 2> kNorms = {"layernorm", "rmsnorm"};
+constexpr std::array<std::string_view, 4> kPositions = {"learned", "rope", "alibi", "none"};
+constexpr std::array<std::string_view, 4> kAttentionKinds = {"mha", "gqa", "mla", "sliding"};
+constexpr std::array<std::string_view, 2> kObjectives = {"causal_lm", "masked_lm"};
+
+int count_at(const SpecReader& reader, std::string_view key, int least) {
+  return static_cast<int>(reader.at(key).integer(least, kMostCount));
+}
+
+std::int64_t width_at(const SpecReader& reader, std::string_view key) {
+  return reader.at(key).integer(1, kMostWidth);
+}
+
+void read_mla(const SpecReader& attention, ModelSpec& model) {
+  model.q_lora_rank = attention.at("q_lora_rank").integer(0, kMostWidth);
+  model.kv_lora_rank = width_at(attention, "kv_lora_rank");
+  model.qk_nope_dim = width_at(attention, "qk_nope_dim");
+  model.qk_rope_dim = width_at(attention, "qk_rope_dim");
+  model.v_dim = width_at(attention, "v_dim");
+}
+
+void read_attention(const SpecReader& attention, ModelSpec& model) {
+  attention.only(
+      {"kind", "window", "full_every", "q_lora_rank", "kv_lora_rank", "qk_nope_dim", "qk_rope_dim", "v_dim"});
+  if (!attention.is_object()) return;
+  if (attention.has("kind")) {
+    model.attention = static_cast<AttentionKind>(attention.at("kind").choice(kAttentionKinds));
+  }
+  const bool sliding = model.attention == AttentionKind::sliding;
+  if (sliding) {
+    model.window = width_at(attention, "window");
+    if (attention.has("full_every")) model.full_every = count_at(attention, "full_every", 1);
+  }
+  for (const std::string_view key : {"window", "full_every"}) {
+    if (!sliding && attention.has(key)) {
+      attention.at(key).refuse_message("is only legal with attention kind \"sliding\"");
+    }
+  }
+  if (model.attention == AttentionKind::mla) {
+    read_mla(attention, model);
+    return;
+  }
+  for (const std::string_view key : {"q_lora_rank", "kv_lora_rank", "qk_nope_dim", "qk_rope_dim", "v_dim"}) {
+    if (attention.has(key)) attention.at(key).refuse_message("is only legal with attention kind \"mla\"");
+  }
+}
+
+MoeSpec read_moe(const SpecReader& reader, const ModelSpec& model) {
+  MoeSpec moe;
+  reader.only({"experts", "top_k", "ffn_hidden", "shared_experts", "shared_ffn_hidden", "first_dense_layers",
+               "every", "capacity_factor", "imbalance"});
+  if (!reader.is_object()) return moe;
+  moe.experts = count_at(reader, "experts", 2);
+  moe.top_k = static_cast<int>(reader.at("top_k").integer(1, moe.experts));
+  moe.ffn_hidden = reader.has("ffn_hidden") ? width_at(reader, "ffn_hidden") : model.ffn_hidden;
+  if (reader.has("shared_experts")) moe.shared_experts = count_at(reader, "shared_experts", 0);
+  if (moe.shared_experts > 0) {
+    moe.shared_ffn_hidden =
+        reader.has("shared_ffn_hidden") ? width_at(reader, "shared_ffn_hidden") : moe.ffn_hidden;
+  } else if (reader.has("shared_ffn_hidden")) {
+    reader.at("shared_ffn_hidden").refuse_message("is only legal with shared_experts above 0");
+  }
+  if (reader.has("first_dense_layers")) {
+    moe.first_dense_layers = static_cast<int>(reader.at("first_dense_layers").integer(0, model.layers));
+  }
+  if (reader.has("every")) moe.every = count_at(reader, "every", 1);
+  if (reader.has("capacity_factor")) moe.capacity_factor = reader.at("capacity_factor").number_above(0.0);
+  if (reader.has("imbalance")) moe.imbalance = reader.at("imbalance").number(1.0, 1e6);
+  return moe;
+}
+
+/// Heads, key and value heads, head size and the kind of attention: what is left out follows from the rest.
+void read_heads(const SpecReader& reader, ModelSpec& model) {
+  model.heads = count_at(reader, "heads", 1);
+  model.kv_heads = reader.has("kv_heads") ? count_at(reader, "kv_heads", 1) : model.heads;
+  if (model.heads % model.kv_heads != 0) {
+    reader.problems().add(reader.pointer() + "/kv_heads", std::to_string(model.kv_heads),
+                          "a divisor of heads " + std::to_string(model.heads));
+  }
+  model.attention = model.kv_heads == model.heads ? AttentionKind::mha : AttentionKind::gqa;
+  if (reader.has("attention")) read_attention(reader.at("attention"), model);
+  if (model.attention == AttentionKind::mha && model.kv_heads != model.heads) {
+    reader.problems().add(reader.pointer() + "/attention/kind", "\"mha\"",
+                          "\"gqa\" with " + std::to_string(model.kv_heads) + " kv_heads for " +
+                              std::to_string(model.heads) + " heads");
+  }
+  const bool mla = model.attention == AttentionKind::mla;
+  const std::int64_t mla_dim = model.qk_nope_dim + model.qk_rope_dim;
+  if (reader.has("head_dim")) {
+    model.head_dim = width_at(reader, "head_dim");
+    if (mla && model.head_dim != mla_dim) {
+      reader.at("head_dim").refuse("qk_nope_dim + qk_rope_dim = " + std::to_string(mla_dim), true);
+    }
+  } else if (mla) {
+    model.head_dim = mla_dim;
+  } else if (model.hidden % model.heads != 0) {
+    reader.at("heads").refuse(
+        "a divisor of hidden " + std::to_string(model.hidden) + ", or head_dim beside it", true);
+    model.head_dim = 1;
+  } else {
+    model.head_dim = model.hidden / model.heads;
+  }
+}
+
+void read_feed_forward(const SpecReader& reader, ModelSpec& model) {
+  model.ffn_hidden = width_at(reader, "ffn_hidden");
+  model.activation = static_cast<Activation>(reader.at("activation").choice(kActivations));
+  const bool gated = model.activation == Activation::swiglu || model.activation == Activation::geglu;
+  model.gated = reader.has("gated") ? reader.at("gated").boolean() : gated;
+  if (model.gated != gated) {
+    const std::string name(kActivations[static_cast<size_t>(model.activation)]);
+    reader.at("gated").refuse(std::string(gated ? "true" : "false") + " with activation \"" + name + "\"");
+  }
+  if (reader.has("moe")) model.moe = read_moe(reader.at("moe"), model);
+  if (reader.has("mtp_layers")) model.mtp_layers = count_at(reader, "mtp_layers", 0);
+}
+
+void read_positions(const SpecReader& reader, ModelSpec& model) {
+  model.position = static_cast<PositionEncoding>(reader.at("position").choice(kPositions));
+  if (reader.has("max_positions")) model.max_positions = reader.at("max_positions").integer(0, kMostWidth);
+  if (reader.has("token_types")) model.token_types = reader.at("token_types").integer(0, kMostWidth);
+  if (!reader.has("rotary_fraction")) return;
+  model.rotary_fraction = reader.at("rotary_fraction").number(0.0, 1.0);
+  if (model.position != PositionEncoding::rope && model.rotary_fraction != 1.0) {
+    reader.at("rotary_fraction").refuse_message("is only legal with position \"rope\"");
+  }
+}
+
+void read_objective(const SpecReader& reader, ModelSpec& model) {
+  if (reader.has("objective"))
+    model.objective = static_cast<Objective>(reader.at("objective").choice(kObjectives));
+  const bool masked = model.objective == Objective::masked_lm;
+  model.causal = reader.has("causal") ? reader.at("causal").boolean() : !masked;
+  if (masked && model.causal) reader.at("causal").refuse("false with objective \"masked_lm\"");
+  if (!reader.has("masked_fraction")) return;
+  model.masked_fraction = reader.at("masked_fraction").number(0.0, 1.0);
+  if (!masked) reader.at("masked_fraction").refuse_message("is only legal with objective \"masked_lm\"");
+}
+
+bool flag_at(const SpecReader& reader, std::string_view key, bool otherwise) {
+  return reader.has(key) ? reader.at(key).boolean() : otherwise;
+}
+
+ModelSpec read_dimensions(const SpecReader& reader) {
+  ModelSpec model;
+  reader.only({"schema",
+               "source",
+               "layers",
+               "hidden",
+               "heads",
+               "kv_heads",
+               "head_dim",
+               "ffn_hidden",
+               "vocab",
+               "activation",
+               "norm",
+               "gated",
+               "tied_embeddings",
+               "position",
+               "bias",
+               "causal",
+               "attention",
+               "moe",
+               "mtp_layers",
+               "qk_norm",
+               "attention_sinks",
+               "rotary_fraction",
+               "max_positions",
+               "token_types",
+               "pooler",
+               "masked_fraction",
+               "objective"});
+  model.layers = count_at(reader, "layers", 1);
+  model.hidden = width_at(reader, "hidden");
+  model.vocab = width_at(reader, "vocab");
+  model.norm = static_cast<Norm>(reader.at("norm").choice(kNorms));
+  read_heads(reader, model);
+  read_feed_forward(reader, model);
+  read_positions(reader, model);
+  read_objective(reader, model);
+  model.tied_embeddings = flag_at(reader, "tied_embeddings", true);
+  model.bias = flag_at(reader, "bias", true);
+  model.pooler = flag_at(reader, "pooler", false);
+  model.qk_norm = flag_at(reader, "qk_norm", false);
+  model.attention_sinks = flag_at(reader, "attention_sinks", false);
+  if (reader.has("source")) model.source = reader.at("source").text();
+  return model;
+}
+
+double norm_parameters(const ModelSpec& model, std::int64_t width) {
+  const bool has_bias = model.norm == Norm::layernorm && model.bias;
+  return static_cast<double>(width) * (has_bias ? 2.0 : 1.0);
+}
+
+double product_parameters(const ModelSpec& model, std::int64_t inputs, std::int64_t outputs) {
+  return static_cast<double>(inputs) * static_cast<double>(outputs) +
+         (model.bias ? static_cast<double>(outputs) : 0.0);
+}
+
+double feed_forward_parameters(const ModelSpec& model, std::int64_t ffn) {
+  const double up = product_parameters(model, model.hidden, ffn) * (model.gated ? 2.0 : 1.0);
+  return up + product_parameters(model, ffn, model.hidden);
+}
+
+double mla_parameters(const ModelSpec& model) {
+  const std::int64_t queries = model.heads * model.head_dim;
+  double parameters = 0;
+  if (model.q_lora_rank > 0) {
+    parameters += product_parameters(model, model.hidden, model.q_lora_rank);
+    parameters += norm_parameters(model, model.q_lora_rank);
+    parameters += product_parameters(model, model.q_lora_rank, queries);
+  } else {
+    parameters += product_parameters(model, model.hidden, queries);
+  }
+  parameters += product_parameters(model, model.hidden, model.kv_lora_rank + model.qk_rope_dim);
+  parameters += norm_parameters(model, model.kv_lora_rank);
+  parameters +=
+      product_parameters(model, model.kv_lora_rank, model.heads * (model.qk_nope_dim + model.v_dim));
+  return parameters + product_parameters(model, model.heads * model.v_dim, model.hidden);
+}
+
+double attention_parameters(const ModelSpec& model) {
+  double parameters = 0;
+  if (model.attention == AttentionKind::mla) {
+    parameters = mla_parameters(model);
+  } else {
+    const std::int64_t queries = model.heads * model.head_dim;
+    const std::int64_t keys_and_values = std::int64_t{2} * model.kv_heads * model.head_dim;
+    parameters = product_parameters(model, model.hidden, queries + keys_and_values) +
+                 product_parameters(model, queries, model.hidden);
+  }
+  if (model.qk_norm) parameters += 2.0 * norm_parameters(model, model.head_dim);
+  if (model.attention_sinks) parameters += model.heads;
+  return parameters;
+}
+
+/// Router, experts and shared experts of a mixture-of-experts layer, in place of its feed-forward part.
+double moe_parameters(const ModelSpec& model, const MoeSpec& moe) {
+  return static_cast<double>(model.hidden) * moe.experts +
+         moe.experts * feed_forward_parameters(model, moe.ffn_hidden) +
+         moe.shared_experts * feed_forward_parameters(model, moe.shared_ffn_hidden);
+}
+
+double layer_parameters_with(const ModelSpec& model, double feed_forward) {
+  return attention_parameters(model) + feed_forward + 2.0 * norm_parameters(model, model.hidden);
+}
+
+}  // namespace
+
+ModelSpec read_model_spec(const SpecReader& reader) {
+  std::string preset;
+  const Json whole = with_preset(reader, "models/presets", &preset);
+  const bool spelled_out = reader.is_object() && !reader.has("preset");
+  if (whole.empty() && !spelled_out) return {};
+  ModelSpec model = read_dimensions(SpecReader(whole, reader.pointer(), reader.problems()));
+  model.name = preset.empty() ? "custom" : preset;
+  model.vocab_from_preset = !preset.empty() && !reader.has("vocab");
+  return model;
+}
+
+std::vector<std::string> unsupported_features(const ModelSpec& model) {
+  std::vector<std::string> names;
+  if (model.moe) names.emplace_back("mixture of experts (model.moe)");
+  if (model.attention == AttentionKind::mla) {
+    names.emplace_back("multi-head latent attention (model.attention.kind mla)");
+  }
+  if (model.attention == AttentionKind::sliding) {
+    names.emplace_back("sliding-window attention (model.attention.kind sliding)");
+  }
+  if (model.mtp_layers > 0) names.emplace_back("multi-token prediction (model.mtp_layers)");
+  if (model.attention_sinks) names.emplace_back("attention sinks (model.attention_sinks)");
+  return names;
+}
+
+double layer_parameters(const ModelSpec& model) {
+  return layer_parameters_with(model, feed_forward_parameters(model, model.ffn_hidden));
+}
+
+double embedding_parameters(const ModelSpec& model, std::int64_t positions) {
+  const double width = static_cast<double>(model.hidden);
+  double rows = static_cast<double>(model.vocab + model.token_types);
+  if (model.position == PositionEncoding::learned) {
+    rows += static_cast<double>(model.max_positions > 0 ? model.max_positions : positions);
+  }
+  const double norm = model.objective == Objective::masked_lm ? norm_parameters(model, model.hidden) : 0.0;
+  return rows * width + norm;
+}
+
+double head_parameters(const ModelSpec& model) {
+  double parameters = 0;
+  if (model.objective == Objective::causal_lm) parameters += norm_parameters(model, model.hidden);
+  if (!model.tied_embeddings)
+    parameters += static_cast<double>(model.vocab) * static_cast<double>(model.hidden);
+  if (model.pooler) parameters += product_parameters(model, model.hidden, model.hidden);
+  return parameters;
+}
+
+double parameter_count(const ModelSpec& model, std::int64_t positions) {
+  int expert_layers = 0;
+  for (int layer = 0; model.moe && layer < model.layers; ++layer) {
+    if (layer >= model.moe->first_dense_layers && (layer + 1) % model.moe->every == 0) ++expert_layers;
+  }
+  double parameters = embedding_parameters(model, positions) + head_parameters(model) +
+                      (model.layers - expert_layers) * layer_parameters(model);
+  if (!model.moe) return parameters;
+  const double expert_layer = layer_parameters_with(model, moe_parameters(model, *model.moe));
+  parameters += expert_layers * expert_layer;
+  // A multi-token-prediction layer has two norms and a projection of its own; the embedding and the head are
+  // shared.
+  const double projection = 2.0 * static_cast<double>(model.hidden) * static_cast<double>(model.hidden);
+  return parameters +
+         model.mtp_layers * (expert_layer + projection + 3.0 * norm_parameters(model, model.hidden));
+}
+
+}  // namespace orrery

@@ -1,0 +1,392 @@
+#include "models/parallel_plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <string_view>
+
+namespace orrery {
+
+namespace {
+
+constexpr int kMostDegree = 1 << 20;
+constexpr int kMostInterleave = 1024;
+
+constexpr std::array<std::string_view, 6> kSchedules = {"gpipe",          "1f1b",          "interleaved",
+                                                        "zero_bubble_h1", "zero_bubble_v", "dualpipe"};
+constexpr std::array<std::string_view, 3> kContextMethods = {"ring", "all_gather", "ulysses"};
+constexpr std::array<std::string_view, 4> kGroups = {"tensor", "context", "data", "pipeline"};
+
+std::string text_of(std::int64_t value) { return std::to_string(value); }
+
+/// Reads and completes a plan; each step of read() leaves its part of the plan resolved.
+class PlanReader {
+ public:
+  PlanReader(const SpecReader& reader, const ModelSpec& model, const TrainingSpec& training,
+             const SoftwareStack& stack, int gpus)
+      : reader_(reader), model_(model), training_(training), stack_(stack), gpus_(gpus) {}
+
+  ParallelPlan read() {
+    reader_.only({"tensor", "pipeline", "context", "expert", "expert_tensor", "data", "sequence",
+                  "interleave", "schedule", "stage_layers", "context_method", "zero", "shard_group",
+                  "overlap", "bucket", "placement"});
+    if (!reader_.is_object()) return plan_;
+    read_degrees();
+    read_expert_degrees();
+    read_schedule();
+    read_options();
+    read_overlap();
+    read_placement();
+    // What was refused above or in the model, the training or the stack has a stand-in value: checks against
+    // it would report problems that the input does not have.
+    if (!reader_.problems().empty()) return plan_;
+    derive_data();
+    if (!reader_.problems().empty()) return plan_;
+    check_batch();
+    check_shapes();
+    check_sequence();
+    deal_layers();
+    check_zero();
+    return plan_;
+  }
+
+ private:
+  int degree(std::string_view key) const {
+    return reader_.has(key) ? static_cast<int>(reader_.at(key).integer(1, kMostDegree)) : 1;
+  }
+  bool flag(const SpecReader& reader, std::string_view key, bool otherwise) const {
+    return reader.has(key) ? reader.at(key).boolean() : otherwise;
+  }
+  void refuse(std::string_view key, std::int64_t found, const std::string& expected) const {
+    reader_.problems().add(reader_.pointer() + "/" + std::string(key), text_of(found), expected);
+  }
+  /// A problem of a value beside `parallel` in the experiment.
+  void refuse_beside(const std::string& place, const std::string& found, const std::string& expected) const {
+    const std::string parent = reader_.pointer().substr(0, reader_.pointer().find_last_of('/'));
+    reader_.problems().add(parent + "/" + place, found, expected);
+  }
+
+  void read_degrees() {
+    plan_.tensor = degree("tensor");
+    plan_.pipeline = degree("pipeline");
+    plan_.context = degree("context");
+    if (reader_.has("interleave")) {
+      plan_.interleave = static_cast<int>(reader_.at("interleave").integer(1, kMostInterleave));
+    }
+    if (reader_.has("data")) plan_.data = degree("data");
+    plan_.sequence = flag(reader_, "sequence", false);
+  }
+
+  void read_expert_degrees() const {
+    for (const std::string_view key : {"expert", "expert_tensor"}) {
+      if (degree(key) > 1) {
+        reader_.at(key).refuse_message(model_.moe
+                                           ? "expert parallelism is not modelled yet"
+                                           : "is only legal above 1 with a mixture of experts (model.moe)");
+      }
+    }
+  }
+
+  void read_schedule() {
+    const bool interleaves = plan_.interleave > 1;
+    plan_.schedule = interleaves ? ScheduleKind::interleaved : ScheduleKind::one_f_one_b;
+    if (interleaves && plan_.pipeline == 1) {
+      refuse("interleave", plan_.interleave, "1 with pipeline 1");
+      return;
+    }
+    if (!reader_.has("schedule")) return;
+    const SpecReader schedule = reader_.at("schedule");
+    const size_t kind = schedule.choice(kSchedules);
+    if (kind > static_cast<size_t>(ScheduleKind::interleaved)) {
+      schedule.refuse_message("schedule \"" + std::string(kSchedules[kind]) + "\" is not modelled yet");
+      return;
+    }
+    plan_.schedule = static_cast<ScheduleKind>(kind);
+    if (interleaves != (plan_.schedule == ScheduleKind::interleaved) && schedule.is_text() &&
+        schedule.text() == kSchedules[kind]) {
+      schedule.refuse(interleaves ? "\"interleaved\" with interleave " + text_of(plan_.interleave)
+                                  : "\"gpipe\" or \"1f1b\" with interleave 1");
+    }
+  }
+
+  void read_options() {
+    if (reader_.has("context_method")) {
+      plan_.context_method = static_cast<ContextMethod>(reader_.at("context_method").choice(kContextMethods));
+    }
+    if (reader_.has("zero")) plan_.zero = static_cast<int>(reader_.at("zero").integer(0, 3));
+    if (reader_.has("bucket")) plan_.bucket = reader_.at("bucket").number_above(0.0);
+  }
+
+  void read_overlap() {
+    const bool interleaved = plan_.schedule == ScheduleKind::interleaved;
+    plan_.overlap = {stack_.overlap_gradient, stack_.overlap_parameter && plan_.zero > 0,
+                     stack_.overlap_tensor, stack_.overlap_pipeline && interleaved};
+    if (!reader_.has("overlap")) return;
+    const SpecReader overlap = reader_.at("overlap");
+    overlap.only({"gradient", "parameter", "tensor", "pipeline", "expert"});
+    if (!overlap.is_object()) return;
+    plan_.overlap.gradient = flag(overlap, "gradient", plan_.overlap.gradient);
+    plan_.overlap.parameter = flag(overlap, "parameter", plan_.overlap.parameter);
+    plan_.overlap.tensor = flag(overlap, "tensor", plan_.overlap.tensor);
+    plan_.overlap.pipeline = flag(overlap, "pipeline", plan_.overlap.pipeline);
+    if (flag(overlap, "expert", false)) {
+      overlap.at("expert").refuse_message(model_.moe ? "overlap of expert all-to-alls is not modelled yet"
+                                                     : "is only legal with a mixture of experts (model.moe)");
+    }
+  }
+
+  void read_placement() {
+    if (!reader_.has("placement")) return;
+    const SpecReader placement = reader_.at("placement");
+    std::vector<std::string> order;
+    for (const SpecReader& element : placement.elements()) {
+      const size_t place = element.choice({"tensor", "context", "data", "pipeline", "expert"});
+      if (place < kGroups.size()) order.emplace_back(kGroups[place]);
+    }
+    const bool complete = order.size() == kGroups.size() &&
+                          std::all_of(kGroups.begin(), kGroups.end(), [&order](std::string_view name) {
+                            return std::find(order.begin(), order.end(), name) != order.end();
+                          });
+    if (placement.is_list() && !complete) {
+      placement.refuse_message(
+          "expected each of tensor, context, data, pipeline once (and expert where it applies)");
+      return;
+    }
+    plan_.placement = order;
+  }
+
+  /// "tensor 8 x pipeline 4 x data 3"; degrees of 1 other than tensor, pipeline and data are left out.
+  std::string product_text(bool with_data) const {
+    std::string text = "tensor " + text_of(plan_.tensor) + " x pipeline " + text_of(plan_.pipeline);
+    if (plan_.context > 1) text += " x context " + text_of(plan_.context);
+    if (with_data) text += " x data " + text_of(plan_.data);
+    return text;
+  }
+
+  void derive_data() {
+    const std::int64_t without_data = std::int64_t{plan_.tensor} * plan_.pipeline;
+    // Degrees go to 2^20, so three of them fit 64 bits and the fourth might not: divide instead of
+    // multiplying it in.
+    const std::int64_t model_gpus = without_data * plan_.context;
+    const bool divides = model_gpus <= gpus_ && gpus_ % model_gpus == 0;
+    if (!reader_.has("data")) {
+      if (divides) {
+        plan_.data = static_cast<int>(gpus_ / model_gpus);
+      } else {
+        reader_.problems().add_message("", "plan needs a multiple of " + text_of(model_gpus) + " GPUs (" +
+                                               product_text(false) + "), cluster has " + text_of(gpus_));
+      }
+      return;
+    }
+    if (divides && gpus_ / model_gpus == plan_.data) return;
+    const double needed = static_cast<double>(model_gpus) * plan_.data;
+    std::string message = "plan needs " + shortest_number(needed) + " GPUs (" + product_text(true) +
+                          "), cluster has " + text_of(gpus_);
+    if (divides) message += "; data " + text_of(gpus_ / model_gpus) + " would fit";
+    reader_.problems().add_message("", message);
+  }
+
+  void check_batch() const {
+    const std::int64_t global = training_.global_batch;
+    const bool too_large = training_.micro_batch > global;
+    const std::int64_t unit = training_.micro_batch * plan_.data;
+    if (too_large || global % unit != 0) {
+      refuse_beside("training/global_batch", text_of(global),
+                    "a multiple of " + text_of(unit) + " (micro_batch " + text_of(training_.micro_batch) +
+                        " x data " + text_of(plan_.data) + ")" + nearest_multiples(global, unit));
+      return;
+    }
+    const std::int64_t micro_batches = global / unit;
+    if (plan_.schedule == ScheduleKind::interleaved && micro_batches % plan_.pipeline != 0) {
+      const std::int64_t round = unit * plan_.pipeline;
+      refuse_beside("training/global_batch", text_of(global),
+                    "a multiple of " + text_of(round) + " (micro_batch " + text_of(training_.micro_batch) +
+                        " x data " + text_of(plan_.data) + " x pipeline " + text_of(plan_.pipeline) +
+                        ") under the interleaved schedule" + nearest_multiples(global, round));
+    }
+  }
+
+  static std::string nearest_multiples(std::int64_t found, std::int64_t unit) {
+    const std::int64_t below = found / unit * unit;
+    return ", such as " + (below > 0 ? text_of(below) + " or " : "") + text_of(below + unit);
+  }
+
+  void check_shapes() const {
+    const int tensor = plan_.tensor;
+    const auto require_divisor = [this, tensor](std::string_view what, std::int64_t size) {
+      if (size % tensor != 0)
+        refuse("tensor", tensor, "a divisor of " + std::string(what) + " " + text_of(size));
+    };
+    require_divisor("heads", model_.heads);
+    require_divisor("hidden", model_.hidden);
+    require_divisor("ffn_hidden", model_.ffn_hidden);
+    if (!model_.vocab_from_preset) require_divisor("vocab", model_.vocab);
+    if (model_.kv_heads % tensor != 0 && tensor % model_.kv_heads != 0) {
+      refuse("tensor", tensor, "a divisor or a multiple of kv_heads " + text_of(model_.kv_heads));
+    }
+    const std::int64_t exchanged = std::int64_t{tensor} * plan_.context;
+    if (plan_.context > 1 && plan_.context_method == ContextMethod::ulysses &&
+        model_.heads % exchanged != 0) {
+      refuse("context", plan_.context,
+             "heads " + text_of(model_.heads) + " to be a multiple of tensor " + text_of(tensor) +
+                 " x context under ulysses");
+    }
+  }
+
+  void check_sequence() const {
+    const std::int64_t length = training_.seq_length;
+    const std::int64_t context = plan_.context;
+    // A causal sequence is cut into 2 x context pieces and dealt from both ends, so that ranks work equally.
+    const bool two_ended = context > 1 && model_.causal && plan_.context_method != ContextMethod::ulysses;
+    const std::int64_t pieces = two_ended ? 2 * context : context;
+    if (length % pieces != 0) {
+      refuse("context", context,
+             two_ended ? "twice it to divide seq_length " + text_of(length) + " (causal load balance)"
+                       : "a divisor of seq_length " + text_of(length));
+      return;
+    }
+    if (plan_.sequence && length / context % plan_.tensor != 0) {
+      refuse("tensor", plan_.tensor,
+             "a divisor of the " + text_of(length / context) +
+                 " tokens of a sequence under sequence parallelism");
+    }
+  }
+
+  int& layers_of(int chunk, int stage) {
+    return plan_.stage_layers[static_cast<size_t>(chunk) * static_cast<size_t>(plan_.pipeline) +
+                              static_cast<size_t>(stage)];
+  }
+
+  /// Takes `shortfall` layers away from the first (or the last) virtual stages of a stage.
+  void take_away(int stage, bool from_front, int shortfall) {
+    for (int i = 0; i < plan_.interleave && shortfall > 0; ++i) {
+      const int chunk = from_front ? i : plan_.interleave - 1 - i;
+      int& layers = layers_of(chunk, stage);
+      const int taken = std::min(layers, shortfall);
+      layers -= taken;
+      shortfall -= taken;
+    }
+  }
+
+  /// `pipeline` numbers on `interleave` virtual stages each: evenly, a shortfall on the first virtual stage
+  /// of stage 0 and the last of the others.
+  void deal_within_stages(const std::vector<int>& totals) {
+    plan_.stage_layers.assign(totals.size() * static_cast<size_t>(plan_.interleave), 0);
+    for (int stage = 0; stage < plan_.pipeline; ++stage) {
+      const int total = totals[static_cast<size_t>(stage)];
+      const int each = (total + plan_.interleave - 1) / plan_.interleave;
+      for (int chunk = 0; chunk < plan_.interleave; ++chunk) {
+        layers_of(chunk, stage) = each;
+      }
+      take_away(stage, stage == 0, each * plan_.interleave - total);
+    }
+  }
+
+  void deal_layers() {
+    const int virtual_stages = plan_.pipeline * plan_.interleave;
+    if (reader_.has("stage_layers")) {
+      read_stage_layers(virtual_stages);
+    } else if (virtual_stages > model_.layers) {
+      reader_.problems().add_message(reader_.pointer(),
+                                     "pipeline " + text_of(plan_.pipeline) + " x interleave " +
+                                         text_of(plan_.interleave) +
+                                         " has more virtual stages than the model has layers (" +
+                                         text_of(model_.layers) + "); stage_layers can leave some without");
+    } else {
+      deal_evenly(virtual_stages);
+    }
+    check_recomputed_layers();
+  }
+
+  /// As evenly as possible; what is missing to equal shares is missing first on the last virtual stage (which
+  /// has the head), then on the first (which has the embedding), then from the end. A stack that counts the
+  /// embedding and the head as layers deals two more and takes those away again.
+  void deal_evenly(int virtual_stages) {
+    const auto count = static_cast<size_t>(virtual_stages);
+    const bool uneven = model_.layers % virtual_stages != 0;
+    const int ends = uneven && stack_.embedding_as_layer ? 2 : 0;
+    const int items = model_.layers + ends;
+    const int each = (items + virtual_stages - 1) / virtual_stages;
+    std::vector<int>& layers = plan_.stage_layers;
+    layers.assign(count, each);
+    const auto shortfall = static_cast<size_t>(each * virtual_stages - items);
+    for (size_t i = 0; i < shortfall; ++i) {
+      const size_t place = i == 0 ? count - 1 : (i == 1 ? 0 : count - i);
+      --layers[place];
+    }
+    if (ends > 0) {
+      --layers.front();
+      --layers.back();
+    }
+  }
+
+  void read_stage_layers(int virtual_stages) {
+    const SpecReader list = reader_.at("stage_layers");
+    std::vector<int> given;
+    for (const SpecReader& element : list.elements()) {
+      given.push_back(static_cast<int>(element.integer(0, model_.layers)));
+    }
+    if (!list.is_list()) return;
+    const auto stages = static_cast<size_t>(plan_.pipeline);
+    const bool whole = given.size() == static_cast<size_t>(virtual_stages);
+    if (!whole && given.size() != stages) {
+      std::string expected = text_of(plan_.pipeline) + " numbers (pipeline)";
+      if (plan_.interleave > 1) expected += " or " + text_of(virtual_stages) + " (pipeline x interleave)";
+      reader_.problems().add(list.pointer(), "a list of " + std::to_string(given.size()), expected);
+      return;
+    }
+    const std::int64_t sum = std::accumulate(given.begin(), given.end(), std::int64_t{0});
+    if (sum != model_.layers) {
+      reader_.problems().add(list.pointer(), "a sum of " + text_of(sum),
+                             "a sum of " + text_of(model_.layers) + " (the model's layers)");
+      return;
+    }
+    if (whole) {
+      plan_.stage_layers = given;
+    } else {
+      deal_within_stages(given);
+    }
+  }
+
+  void check_recomputed_layers() const {
+    std::vector<int> totals(static_cast<size_t>(plan_.pipeline), 0);
+    for (size_t i = 0; i < plan_.stage_layers.size(); ++i) totals[i % totals.size()] += plan_.stage_layers[i];
+    const int most = *std::max_element(totals.begin(), totals.end());
+    if (!plan_.stage_layers.empty() && training_.recompute_layers > most) {
+      refuse_beside("training/recompute/layers", text_of(training_.recompute_layers),
+                    "at most " + text_of(most) + ", the layers of the largest stage");
+    }
+  }
+
+  void check_zero() {
+    const int replicas = plan_.data * plan_.context;
+    plan_.shard_group = replicas;
+    if (plan_.zero == 3 && plan_.pipeline > 1) {
+      refuse("zero", 3, "0, 1 or 2 with pipeline " + text_of(plan_.pipeline));
+    }
+    if (!reader_.has("shard_group")) return;
+    const SpecReader shard_group = reader_.at("shard_group");
+    plan_.shard_group = static_cast<int>(shard_group.integer(1, kMostDegree));
+    if (plan_.zero == 0) {
+      shard_group.refuse_message("is only legal with zero 1 to 3");
+    } else if (replicas % plan_.shard_group != 0) {
+      refuse("shard_group", plan_.shard_group, "a divisor of data x context = " + text_of(replicas));
+    }
+  }
+
+  const SpecReader& reader_;
+  const ModelSpec& model_;
+  const TrainingSpec& training_;
+  const SoftwareStack& stack_;
+  int gpus_;
+  ParallelPlan plan_;
+};
+
+}  // namespace
+
+ParallelPlan read_parallel_plan(const SpecReader& reader, const ModelSpec& model,
+                                const TrainingSpec& training, const SoftwareStack& stack, int gpus) {
+  return PlanReader(reader, model, training, stack, gpus).read();
+}
+
+}  // namespace orrery

@@ -1,0 +1,251 @@
+#include "models/software_stack.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "sim/base/presets.hpp"
+
+namespace orrery {
+
+namespace {
+
+constexpr const char* kDefaultStack = "megatron-core";
+
+constexpr std::array<std::string_view, 6> kAttentionKernels = {"unfused", "flash1", "flash2",
+                                                               "flash3",  "flash4", "cudnn"};
+constexpr std::array<std::string_view, 3> kFusions = {"none", "partial", "full"};
+constexpr std::array<std::string_view, 3> kLaunches = {"eager", "compiled", "cuda_graph"};
+constexpr std::array<std::string_view, 4> kBackends = {"nccl", "rccl", "mpi", "gloo"};
+constexpr std::array<std::string_view, 3> kDispatchers = {"all_to_all", "deepep", "hybridep"};
+constexpr std::array<std::string_view, 3> kGraphScopes = {"attention", "moe_router", "moe_preprocess"};
+
+bool is_digits(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return '0' <= c && c <= '9'; });
+}
+
+/// "2023-11" or "2023-11-05" (the day is passed over).
+YearMonth read_date(const SpecReader& reader) {
+  YearMonth date{1970, 1};
+  const std::string text = reader.is_text() ? reader.text() : "";
+  const bool has_day = text.size() == 10 && text[7] == '-' && is_digits(text.substr(8));
+  if ((text.size() == 7 || has_day) && text[4] == '-' && is_digits(text.substr(0, 4)) &&
+      is_digits(text.substr(5, 2))) {
+    date = YearMonth{std::stoi(text.substr(0, 4)), std::stoi(text.substr(5, 2))};
+    if (date.month >= 1 && date.month <= 12) return date;
+  }
+  reader.refuse("a year and month such as \"2024-11\"");
+  return YearMonth{1970, 1};
+}
+
+/// "nccl", or with its version "nccl 2.21".
+void read_collectives(const SpecReader& reader, SoftwareStack& stack) {
+  const std::string text = reader.text();
+  const size_t space = text.find(' ');
+  const std::string backend = text.substr(0, space);
+  const std::string version = space == std::string::npos ? "" : text.substr(space + 1);
+  const bool known = std::find(kBackends.begin(), kBackends.end(), backend) != kBackends.end();
+  const bool numbered = space == std::string::npos || (!version.empty() && is_digits(version.substr(0, 1)));
+  if (reader.is_text() && (!known || !numbered)) {
+    reader.refuse("one of nccl, rccl, mpi, gloo, with its version if it matters (\"nccl 2.21\")");
+    return;
+  }
+  stack.collectives = backend;
+  stack.collectives_version = version;
+}
+
+void read_graph_scope(const SpecReader& reader) {
+  if (reader.is_list()) {
+    for (const SpecReader& element : reader.elements()) element.choice(kGraphScopes);
+    reader.refuse_message("graphs over parts of a layer are not modelled yet, only \"full\"");
+  } else {
+    reader.choice({"full"});
+  }
+}
+
+void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
+  reader.only(
+      {"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert", "per_step"});
+  const auto time = [&reader](std::string_view key, Seconds& target) {
+    if (reader.has(key)) target = reader.at(key).quantity<Seconds>(true);
+  };
+  time("per_kernel", host.per_kernel);
+  time("per_layer_forward", host.per_layer_forward);
+  time("per_layer_backward", host.per_layer_backward);
+  time("per_collective", host.per_collective);
+  time("per_expert", host.per_expert);
+  time("per_step", host.per_step);
+}
+
+void read_overlap(const SpecReader& reader, SoftwareStack& stack) {
+  reader.only({"gradient", "parameter", "tensor", "pipeline", "expert"});
+  const auto flag = [&reader](std::string_view key, bool& target) {
+    if (reader.has(key)) target = reader.at(key).boolean();
+  };
+  flag("gradient", stack.overlap_gradient);
+  flag("parameter", stack.overlap_parameter);
+  flag("tensor", stack.overlap_tensor);
+  flag("pipeline", stack.overlap_pipeline);
+  bool expert = false;
+  flag("expert", expert);
+  if (expert) reader.at("expert").refuse_message("overlap of expert all-to-alls is not modelled yet");
+}
+
+ElementwisePasses read_passes(const SpecReader& reader) {
+  ElementwisePasses passes;
+  reader.only({"hidden", "sharded", "ffn", "ffn_gated", "rope"});
+  const auto count = [&reader](std::string_view key, double& target) {
+    if (reader.has(key)) target = reader.at(key).number(0.0, 1e4);
+  };
+  count("hidden", passes.hidden);
+  count("sharded", passes.sharded);
+  count("ffn", passes.ffn);
+  count("ffn_gated", passes.ffn_gated);
+  count("rope", passes.rope);
+  return passes;
+}
+
+void read_number(const SpecReader& reader, std::string_view key, double least, double most, double& target) {
+  if (reader.has(key)) target = reader.at(key).number(least, most);
+}
+
+void read_count(const SpecReader& reader, std::string_view key, int least, int& target) {
+  if (reader.has(key)) target = static_cast<int>(reader.at(key).integer(least, 1 << 20));
+}
+
+void read_flag(const SpecReader& reader, std::string_view key, bool& target) {
+  if (reader.has(key)) target = reader.at(key).boolean();
+}
+
+void read_layer_traffic(const SpecReader& reader, SoftwareStack& stack) {
+  const auto passes = [&reader](std::string_view key, ElementwisePasses& target) {
+    if (reader.has(key)) target = read_passes(reader.at(key));
+  };
+  passes("forward_passes", stack.forward_passes);
+  passes("backward_passes", stack.backward_passes);
+  passes("quantize_forward", stack.quantize_forward);
+  passes("quantize_backward", stack.quantize_backward);
+  read_number(reader, "attention_score_passes_forward", 0, 1e4, stack.attention_score_passes_forward);
+  read_number(reader, "attention_score_passes_backward", 0, 1e4, stack.attention_score_passes_backward);
+  read_count(reader, "kernels_forward", 0, stack.kernels_forward);
+  read_count(reader, "kernels_backward", 0, stack.kernels_backward);
+}
+
+void read_step_traffic(const SpecReader& reader, SoftwareStack& stack) {
+  read_number(reader, "loss_bytes_per_logit", 0, 1e4, stack.loss_bytes_per_logit);
+  read_number(reader, "gradient_accumulation_bytes", 0, 1e4, stack.gradient_accumulation_bytes);
+  read_flag(reader, "fused_gradient_accumulation", stack.fused_gradient_accumulation);
+  read_number(reader, "optimizer_bytes_per_parameter", 0, 1e4, stack.optimizer_bytes_per_parameter);
+  read_number(reader, "optimizer_bytes_per_resident", 0, 1e4, stack.optimizer_bytes_per_resident);
+  read_count(reader, "optimizer_kernels", 0, stack.optimizer_kernels);
+  read_number(reader, "tensor_overlap_exposed", 0, 1, stack.tensor_overlap_exposed);
+  read_number(reader, "pipeline_overlap_exposed", 0, 1, stack.pipeline_overlap_exposed);
+  read_number(reader, "bucket_parameters", 0, 1e15, stack.bucket_parameters);
+  read_number(reader, "bucket_per_rank", 0, 1e15, stack.bucket_per_rank);
+  read_number(reader, "slowest_gpu_spread", 0, 1, stack.slowest_gpu_spread);
+}
+
+void read_memory(const SpecReader& reader, SoftwareStack& stack) {
+  read_number(reader, "activation_bytes_extra", 0, 1e4, stack.activation_bytes_extra);
+  if (reader.has("framework_memory")) {
+    stack.framework_memory = reader.at("framework_memory").quantity<Bytes>(true);
+  }
+  if (reader.has("context_memory")) stack.context_memory = reader.at("context_memory").quantity<Bytes>(true);
+}
+
+/// Host times of the launch mode in use, then what `host` says.
+void read_host_times(const SpecReader& reader, SoftwareStack& stack) {
+  if (reader.has("host_by_launch")) {
+    const SpecReader modes = reader.at("host_by_launch");
+    modes.only({"eager", "compiled", "cuda_graph"});
+    const std::string_view mode = kLaunches[static_cast<size_t>(stack.launch)];
+    if (modes.has(mode)) read_host(modes.at(mode), stack.host);
+  }
+  if (reader.has("host")) read_host(reader.at("host"), stack.host);
+}
+
+SoftwareStack read_values(const SpecReader& reader) {
+  SoftwareStack stack;
+  reader.only({"schema",
+               "source",
+               "sources",
+               "date",
+               "attention_kernel",
+               "fusion",
+               "launch",
+               "graph_scope",
+               "moe_dispatcher",
+               "fp8_parameter_gather",
+               "gradient_dtype",
+               "overlap",
+               "collectives",
+               "host",
+               "host_by_launch",
+               "vocab_multiple",
+               "forward_passes",
+               "backward_passes",
+               "quantize_forward",
+               "quantize_backward",
+               "attention_score_passes_forward",
+               "attention_score_passes_backward",
+               "kernels_forward",
+               "kernels_backward",
+               "loss_bytes_per_logit",
+               "gradient_accumulation_bytes",
+               "fused_gradient_accumulation",
+               "optimizer_bytes_per_parameter",
+               "optimizer_bytes_per_resident",
+               "optimizer_kernels",
+               "tensor_overlap_exposed",
+               "pipeline_overlap_exposed",
+               "bucket_parameters",
+               "bucket_per_rank",
+               "embedding_as_layer",
+               "scatter_gather_pipeline",
+               "async_tensor_backward",
+               "activation_bytes_extra",
+               "framework_memory",
+               "context_memory",
+               "slowest_gpu_spread"});
+  if (reader.has("date")) stack.date = read_date(reader.at("date"));
+  if (reader.has("attention_kernel")) {
+    stack.attention_kernel =
+        static_cast<AttentionKernel>(reader.at("attention_kernel").choice(kAttentionKernels));
+  }
+  if (reader.has("fusion")) stack.fusion = static_cast<Fusion>(reader.at("fusion").choice(kFusions));
+  if (reader.has("launch")) stack.launch = static_cast<Launch>(reader.at("launch").choice(kLaunches));
+  if (reader.has("graph_scope")) read_graph_scope(reader.at("graph_scope"));
+  if (reader.has("moe_dispatcher")) {
+    stack.moe_dispatcher = kDispatchers[reader.at("moe_dispatcher").choice(kDispatchers)];
+  }
+  read_flag(reader, "fp8_parameter_gather", stack.fp8_parameter_gather);
+  stack.gradient_dtype = read_gradient_dtype(reader).value_or(stack.gradient_dtype);
+  if (reader.has("overlap")) read_overlap(reader.at("overlap"), stack);
+  if (reader.has("collectives")) read_collectives(reader.at("collectives"), stack);
+  read_host_times(reader, stack);
+  read_count(reader, "vocab_multiple", 1, stack.vocab_multiple);
+  read_flag(reader, "embedding_as_layer", stack.embedding_as_layer);
+  read_flag(reader, "scatter_gather_pipeline", stack.scatter_gather_pipeline);
+  read_flag(reader, "async_tensor_backward", stack.async_tensor_backward);
+  read_layer_traffic(reader, stack);
+  read_step_traffic(reader, stack);
+  read_memory(reader, stack);
+  if (reader.has("source")) stack.source = reader.at("source").text();
+  return stack;
+}
+
+}  // namespace
+
+SoftwareStack read_software_stack(const SpecReader& reader) {
+  Json document = reader.json();
+  if (reader.is_object() && !reader.has("preset")) document["preset"] = kDefaultStack;
+  const SpecReader named(document, reader.pointer(), reader.problems());
+  std::string preset;
+  const Json whole = with_preset(named, "models/software", &preset);
+  if (whole.empty()) return {};
+  SoftwareStack stack = read_values(SpecReader(whole, reader.pointer(), reader.problems()));
+  stack.name = preset;
+  return stack;
+}
+
+}  // namespace orrery

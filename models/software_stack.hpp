@@ -1,0 +1,87 @@
+#pragma once
+
+#include <string>
+
+#include "models/training_spec.hpp"
+#include "sim/base/json_reader.hpp"
+#include "sim/cost/cost_model.hpp"
+#include "sim/workload/operator.hpp"
+
+namespace orrery {
+
+enum class Launch { eager, compiled, cuda_graph };
+enum class Fusion { none, partial, full };
+
+/// Memory traffic of a transformer layer's element-wise kernels, in passes. One pass reads or writes every
+/// element once. Widths: `hidden` = tokens x hidden (divided by tensor under sequence parallelism), `sharded`
+/// = the same divided by tensor always, `ffn` = tokens x ffn_hidden / tensor, `rope` = tokens x (heads +
+/// kv_heads) x head_dim x rotary_fraction / tensor (only with rotary positions); all in activation bytes (2).
+struct ElementwisePasses {
+  double hidden = 0, sharded = 0;
+  double ffn = 0;        ///< activation between the two products of a plain feed-forward layer
+  double ffn_gated = 0;  ///< the same of a gated one (swiglu, geglu), in its stead
+  double rope = 0;
+  double feed_forward(bool gated) const { return gated ? ffn_gated : ffn; }
+};
+
+/// What the training framework does, as data: no framework's name appears in C++ (contract section 2,
+/// `software`). Every number of a preset stands in its JSON with a source.
+struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): grouped by meaning
+  std::string name;
+  YearMonth date;
+  AttentionKernel attention_kernel = AttentionKernel::cudnn;
+  Fusion fusion = Fusion::full;
+  Launch launch = Launch::eager;
+  GradientDtype gradient_dtype = GradientDtype::fp32;
+  std::string collectives = "nccl";
+  std::string collectives_version;  ///< as given ("2.21"); empty: the library's version of the stack's date
+  std::string moe_dispatcher = "all_to_all";  ///< of no effect without a mixture of experts
+  bool fp8_parameter_gather = false;
+  ElementwisePasses forward_passes, backward_passes;
+  ElementwisePasses quantize_forward, quantize_backward;  ///< added under a quantised precision
+  double attention_score_passes_forward =
+      0;  ///< unfused attention: passes over batch x heads x seq^2 / tensor
+  double attention_score_passes_backward = 0;
+  int kernels_forward = 0, kernels_backward = 0;  ///< launches a layer (element-wise and products)
+  double loss_bytes_per_logit = 16;               ///< traffic of loss, forward + backward, in bytes per logit
+  double gradient_accumulation_bytes =
+      0;  ///< traffic per parameter and micro-batch of accumulating outside the product
+  bool fused_gradient_accumulation =
+      true;  ///< the weight-gradient product adds into the main gradient itself
+  double optimizer_bytes_per_parameter =
+      0;  ///< traffic per locally updated parameter (Adam in mixed precision), see optimizer
+  double optimizer_bytes_per_resident =
+      0;                      ///< traffic per parameter resident on the GPU (zeroing, clipping, copying)
+  int optimizer_kernels = 0;  ///< launches of an optimizer step
+  /// Host time of one pass of a layer: per_layer_* + per_kernel x launches + per_collective x its blocking
+  /// collectives. Presets of eager frameworks give per_layer_* with the launches in it and per_kernel zero.
+  struct Host {
+    Seconds per_kernel, per_layer_forward, per_layer_backward, per_collective, per_expert, per_step;
+  } host;
+  bool overlap_gradient = false, overlap_parameter = false;
+  bool overlap_tensor = false, overlap_pipeline = false;  ///< the latter under an interleaved schedule only
+  double tensor_overlap_exposed =
+      1.0;  ///< share of tensor collectives that stays exposed under overlap.tensor
+  /// Tensor collectives of the backward run beside the product that does not need them (the input's gather
+  /// beside the data gradient, the data gradient's reduction beside the weight gradient); what outlasts the
+  /// product is exposed.
+  bool async_tensor_backward = false;
+  double pipeline_overlap_exposed = 1.0;  ///< the same for pipeline sends under overlap.pipeline
+  /// Without sequence parallelism each tensor rank sends its slice of an activation to the next stage, which
+  /// gathers the slices over NVLink (SC21 section 4.1); else every tensor rank sends the whole activation.
+  bool scatter_gather_pipeline = false;
+  double bucket_parameters = 0;  ///< data-parallel bucket: max(bucket_parameters, bucket_per_rank x data)
+  double bucket_per_rank = 0;
+  int vocab_multiple = 1;           ///< vocabulary padded to a multiple of this x tensor
+  bool embedding_as_layer = false;  ///< splits stages by parameters with the embedding as a layer of its own
+  double activation_bytes_extra = 0;  ///< bytes per token x hidden a layer beyond the analytic activations
+  Bytes framework_memory;             ///< allocator reserve and workspace kept by the framework
+  Bytes context_memory;               ///< CUDA context and libraries
+  double slowest_gpu_spread = 0;      ///< relative sd of GPU speed; a synchronous step waits for the slowest
+  std::string source;
+};
+
+/// Reads `software`: a preset's name or {"preset": ..., overrides}.
+SoftwareStack read_software_stack(const SpecReader& reader);
+
+}  // namespace orrery

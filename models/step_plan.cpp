@@ -1,0 +1,553 @@
+#include "models/step_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "models/layer_costs.hpp"
+#include "models/layer_shapes.hpp"
+
+namespace orrery {
+namespace {
+
+/// Buckets of one virtual stage beyond which consecutive ones share a task (their latencies are kept).
+constexpr int kMostBucketTasks = 64;
+
+/// Inverse of the standard normal distribution function by bisection on erfc (absolute error below 1e-12).
+double normal_quantile(double probability) {
+  double low = -10.0;
+  double high = 10.0;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = 0.5 * (low + high);
+    (0.5 * std::erfc(-middle / std::sqrt(2.0)) < probability ? low : high) = middle;
+  }
+  return 0.5 * (low + high);
+}
+
+double gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
+  return training.gradient_dtype.value_or(stack.gradient_dtype) == GradientDtype::fp32 ? 4.0 : 2.0;
+}
+
+/// A part of a virtual stage with its parameters and its time in one pass.
+struct Unit {
+  double parameters;
+  double seconds;
+};
+
+/// Offsets at which the first k/n of the parameters are behind, for k = 1..n; the last is the pass's end.
+std::vector<double> offsets_of_parameter_shares(const std::vector<Unit>& units, int n) {
+  double total = 0;
+  double duration = 0;
+  for (const Unit& unit : units) {
+    total += unit.parameters;
+    duration += unit.seconds;
+  }
+  std::vector<double> offsets;
+  offsets.reserve(static_cast<size_t>(n));
+  double parameters = 0;
+  double seconds = 0;
+  size_t next = 0;
+  for (int k = 1; k < n; ++k) {
+    const double wanted = total * k / n;
+    while (next < units.size() && parameters + units[next].parameters < wanted) {
+      parameters += units[next].parameters;
+      seconds += units[next].seconds;
+      ++next;
+    }
+    const double inside = next < units.size() && units[next].parameters > 0
+                              ? (wanted - parameters) / units[next].parameters
+                              : 0.0;
+    const double offset = seconds + (next < units.size() ? inside * units[next].seconds : 0.0);
+    offsets.push_back(std::min(offset, duration));
+  }
+  offsets.push_back(duration);
+  return offsets;
+}
+
+}  // namespace
+
+double slowest_of(int gpus, double relative_spread) {
+  if (gpus <= 1 || relative_spread <= 0) return 1.0;
+  return 1.0 + relative_spread * normal_quantile((gpus - 0.375) / (gpus + 0.25));
+}
+
+const PassCost& StepPlan::pass_cost(Part part, bool backward) const {
+  const PartCost& cost = part == Part::layer                     ? costs->layer
+                         : part == Part::layer_without_recompute ? costs->layer_without_recompute
+                         : part == Part::embedding               ? costs->embedding
+                                                                 : costs->head;
+  return backward ? cost.backward : cost.forward;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct StepPlanner::Key {
+  std::int64_t seq, micro_batch;
+  int precision, gradient, recompute, recompute_layers, tensor, context, flags, context_method, zero;
+  std::vector<std::string> modules;
+  GroupShape tensor_shape, context_shape;
+  double straggler;
+  bool operator==(const Key&) const = default;
+};
+
+struct StepPlanner::Cache {
+  /// A search visits a few dozen shapes: a linear look through keys beats hashing structs with floating
+  /// point.
+  std::vector<std::pair<Key, std::shared_ptr<const LayerCosts>>> layers;
+};
+
+StepPlanner::StepPlanner(const ModelSpec& model, const SoftwareStack& stack, const ClusterShape& cluster,
+                         const CostModel& cost, const CollectiveModel& collectives)
+    : model_(model),
+      stack_(stack),
+      cluster_(cluster),
+      cost_(cost),
+      collectives_(collectives),
+      cache_(std::make_unique<Cache>()) {}
+StepPlanner::~StepPlanner() = default;
+
+std::shared_ptr<const LayerCosts> StepPlanner::layer_costs(const TrainingSpec& training,
+                                                           const ParallelPlan& parallel,
+                                                           const GroupShape& tensor,
+                                                           const GroupShape& context,
+                                                           double straggler_factor) {
+  Key key{training.seq_length,
+          training.micro_batch,
+          static_cast<int>(training.precision),
+          training.gradient_dtype ? static_cast<int>(*training.gradient_dtype) : -1,
+          static_cast<int>(training.recompute),
+          training.recompute_layers,
+          parallel.tensor,
+          parallel.context,
+          (parallel.sequence ? 1 : 0) | (parallel.overlap.tensor ? 2 : 0),
+          static_cast<int>(parallel.context_method),
+          parallel.zero,
+          training.recompute_modules,
+          tensor,
+          context,
+          straggler_factor};
+  for (const auto& [known, costs] : cache_->layers) {
+    if (known == key) return costs;
+  }
+  const CostInputs inputs{cost_, collectives_, tensor, context, straggler_factor};
+  auto costs =
+      std::make_shared<const LayerCosts>(make_layer_costs(model_, training, stack_, parallel, inputs));
+  cache_->layers.emplace_back(std::move(key), costs);
+  return costs;
+}
+
+namespace {
+
+/// Puts one plan together from the layer costs.
+class PlanAssembly {
+ public:
+  PlanAssembly(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+               const ParallelPlan& parallel, const ClusterShape& cluster, const CostInputs& inputs,
+               std::shared_ptr<const LayerCosts> costs)
+      : model_(model),
+        training_(training),
+        stack_(stack),
+        parallel_(parallel),
+        cluster_(cluster),
+        inputs_(inputs),
+        map_(parallel),
+        gradient_bytes_(gradient_bytes(training, stack)),
+        parameter_bytes_(activation_bytes(training.precision)) {
+    plan_.parallel = parallel;
+    plan_.micro_batches = static_cast<std::int32_t>(parallel.micro_batches(training));
+    plan_.costs = std::move(costs);
+    plan_.straggler_factor = inputs.straggler_factor;
+    plan_.term_evidence = plan_.costs->evidence;
+    plan_.kernel_spread = plan_.costs->kernel_spread;
+    plan_.communication_spread = plan_.costs->communication_spread;
+  }
+
+  StepPlan assemble() {
+    shape_groups();
+    if (parallel_.zero >= 3) {
+      add_sharded_units();
+    } else {
+      add_sends();
+      add_virtual_stages();
+      add_data_exchanges();
+    }
+    add_optimizers();
+    note_exchange_evidence();
+    return std::move(plan_);
+  }
+
+ private:
+  static double seconds_of(const PassCost& pass) { return pass.duration.base(); }
+
+  void shape_groups() {
+    const int rank = map_.rank({0, 0, 0, 0});
+    data_shape_ = group_shape(cluster_, map_.data_group(rank));
+    const int replicas = data_shape_.ranks / std::max(parallel_.shard_group, 1);
+    if (parallel_.zero >= 1 && replicas > 1) {
+      shard_shape_ = group_shape(cluster_, map_.shard_group(rank));
+      replica_shape_ = group_shape(cluster_, map_.replica_group(rank));
+    } else {
+      shard_shape_ = data_shape_;
+    }
+  }
+
+  Exchange exchange(GroupKind group, Members members, CollectiveOp op, Bytes payload, const GroupShape& shape,
+                    int calls = 1) const {
+    Exchange result;
+    result.group = group;
+    result.members = members;
+    result.op = op;
+    result.payload = payload;
+    result.ranks = shape.ranks;
+    result.calls = calls;
+    result.time = inputs_.collectives.time(op, payload, shape);
+    return result;
+  }
+
+  /// Reduction of `parameters` gradients as the ZeRO level does it.
+  Exchange reduction(double parameters, int calls) const {
+    const Bytes payload(parameters * gradient_bytes_);
+    if (parallel_.zero == 0) {
+      return exchange(GroupKind::data, Members::data, CollectiveOp::all_reduce, payload, data_shape_, calls);
+    }
+    return exchange(GroupKind::data, Members::shard, CollectiveOp::reduce_scatter, payload, shard_shape_,
+                    calls);
+  }
+  Exchange replica_reduction(double parameters, int calls) const {
+    if (parallel_.zero == 0 || replica_shape_.ranks <= 1) return {};
+    const Bytes payload(parameters * gradient_bytes_ / shard_shape_.ranks);
+    return exchange(GroupKind::data, Members::replica, CollectiveOp::all_reduce, payload, replica_shape_,
+                    calls);
+  }
+  Exchange parameter_gather(double parameters, int calls) const {
+    if (parallel_.zero == 0) return {};
+    const Bytes payload(parameters * parameter_bytes_);
+    return exchange(GroupKind::data, Members::shard, CollectiveOp::all_gather, payload, shard_shape_, calls);
+  }
+
+  int add_segment(PlanSegment segment) {
+    double total = 0;
+    for (int r = 0; r < segment.run_count; ++r) {
+      const PlanSegment::Run& run = segment.runs[static_cast<size_t>(r)];
+      total += run.count * seconds_of(plan_.pass_cost(run.part, segment.backward));
+    }
+    segment.duration = Seconds(total) + segment.send_tail;
+    plan_.segments.push_back(segment);
+    return static_cast<int>(plan_.segments.size()) - 1;
+  }
+
+  static void append(PlanSegment& segment, Part part, int count, int first_layer) {
+    if (count <= 0) return;
+    segment.runs[static_cast<size_t>(segment.run_count++)] = {part, count, first_layer};
+  }
+
+  void add_virtual_stages() {
+    const int stages = parallel_.pipeline;
+    const int count = stages * parallel_.interleave;
+    int first_layer = 0;
+    std::vector<int> recompute_left(static_cast<size_t>(stages), training_.recompute_layers >= 0
+                                                                     ? training_.recompute_layers
+                                                                     : model_.layers);
+    for (int index = 0; index < count; ++index) {
+      VirtualStage stage;
+      stage.layers = parallel_.stage_layers[static_cast<size_t>(index)];
+      stage.first_layer = first_layer;
+      stage.embedding = index == 0;
+      stage.head = index + 1 == count;
+      int& left = recompute_left[static_cast<size_t>(index % stages)];
+      stage.recomputed_layers = std::min(left, stage.layers);
+      left -= stage.recomputed_layers;
+      const int plain = stage.layers - stage.recomputed_layers;
+      const int first_plain = first_layer + stage.recomputed_layers;
+
+      PlanSegment forward;
+      forward.stage = index % stages;
+      forward.name = "forward";
+      append(forward, Part::embedding, stage.embedding ? 1 : 0, -1);
+      append(forward, Part::layer, stage.recomputed_layers, first_layer);
+      append(forward, Part::layer_without_recompute, plain, first_plain);
+      append(forward, Part::head, stage.head ? 1 : 0, -1);
+      if (!stage.head) forward.send_tail = overlapped_send_tail(plan_.send_forward, index % stages);
+      stage.forward_segment = add_segment(forward);
+
+      PlanSegment backward;
+      backward.stage = index % stages;
+      backward.name = "backward";
+      backward.backward = true;
+      append(backward, Part::head, stage.head ? 1 : 0, -1);
+      append(backward, Part::layer_without_recompute, plain, first_plain);
+      append(backward, Part::layer, stage.recomputed_layers, first_layer);
+      append(backward, Part::embedding, stage.embedding ? 1 : 0, -1);
+      if (!stage.embedding) backward.send_tail = overlapped_send_tail(plan_.send_backward, index % stages);
+      stage.backward_segment = add_segment(backward);
+
+      stage.parameters = plan_.costs->layer_parameters * stage.layers +
+                         (stage.embedding ? plan_.costs->embedding_parameters : 0.0) + head_parameters(stage);
+      plan_.virtual_stages.push_back(std::move(stage));
+      first_layer += stage.layers;
+    }
+  }
+
+  /// What of an overlapped send still holds the sender up: the stack's exposed share of it.
+  Seconds overlapped_send_tail(const std::vector<Exchange>& sends, int stage) const {
+    if (plan_.sends_block || !sends[static_cast<size_t>(stage)].exists()) return Seconds(0);
+    return sends[static_cast<size_t>(stage)].time.total() * stack_.pipeline_overlap_exposed;
+  }
+
+  double head_parameters(const VirtualStage& stage) const {
+    return stage.head ? plan_.costs->head_parameters : 0.0;
+  }
+
+  std::vector<Unit> units_of(const VirtualStage& stage, bool backward) const {
+    std::vector<Unit> units;
+    units.reserve(static_cast<size_t>(stage.layers) + 2);
+    if (stage.embedding) {
+      units.push_back(
+          {plan_.costs->embedding_parameters, seconds_of(plan_.pass_cost(Part::embedding, backward))});
+    }
+    for (int layer = 0; layer < stage.layers; ++layer) {
+      const Part part = layer < stage.recomputed_layers ? Part::layer : Part::layer_without_recompute;
+      units.push_back({plan_.costs->layer_parameters, seconds_of(plan_.pass_cost(part, backward))});
+    }
+    if (stage.head)
+      units.push_back({head_parameters(stage), seconds_of(plan_.pass_cost(Part::head, backward))});
+    if (backward) std::reverse(units.begin(), units.end());
+    return units;
+  }
+
+  void add_data_exchanges() {
+    if (data_shape_.ranks <= 1) return;
+    plan_.reduce_overlapped = parallel_.overlap.gradient;
+    plan_.reduce_every_micro_batch = parallel_.zero == 2;
+    if (plan_.reduce_every_micro_batch) plan_.reduce_overlapped = true;
+    if (parallel_.zero == 1 || parallel_.zero == 2) {
+      plan_.gather_at = parallel_.overlap.parameter ? GatherAt::next_forward : GatherAt::after_optimizer;
+    }
+    const double bucket =
+        parallel_.bucket > 0 ? parallel_.bucket
+                             : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
+    const bool bucketed =
+        bucket > 0 && (plan_.reduce_overlapped || plan_.gather_at == GatherAt::next_forward);
+    for (VirtualStage& stage : plan_.virtual_stages) {
+      if (stage.parameters <= 0) continue;
+      const int buckets = bucketed ? std::max(1, static_cast<int>(stage.parameters / bucket)) : 1;
+      const int calls = (buckets + kMostBucketTasks - 1) / kMostBucketTasks;
+      const int tasks = (buckets + calls - 1) / calls;
+      const double parameters = stage.parameters / (tasks * calls);
+      stage.reduce = reduction(parameters, calls);
+      stage.replica_reduce = replica_reduction(parameters, calls);
+      stage.gather = parameter_gather(parameters, calls);
+      stage.bucket_ready_s = offsets_of_parameter_shares(units_of(stage, true), tasks);
+      // The exposed tail of an overlapped send comes after the last gradient.
+      stage.bucket_ready_s.back() =
+          plan_.segments[static_cast<size_t>(stage.backward_segment)].duration.base();
+      stage.bucket_needed_s = offsets_of_parameter_shares(units_of(stage, false), tasks);
+      // Gather k must be there when the parameters after the first k/n are reached.
+      stage.bucket_needed_s.insert(stage.bucket_needed_s.begin(), 0.0);
+      stage.bucket_needed_s.pop_back();
+    }
+  }
+
+  void add_tied_embedding_reduce() {
+    const int first = map_.rank({0, 0, 0, 0});
+    const int pair[2] = {first, map_.on_stage(first, parallel_.pipeline - 1)};
+    const double parameters =
+        static_cast<double>(padded_vocabulary(model_, stack_.vocab_multiple, parallel_.tensor) *
+                            model_.hidden) /
+        parallel_.tensor;
+    plan_.tied_embedding_reduce = exchange(GroupKind::pipeline, Members::stages, CollectiveOp::all_reduce,
+                                           Bytes(parameters * gradient_bytes_), group_shape(cluster_, pair));
+  }
+
+  void add_sends() {
+    const int stages = parallel_.pipeline;
+    plan_.send_forward.resize(static_cast<size_t>(stages));
+    plan_.send_backward.resize(static_cast<size_t>(stages));
+    plan_.sends_block = !parallel_.overlap.pipeline;
+    if (stages == 1) return;
+    if (model_.tied_embeddings) add_tied_embedding_reduce();
+    const double tokens =
+        static_cast<double>(training_.micro_batch * training_.seq_length) / parallel_.context;
+    const bool split = parallel_.sequence || stack_.scatter_gather_pipeline;
+    const Bytes message(tokens * static_cast<double>(model_.hidden) * activation_bytes(training_.precision) /
+                        (split ? parallel_.tensor : 1));
+    for (int stage = 0; stage < stages; ++stage) {
+      plan_.send_forward[static_cast<size_t>(stage)] = send(stage, (stage + 1) % stages, message);
+      plan_.send_backward[static_cast<size_t>(stage)] = send(stage, (stage + stages - 1) % stages, message);
+    }
+  }
+
+  Exchange send(int from, int to, Bytes message) const {
+    const int pair[2] = {map_.rank({0, 0, 0, from}), map_.rank({0, 0, 0, to})};
+    Exchange result = exchange(GroupKind::pipeline, Members::stages, CollectiveOp::send_receive, message,
+                               group_shape(cluster_, pair));
+    if (stack_.scatter_gather_pipeline && !parallel_.sequence && parallel_.tensor > 1) {
+      // SC21 section 4.1: each tensor rank sends its slice, the receiver gathers the slices over its tensor
+      // group.
+      result.time.latency +=
+          inputs_.collectives.time(CollectiveOp::all_gather, message * parallel_.tensor, inputs_.tensor)
+              .total();
+    }
+    return result;
+  }
+
+  void add_sharded_units() {
+    ShardedUnits& units = plan_.sharded;
+    const LayerCosts& costs = *plan_.costs;
+    units.enabled = true;
+    units.layers = model_.layers;
+    units.recomputed_layers =
+        training_.recompute_layers >= 0 ? std::min(training_.recompute_layers, model_.layers) : model_.layers;
+    const auto segment = [&](Part part, bool backward) {
+      PlanSegment one;
+      one.name = backward ? "backward" : "forward";
+      one.backward = backward;
+      append(one, part, 1, -1);
+      return add_segment(one);
+    };
+    units.embedding_forward = segment(Part::embedding, false);
+    units.embedding_backward = segment(Part::embedding, true);
+    units.head_forward = segment(Part::head, false);
+    units.head_backward = segment(Part::head, true);
+    units.layer_forward = segment(Part::layer, false);
+    units.layer_backward = segment(Part::layer, true);
+    units.plain_forward = segment(Part::layer_without_recompute, false);
+    units.plain_backward = segment(Part::layer_without_recompute, true);
+    const double root = costs.embedding_parameters + costs.head_parameters;
+    units.layer_gather = parameter_gather(costs.layer_parameters, 1);
+    units.layer_reduce = reduction(costs.layer_parameters, 1);
+    units.layer_replica_reduce = replica_reduction(costs.layer_parameters, 1);
+    units.root_gather = parameter_gather(root, 1);
+    units.root_reduce = reduction(root, 1);
+    units.root_replica_reduce = replica_reduction(root, 1);
+    VirtualStage all;
+    all.layers = model_.layers;
+    all.recomputed_layers = units.recomputed_layers;
+    all.embedding = all.head = true;
+    all.parameters = costs.layer_parameters * model_.layers + root;
+    plan_.virtual_stages.push_back(all);
+  }
+
+  void add_optimizers() {
+    const int stages = parallel_.pipeline;
+    std::vector<double> parameters(static_cast<size_t>(stages), 0.0);
+    for (size_t i = 0; i < plan_.virtual_stages.size(); ++i) {
+      parameters[i % static_cast<size_t>(stages)] += plan_.virtual_stages[i].parameters;
+    }
+    for (int stage = 0; stage < stages; ++stage) {
+      const double held = parameters[static_cast<size_t>(stage)];
+      // Middle stages are alike: take the cost of an earlier stage with the same parameters.
+      const auto same = std::find(parameters.begin(), parameters.begin() + stage, held);
+      if (same != parameters.begin() + stage) {
+        plan_.optimizer.push_back(plan_.optimizer[static_cast<size_t>(same - parameters.begin())]);
+      } else {
+        const double shards = parallel_.zero >= 1 ? shard_shape_.ranks : 1;
+        plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, held / shards,
+                                                      parallel_.zero >= 3 ? held / shards : held, inputs_));
+      }
+      PlanSegment segment;
+      segment.name = "optimizer";
+      segment.optimizer_of_stage = stage;
+      segment.duration = plan_.optimizer.back().duration;
+      plan_.segments.push_back(segment);
+    }
+    Evidence& evidence = plan_.term_evidence[static_cast<size_t>(BreakdownTerm::optimizer)];
+    for (const Piece& piece : plan_.optimizer.front().pieces) evidence = weaker(evidence, piece.evidence);
+  }
+
+  void note_exchange_evidence() {
+    const auto note = [&](const Exchange& exchange) {
+      if (!exchange.exists()) return;
+      Evidence& evidence = plan_.term_evidence[static_cast<size_t>(exposed_term(exchange.group))];
+      evidence = weaker(evidence, exchange.time.evidence);
+    };
+    for (const VirtualStage& stage : plan_.virtual_stages) {
+      note(stage.reduce);
+      note(stage.replica_reduce);
+      note(stage.gather);
+    }
+    for (const Exchange& send : plan_.send_forward) note(send);
+    ShardedUnits& units = plan_.sharded;
+    for (const Exchange* one : {&units.layer_gather, &units.layer_reduce, &units.layer_replica_reduce,
+                                &units.root_gather, &units.root_reduce, &plan_.tied_embedding_reduce}) {
+      note(*one);
+    }
+    // The bubble is made of other stages' compute.
+    Evidence& bubble = plan_.term_evidence[static_cast<size_t>(BreakdownTerm::pipeline_bubble)];
+    bubble = weaker(plan_.term_evidence[static_cast<size_t>(BreakdownTerm::forward)],
+                    plan_.term_evidence[static_cast<size_t>(BreakdownTerm::backward)]);
+  }
+
+  const ModelSpec& model_;
+  const TrainingSpec& training_;
+  const SoftwareStack& stack_;
+  const ParallelPlan& parallel_;
+  const ClusterShape& cluster_;
+  const CostInputs& inputs_;
+  RankMap map_;
+  double gradient_bytes_;
+  double parameter_bytes_;
+  GroupShape data_shape_, shard_shape_, replica_shape_;
+  StepPlan plan_;
+};
+
+}  // namespace
+
+StepPlan StepPlanner::plan(const TrainingSpec& training, const ParallelPlan& parallel) {
+  const RankMap map(parallel);
+  const int rank = map.rank({0, 0, 0, 0});
+  const GroupShape tensor = group_shape(cluster_, map.tensor_group(rank));
+  const GroupShape context = group_shape(cluster_, map.context_group(rank));
+  const double straggler = slowest_of(parallel.gpus(), stack_.slowest_gpu_spread);
+  const CostInputs inputs{cost_, collectives_, tensor, context, straggler};
+  return PlanAssembly(model_, training, stack_, parallel, cluster_, inputs,
+                      layer_costs(training, parallel, tensor, context, straggler))
+      .assemble();
+}
+
+StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                        const ParallelPlan& parallel, const ClusterShape& cluster, const CostModel& cost,
+                        const CollectiveModel& collectives) {
+  return StepPlanner(model, stack, cluster, cost, collectives).plan(training, parallel);
+}
+
+Segment expand_segment(const StepPlan& plan, int segment, double from_s, double to_s) {
+  const PlanSegment& source = plan.segments[static_cast<size_t>(segment)];
+  Segment result;
+  result.name = std::string(source.name);
+  double at = 0;
+  const auto take = [&](const PassCost& pass, int layer) {
+    for (const Piece& piece : pass.pieces) {
+      const double begin = std::max(at, from_s);
+      at += piece.duration.base();
+      const double end = std::min(at, to_s);
+      if (end <= begin) continue;
+      Piece cut = piece;
+      cut.layer = layer;
+      cut.duration = Seconds(end - begin);
+      result.pieces.push_back(cut);
+    }
+  };
+  if (source.optimizer_of_stage >= 0)
+    take(plan.optimizer[static_cast<size_t>(source.optimizer_of_stage)], -1);
+  for (int r = 0; r < source.run_count; ++r) {
+    const PlanSegment::Run& run = source.runs[static_cast<size_t>(r)];
+    const PassCost& pass = plan.pass_cost(run.part, source.backward);
+    for (int i = 0; i < run.count; ++i) {
+      const int layer = run.first_layer < 0 ? -1
+                        : source.backward   ? run.first_layer + run.count - 1 - i
+                                            : run.first_layer + i;
+      take(pass, layer);
+    }
+  }
+  if (source.send_tail > Seconds(0)) {
+    PassCost tail;
+    tail.pieces.push_back(
+        {"pipeline send", BreakdownTerm::pipeline_comm_exposed, source.send_tail, Evidence::assumed, -1});
+    take(tail, -1);
+  }
+  result.duration = Seconds(to_s - from_s);
+  return result;
+}
+
+}  // namespace orrery

@@ -1,0 +1,203 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "models/layer_operators.hpp"
+#include "models/model_spec.hpp"
+#include "models/parallel_plan.hpp"
+#include "models/rank_map.hpp"
+#include "models/software_stack.hpp"
+#include "models/training_spec.hpp"
+#include "sim/collectives/collective_model.hpp"
+#include "sim/cost/cost_model.hpp"
+#include "sim/network/group_shape.hpp"
+#include "sim/workload/workload_graph.hpp"
+
+namespace orrery {
+
+/// Times of one pass over one part of the model for one micro-batch on one rank.
+struct PassCost {
+  std::vector<Piece> pieces;
+  Seconds duration;                               ///< sum of the pieces
+  std::array<double, kBreakdownTerms> by_term{};  ///< seconds of the pieces by term
+};
+
+/// A collective inside a layer, as often as one pass does it.
+struct InlineCommunication {
+  GroupKind group = GroupKind::tensor;
+  CollectiveOp op = CollectiveOp::all_reduce;
+  int ranks = 1;
+  Bytes payload;
+  int count = 0;
+  CollectiveTime each;
+  Seconds exposed;  ///< of all `count` calls together
+};
+
+/// Forward and backward (recomputation included) of a part: a transformer layer, the embedding, the head.
+struct PartCost {
+  PassCost forward, backward;
+  std::vector<InlineCommunication> communications;  ///< of forward and backward together
+};
+
+/// Costs of the parts of a model under one plan's shapes; shared by all plans that agree in them.
+struct LayerCosts {
+  PartCost layer;  ///< with the training's recomputation
+  PartCost layer_without_recompute;
+  PartCost embedding, head;
+  double layer_parameters = 0, embedding_parameters = 0, head_parameters = 0;  ///< held by one tensor rank
+  /// Time-weighted relative spread (one standard deviation of ln) of kernels and of collectives in a layer.
+  double kernel_spread = 0, communication_spread = 0;
+  std::array<Evidence, kBreakdownTerms> evidence{};
+};
+
+enum class Part : std::uint8_t { layer, layer_without_recompute, embedding, head };
+
+/// A stretch of compute of a rank, as a list of parts; expanded to pieces only where a graph needs them.
+struct PlanSegment {
+  struct Run {
+    Part part = Part::layer;
+    int count = 0;
+    int first_layer = 0;  ///< layer number of the model, in forward order
+  };
+  std::string_view name = "forward";  ///< "forward", "backward", "optimizer"
+  bool backward = false;
+  std::array<Run, 4> runs{};  ///< in order of execution
+  int run_count = 0;
+  int optimizer_of_stage = -1;  ///< >= 0: this is that stage's optimizer step, runs are empty
+  int stage = 0;                ///< pipeline stage that runs it
+  Seconds send_tail;            ///< exposed share of an overlapped pipeline send, at the end
+  Seconds duration;
+};
+
+/// Which ranks a communication of the plan joins.
+enum class Members : std::uint8_t {
+  data,     ///< data x context ranks that hold the same parameters
+  shard,    ///< ZeRO shard group (a slice of the data group under HSDP)
+  replica,  ///< across shard groups
+  stages,   ///< the same coordinates on two pipeline stages
+};
+
+/// A communication beside compute (or after it), `calls` equal calls one after the other.
+struct Exchange {
+  GroupKind group = GroupKind::data;
+  Members members = Members::data;
+  CollectiveOp op = CollectiveOp::all_reduce;
+  Bytes payload;  ///< of one call
+  int ranks = 1;
+  int calls = 1;
+  CollectiveTime time;  ///< of one call
+  bool exists() const { return calls > 0 && ranks > 1 && payload > Bytes(0); }
+  Seconds latency() const { return time.latency * calls; }
+  Seconds transfer() const { return time.transfer * calls; }
+};
+
+/// One virtual stage of the pipeline (index chunk * pipeline + stage, model order).
+struct VirtualStage {
+  int layers = 0;
+  int recomputed_layers = 0;
+  int first_layer = 0;
+  bool embedding = false, head = false;
+  double parameters = 0;  ///< on one rank
+  int forward_segment = 0, backward_segment = 0;
+  /// Gradient buckets, all alike, in the order in which the backward completes them.
+  Exchange reduce;          ///< one bucket over the shard group (all_reduce under ZeRO 0)
+  Exchange replica_reduce;  ///< HSDP: the reduced shard across replicas
+  Exchange gather;          ///< ZeRO 1, 2: updated parameters of one bucket
+  std::vector<double>
+      bucket_ready_s;  ///< offset in the backward after which bucket k can be reduced; last = duration
+  std::vector<double>
+      bucket_needed_s;  ///< offset in the forward before which gather k must be there; first = 0
+};
+
+enum class GatherAt : std::uint8_t { none, next_forward, after_optimizer };
+
+/// ZeRO 3 / FSDP: every layer is a unit that is gathered before its use and reduced after its backward.
+struct ShardedUnits {
+  bool enabled = false;
+  int layers = 0;
+  int layer_forward = 0, layer_backward = 0;  ///< segments of one layer (recomputing as the training says)
+  int embedding_forward = 0, embedding_backward = 0;  ///< segments; the root unit holds embedding and head
+  int head_forward = 0, head_backward = 0;
+  Exchange layer_gather, layer_reduce, layer_replica_reduce;
+  Exchange root_gather, root_reduce, root_replica_reduce;
+  int recomputed_layers = 0;  ///< the first layers recompute, the rest use the segments below
+  int plain_forward = 0, plain_backward = 0;
+};
+
+/// Everything a step is made of, with a time on each part, before it is laid out over ranks: what the
+/// lowering and the estimate share.
+///
+/// Collectives inside a layer (tensor, context) are pieces of the segments: every rank of the group does the
+/// same at the same time, and the group's share of the NICs is in its GroupShape. What runs beside compute
+/// (gradient reduction, parameter gather, pipeline sends) is an Exchange of its own and contends in the
+/// engine.
+struct StepPlan {
+  ParallelPlan parallel;
+  std::int32_t micro_batches = 1;
+  std::shared_ptr<const LayerCosts> costs;
+  std::vector<PlanSegment> segments;
+  std::vector<PassCost> optimizer;  ///< by stage
+  std::vector<VirtualStage> virtual_stages;
+  std::vector<Exchange> send_forward;   ///< by stage s: to stage (s + 1) mod pipeline
+  std::vector<Exchange> send_backward;  ///< by stage s: to stage (s - 1) mod pipeline
+  bool sends_block = true;              ///< the sender waits for its send (no overlap.pipeline)
+  bool reduce_overlapped = false;
+  bool reduce_every_micro_batch = false;  ///< ZeRO 2
+  GatherAt gather_at = GatherAt::none;
+  ShardedUnits sharded;
+  Exchange tied_embedding_reduce;  ///< gradients of a tied word embedding between first and last stage
+  double straggler_factor = 1.0;   ///< slowest of all GPUs against the mean
+  std::array<Evidence, kBreakdownTerms> term_evidence{};
+  double kernel_spread = 0, communication_spread = 0;  ///< relative, one standard deviation
+  std::vector<std::string> warnings;
+
+  int stages() const { return parallel.pipeline; }
+  int chunks() const { return parallel.interleave; }
+  const PassCost& pass_cost(Part part, bool backward) const;
+};
+
+/// Makes plans for one model, stack and cluster; layer costs are kept by shape, so that a search pays for
+/// each once. Not thread-safe: one planner a thread. The references must outlive it.
+class StepPlanner {
+ public:
+  StepPlanner(const ModelSpec& model, const SoftwareStack& stack, const ClusterShape& cluster,
+              const CostModel& cost, const CollectiveModel& collectives);
+  ~StepPlanner();
+  StepPlan plan(const TrainingSpec& training, const ParallelPlan& parallel);
+
+ private:
+  struct Key;
+  struct Cache;
+  std::shared_ptr<const LayerCosts> layer_costs(const TrainingSpec& training, const ParallelPlan& parallel,
+                                                const GroupShape& tensor, const GroupShape& context,
+                                                double straggler_factor);
+  const ModelSpec& model_;
+  const SoftwareStack& stack_;
+  const ClusterShape& cluster_;
+  const CostModel& cost_;
+  const CollectiveModel& collectives_;
+  std::unique_ptr<Cache> cache_;
+};
+
+/// A planner used once.
+StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                        const ParallelPlan& parallel, const ClusterShape& cluster, const CostModel& cost,
+                        const CollectiveModel& collectives);
+
+/// Expected speed of the slowest of n GPUs against the mean when speeds spread normally with this relative
+/// standard deviation: 1 + spread * E[max of n standard normals], by Blom's approximation (Blom 1958: alpha =
+/// 0.375; within 1 % of the exact order statistic for n >= 2).
+double slowest_of(int gpus, double relative_spread);
+
+/// The pieces of a plan's segment between two offsets (seconds from its start); pieces across a cut are
+/// divided.
+Segment expand_segment(const StepPlan& plan, int segment, double from_s, double to_s);
+
+}  // namespace orrery

@@ -1,0 +1,276 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "models/pass_order.hpp"
+#include "models/step_plan.hpp"
+
+namespace orrery {
+
+/// Walks through a step in an executable order and tells a sink what happens, stage by stage. The sink is the
+/// lowering (it makes tasks) or the estimate (it adds up times), so that both follow one description of the
+/// step.
+///
+/// A sink has a type `Handle` (default: nothing to wait for; `explicit operator bool`) and the functions
+///   Handle compute(int stage, int segment, double from_s, double to_s, int chunk, int micro_batch,
+///                  std::initializer_list<Handle> after)
+///   Handle exchange(int stage, const Exchange&, int chunk, int micro_batch, std::initializer_list<Handle>
+///   after) Handle exchange_between(int first_stage, int last_stage, const Exchange&,
+///   std::initializer_list<Handle> first_after,
+///                           std::initializer_list<Handle> last_after)
+///   Handle send(int from_stage, int to_stage, bool forward, const Exchange&, int chunk, int micro_batch,
+///               std::initializer_list<Handle> after)
+/// Handles of one stage stand for all its ranks.
+template <typename Sink>
+class StepWalk {
+ public:
+  using Handle = typename Sink::Handle;
+
+  StepWalk(const StepPlan& plan, Sink& sink) : plan_(plan), sink_(sink) {}
+
+  /// @param order passes of all stages (execution_order), unused by sharded units
+  void run(const std::vector<OrderedPass>& order, std::int32_t micro_batches) {
+    const auto stages = static_cast<size_t>(plan_.stages());
+    compute_.assign(stages, Handle{});
+    blocked_.assign(stages, Handle{});
+    data_.assign(stages, Handle{});
+    forward_link_.assign(stages, Handle{});
+    backward_link_.assign(stages, Handle{});
+    if (plan_.sharded.enabled) {
+      for (std::int32_t m = 0; m < micro_batches; ++m) run_sharded_micro_batch(m);
+    } else {
+      gather_parameters_for_first_forward();
+      run_passes(order, micro_batches);
+      if (!plan_.reduce_overlapped) reduce_at_end(micro_batches - 1);
+    }
+    finish_step();
+  }
+
+ private:
+  void run_passes(const std::vector<OrderedPass>& order, std::int32_t micro_batches) {
+    const auto count = plan_.virtual_stages.size() * static_cast<size_t>(micro_batches);
+    forward_arrival_.assign(count, Handle{});
+    backward_arrival_.assign(count, Handle{});
+    for (const OrderedPass& pass : order) {
+      if (pass.kind == PassKind::forward) {
+        run_forward(pass, micro_batches);
+      } else {
+        run_backward(pass, micro_batches);
+      }
+    }
+  }
+
+  void run_forward(const OrderedPass& pass, std::int32_t micro_batches) {
+    const auto stage = static_cast<size_t>(pass.stage);
+    const size_t index = static_cast<size_t>(pass.chunk) * static_cast<size_t>(plan_.stages()) + stage;
+    const VirtualStage& here = plan_.virtual_stages[index];
+    const double duration = plan_.segments[static_cast<size_t>(here.forward_segment)].duration.base();
+    const size_t slot = index * static_cast<size_t>(micro_batches) + static_cast<size_t>(pass.micro_batch);
+    const Handle arrival = forward_arrival_[slot];
+    Handle done;
+    if (pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gather.exists()) {
+      const auto& needed = here.bucket_needed_s;
+      for (size_t k = 0; k < needed.size(); ++k) {
+        const double to = k + 1 < needed.size() ? needed[k + 1] : duration;
+        done = compute(stage, here.forward_segment, needed[k], to, pass, arrival, gathers_[index][k]);
+      }
+    } else {
+      done = compute(stage, here.forward_segment, 0.0, duration, pass, arrival, Handle{});
+    }
+    if (index + 1 < plan_.virtual_stages.size()) {
+      const size_t next = (stage + 1) % static_cast<size_t>(plan_.stages());
+      forward_arrival_[slot + static_cast<size_t>(micro_batches)] =
+          send(stage, next, true, plan_.send_forward[stage], pass, done, forward_link_[stage]);
+    }
+  }
+
+  void run_backward(const OrderedPass& pass, std::int32_t micro_batches) {
+    const auto stage = static_cast<size_t>(pass.stage);
+    const auto stages = static_cast<size_t>(plan_.stages());
+    const size_t index = static_cast<size_t>(pass.chunk) * stages + stage;
+    const VirtualStage& here = plan_.virtual_stages[index];
+    const double duration = plan_.segments[static_cast<size_t>(here.backward_segment)].duration.base();
+    const size_t slot = index * static_cast<size_t>(micro_batches) + static_cast<size_t>(pass.micro_batch);
+    const Handle arrival = backward_arrival_[slot];
+    const bool reduces = plan_.reduce_overlapped && here.reduce.exists() &&
+                         (plan_.reduce_every_micro_batch || pass.micro_batch + 1 == micro_batches);
+    Handle done;
+    if (reduces) {
+      double from = 0.0;
+      for (const double ready : here.bucket_ready_s) {
+        done = compute(stage, here.backward_segment, from, ready, pass, arrival, Handle{});
+        reduce_bucket(stage, here, pass.chunk, pass.micro_batch, done);
+        from = ready;
+      }
+    } else {
+      done = compute(stage, here.backward_segment, 0.0, duration, pass, arrival, Handle{});
+    }
+    if (index > 0) {
+      const size_t previous = (stage + stages - 1) % stages;
+      backward_arrival_[slot - static_cast<size_t>(micro_batches)] =
+          send(stage, previous, false, plan_.send_backward[stage], pass, done, backward_link_[stage]);
+    }
+  }
+
+  Handle compute(size_t stage, int segment, double from, double to, const OrderedPass& pass, Handle arrival,
+                 Handle parameters) {
+    const Handle done =
+        sink_.compute(static_cast<int>(stage), segment, from, to, pass.chunk, pass.micro_batch,
+                      {compute_[stage], blocked_[stage], arrival, parameters});
+    compute_[stage] = done;
+    blocked_[stage] = Handle{};
+    return done;
+  }
+
+  Handle send(size_t from, size_t to, bool forward, const Exchange& exchange, const OrderedPass& pass,
+              Handle done, Handle& link) {
+    link = sink_.send(static_cast<int>(from), static_cast<int>(to), forward, exchange, pass.chunk,
+                      pass.micro_batch, {done, link});
+    if (plan_.sends_block) blocked_[from] = link;
+    return link;
+  }
+
+  void reduce_bucket(size_t stage, const VirtualStage& here, int chunk, std::int32_t micro_batch,
+                     Handle ready) {
+    data_[stage] =
+        sink_.exchange(static_cast<int>(stage), here.reduce, chunk, micro_batch, {ready, data_[stage]});
+    if (here.replica_reduce.exists()) {
+      data_[stage] =
+          sink_.exchange(static_cast<int>(stage), here.replica_reduce, chunk, micro_batch, {data_[stage]});
+    }
+  }
+
+  void gather_parameters_for_first_forward() {
+    gathers_.assign(plan_.virtual_stages.size(), {});
+    if (plan_.gather_at != GatherAt::next_forward) return;
+    const auto stages = static_cast<size_t>(plan_.stages());
+    for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
+      const VirtualStage& here = plan_.virtual_stages[index];
+      if (!here.gather.exists()) continue;
+      const size_t stage = index % stages;
+      for (size_t k = 0; k < here.bucket_needed_s.size(); ++k) {
+        data_[stage] = sink_.exchange(static_cast<int>(stage), here.gather, static_cast<int>(index / stages),
+                                      0, {data_[stage]});
+        gathers_[index].push_back(data_[stage]);
+      }
+    }
+  }
+
+  void reduce_at_end(std::int32_t last_micro_batch) {
+    const auto stages = static_cast<size_t>(plan_.stages());
+    for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
+      const VirtualStage& here = plan_.virtual_stages[index];
+      if (!here.reduce.exists()) continue;
+      for (size_t k = 0; k < here.bucket_ready_s.size(); ++k) {
+        reduce_bucket(index % stages, here, static_cast<int>(index / stages), last_micro_batch,
+                      compute_[index % stages]);
+      }
+    }
+  }
+
+  /// Tied embedding, optimizer, and the gather of updated parameters where nothing hides it.
+  void finish_step() {
+    const auto stages = static_cast<size_t>(plan_.stages());
+    Handle tied;
+    if (plan_.tied_embedding_reduce.exists()) {
+      tied = sink_.exchange_between(0, static_cast<int>(stages) - 1, plan_.tied_embedding_reduce,
+                                    {compute_[0], data_[0]}, {compute_[stages - 1], data_[stages - 1]});
+    }
+    const size_t first_optimizer = plan_.segments.size() - stages;
+    for (size_t stage = 0; stage < stages; ++stage) {
+      const bool waits_for_tied = stage == 0 || stage + 1 == stages;
+      const int segment = static_cast<int>(first_optimizer + stage);
+      const double duration = plan_.segments[static_cast<size_t>(segment)].duration.base();
+      compute_[stage] =
+          sink_.compute(static_cast<int>(stage), segment, 0.0, duration, 0, -1,
+                        {compute_[stage], blocked_[stage], data_[stage], waits_for_tied ? tied : Handle{}});
+    }
+    if (plan_.gather_at != GatherAt::after_optimizer) return;
+    for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
+      const VirtualStage& here = plan_.virtual_stages[index];
+      const size_t stage = index % stages;
+      if (!here.gather.exists()) continue;
+      for (size_t k = 0; k < here.bucket_needed_s.size(); ++k) {
+        data_[stage] = sink_.exchange(static_cast<int>(stage), here.gather, static_cast<int>(index / stages),
+                                      -1, {compute_[stage], data_[stage]});
+      }
+    }
+  }
+
+  // --- ZeRO 3 / FSDP: one stage, layer by layer
+  // ------------------------------------------------------------------- A gather is issued while the layer
+  // before computes and only two gathered layers are alive (FSDP's rate limiter), so layer u's gather waits
+  // for layer u-2's compute. Gathers and reductions share one communicator and run in issue order: in the
+  // backward the next gather goes before the reduction of the layer just finished (BACKWARD_PRE).
+
+  Handle unit_exchange(const Exchange& exchange, std::int32_t micro_batch, Handle after) {
+    if (!exchange.exists()) return after;
+    data_[0] = sink_.exchange(0, exchange, 0, micro_batch, {after, data_[0]});
+    return data_[0];
+  }
+
+  void reduce_unit(const Exchange& reduce, const Exchange& replica, std::int32_t micro_batch, Handle done) {
+    unit_exchange(reduce, micro_batch, done);
+    if (replica.exists()) unit_exchange(replica, micro_batch, data_[0]);
+  }
+
+  Handle unit_compute(int segment, std::int32_t micro_batch, Handle parameters) {
+    const double duration = plan_.segments[static_cast<size_t>(segment)].duration.base();
+    compute_[0] = sink_.compute(0, segment, 0.0, duration, 0, micro_batch,
+                                {compute_[0], parameters, Handle{}, Handle{}});
+    return compute_[0];
+  }
+
+  void run_sharded_micro_batch(std::int32_t m) {
+    const ShardedUnits& units = plan_.sharded;
+    const auto layers = static_cast<size_t>(units.layers);
+    const Handle root = unit_exchange(units.root_gather, m, compute_[0]);
+    forward_arrival_.assign(layers, Handle{});  // gather of each layer
+    layer_done_.assign(layers, Handle{});
+    const auto gather_forward = [&](size_t layer) {
+      forward_arrival_[layer] =
+          unit_exchange(units.layer_gather, m, layer >= 2 ? layer_done_[layer - 2] : compute_[0]);
+    };
+    if (layers > 0) gather_forward(0);
+    unit_compute(units.embedding_forward, m, root);
+    for (size_t layer = 0; layer < layers; ++layer) {
+      if (layer + 1 < layers) gather_forward(layer + 1);
+      const bool recomputes = layer < static_cast<size_t>(units.recomputed_layers);
+      layer_done_[layer] =
+          unit_compute(recomputes ? units.layer_forward : units.plain_forward, m, forward_arrival_[layer]);
+    }
+    unit_compute(units.head_forward, m, root);
+    backward_arrival_.assign(layers, Handle{});
+    const auto gather_backward = [&](size_t layer) {
+      const bool two_ahead = layer + 2 < layers;
+      backward_arrival_[layer] =
+          unit_exchange(units.layer_gather, m, two_ahead ? layer_done_[layer + 2] : compute_[0]);
+    };
+    if (layers > 0) gather_backward(layers - 1);
+    unit_compute(units.head_backward, m, root);
+    for (size_t back = 0; back < layers; ++back) {
+      const size_t layer = layers - 1 - back;
+      if (layer > 0) gather_backward(layer - 1);
+      const bool recomputes = layer < static_cast<size_t>(units.recomputed_layers);
+      layer_done_[layer] =
+          unit_compute(recomputes ? units.layer_backward : units.plain_backward, m, backward_arrival_[layer]);
+      reduce_unit(units.layer_reduce, units.layer_replica_reduce, m, layer_done_[layer]);
+    }
+    unit_compute(units.embedding_backward, m, root);
+    reduce_unit(units.root_reduce, units.root_replica_reduce, m, compute_[0]);
+  }
+
+  const StepPlan& plan_;
+  Sink& sink_;
+  std::vector<Handle> compute_, blocked_, data_, forward_link_,
+      backward_link_;  // by stage: last of each stream
+  std::vector<Handle> forward_arrival_,
+      backward_arrival_;  // by virtual stage and micro-batch (sharded: by layer)
+  std::vector<Handle> layer_done_;
+  std::vector<std::vector<Handle>> gathers_;  // by virtual stage, bucket
+};
+
+}  // namespace orrery

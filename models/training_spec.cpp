@@ -1,0 +1,124 @@
+#include "models/training_spec.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <string_view>
+
+namespace orrery {
+
+namespace {
+
+constexpr std::int64_t kMostSequences = std::int64_t{1} << 40;
+
+constexpr std::array<std::string_view, 6> kOptimizers = {"sgd",  "momentum", "adagrad",
+                                                         "adam", "adamw",    "lamb"};
+constexpr std::array<std::string_view, 3> kRecomputes = {"none", "selective", "full"};
+constexpr std::array<std::string_view, 3> kGradientDtypes = {"fp32", "bf16", "fp16"};
+constexpr std::array<std::string_view, 2> kFlopsConventions = {"full", "causal"};
+constexpr std::array<std::string_view, 6> kModules = {"core_attn", "mla_up_proj", "mlp",
+                                                      "layernorm", "moe_act",     "moe"};
+constexpr std::array<std::string_view, 3> kModelledModules = {"core_attn", "mlp", "layernorm"};
+constexpr std::array<Precision, 4> kPrecisionsNotModelled = {Precision::fp8_current, Precision::fp8_block,
+                                                             Precision::mxfp8, Precision::nvfp4};
+
+void refuse_not_modelled(const SpecReader& reader, const std::string& what) {
+  reader.refuse_message(what + " is not modelled yet");
+}
+
+Precision read_precision(const SpecReader& reader) {
+  const auto precision = static_cast<Precision>(reader.choice(precision_names()));
+  if (std::find(kPrecisionsNotModelled.begin(), kPrecisionsNotModelled.end(), precision) !=
+      kPrecisionsNotModelled.end()) {
+    refuse_not_modelled(reader, "precision \"" + std::string(name_of(precision)) + "\"");
+  }
+  return precision;
+}
+
+void read_modules(const SpecReader& reader, TrainingSpec& training) {
+  for (const SpecReader& element : reader.elements()) {
+    const std::string name(kModules[element.choice(kModules)]);
+    std::vector<std::string>& modules = training.recompute_modules;
+    if (std::find(modules.begin(), modules.end(), name) != modules.end()) {
+      element.refuse_message("\"" + name + "\" is listed twice");
+    } else if (std::find(kModelledModules.begin(), kModelledModules.end(), name) == kModelledModules.end()) {
+      refuse_not_modelled(element, "recomputation of \"" + name + "\"");
+    }
+    modules.push_back(name);
+  }
+  if (reader.is_list() && reader.json().empty()) reader.refuse("at least one module");
+}
+
+void read_recompute(const SpecReader& reader, TrainingSpec& training) {
+  if (reader.is_object()) {
+    reader.only({"kind", "layers", "modules"});
+    training.recompute = static_cast<Recompute>(reader.at("kind").choice(kRecomputes));
+    if (reader.has("layers")) {
+      training.recompute_layers = static_cast<int>(reader.at("layers").integer(0, 1 << 20));
+      if (training.recompute == Recompute::none) {
+        reader.at("layers").refuse_message("is only legal with kind \"selective\" or \"full\"");
+      }
+    }
+    if (reader.has("modules")) {
+      read_modules(reader.at("modules"), training);
+      if (training.recompute != Recompute::selective) {
+        reader.at("modules").refuse_message("is only legal with kind \"selective\"");
+      }
+    }
+  } else {
+    training.recompute = static_cast<Recompute>(reader.choice(kRecomputes));
+  }
+  if (training.recompute == Recompute::selective && training.recompute_modules.empty()) {
+    training.recompute_modules = {"core_attn"};
+  }
+}
+
+/// Synchronisation after every step is what is modelled; local and asynchronous training are known names.
+void read_sync(const SpecReader& reader) {
+  reader.only({"kind", "period", "staleness"});
+  if (!reader.is_object()) return;
+  const SpecReader kind = reader.at("kind");
+  if (kind.choice({"step", "local", "async"}) != 0) {
+    refuse_not_modelled(kind, "synchronisation \"" + kind.text() + "\"");
+    return;
+  }
+  for (const std::string_view key : {"period", "staleness"}) {
+    if (reader.has(key)) reader.at(key).refuse_message("is only legal with kind \"local\" or \"async\"");
+  }
+}
+
+}  // namespace
+
+std::optional<GradientDtype> read_gradient_dtype(const SpecReader& reader) {
+  if (!reader.has("gradient_dtype")) return std::nullopt;
+  return static_cast<GradientDtype>(reader.at("gradient_dtype").choice(kGradientDtypes));
+}
+
+TrainingSpec read_training_spec(const SpecReader& reader) {
+  TrainingSpec training;
+  reader.only({"schema", "seq_length", "global_batch", "micro_batch", "precision", "gradient_dtype",
+               "optimizer", "recompute", "offload", "lora", "sync", "tokens", "data", "checkpoint",
+               "flops_convention"});
+  training.seq_length = reader.at("seq_length").integer(1, kMostSequences);
+  training.global_batch = reader.at("global_batch").integer(1, kMostSequences);
+  training.micro_batch = reader.at("micro_batch").integer(1, kMostSequences);
+  if (reader.has("precision")) training.precision = read_precision(reader.at("precision"));
+  training.gradient_dtype = read_gradient_dtype(reader);
+  if (reader.has("optimizer")) {
+    training.optimizer = static_cast<Optimizer>(reader.at("optimizer").choice(kOptimizers));
+  }
+  if (reader.has("recompute")) read_recompute(reader.at("recompute"), training);
+  if (reader.has("sync")) read_sync(reader.at("sync"));
+  if (reader.has("tokens")) reader.at("tokens").number_above(0.0);
+  if (reader.has("offload")) refuse_not_modelled(reader.at("offload"), "offloading");
+  if (reader.has("lora")) refuse_not_modelled(reader.at("lora"), "LoRA");
+  if (reader.has("data")) refuse_not_modelled(reader.at("data"), "the input pipeline");
+  if (reader.has("checkpoint")) refuse_not_modelled(reader.at("checkpoint"), "checkpointing");
+  if (reader.has("flops_convention")) {
+    training.flops_convention =
+        static_cast<FlopsConvention>(reader.at("flops_convention").choice(kFlopsConventions));
+  }
+  return training;
+}
+
+}  // namespace orrery

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/base/json_reader.hpp"
+#include "sim/base/precision.hpp"
+
+namespace orrery {
+
+enum class Recompute { none, selective, full };
+enum class Optimizer { sgd, momentum, adagrad, adam, adamw, lamb };
+enum class GradientDtype { fp32, bf16, fp16 };
+enum class FlopsConvention { full, causal };
+
+/// Contract section 2, `training`.
+struct TrainingSpec {
+  std::int64_t seq_length = 0;
+  std::int64_t global_batch = 0;  ///< sequences
+  std::int64_t micro_batch = 0;   ///< sequences
+  Precision precision = Precision::bf16;
+  std::optional<GradientDtype> gradient_dtype;  ///< absent: the stack's
+  Optimizer optimizer = Optimizer::adam;
+  Recompute recompute = Recompute::none;
+  std::vector<std::string>
+      recompute_modules;      ///< of selective: core_attn mlp layernorm ...; empty with none and full
+  int recompute_layers = -1;  ///< layers of each stage that recompute; -1: all
+  FlopsConvention flops_convention = FlopsConvention::full;
+};
+
+/// Reads `training`. Keys of the contract that are not modelled yet are refused by name.
+TrainingSpec read_training_spec(const SpecReader& reader);
+/// Member `gradient_dtype` of an object (`training` and `software` both have one), or nothing where it is
+/// left out.
+std::optional<GradientDtype> read_gradient_dtype(const SpecReader& reader);
+
+}  // namespace orrery
