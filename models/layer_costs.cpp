@@ -71,6 +71,12 @@ class PassCoster {
         add_communication(*communication, beside_s, cost.pieces[first + i], hidden_s, communications);
       }
     }
+    if (slowed_s_ > 0) {
+      cost.pieces.push_back(
+          {"slowed_by_communication", term, Seconds(slowed_s_), Evidence::interpolated, -1});
+      tally_.add(term, Evidence::interpolated, slowed_s_);
+      slowed_s_ = 0;
+    }
     for (size_t i = first; i < cost.pieces.size(); ++i) {
       cost.duration += cost.pieces[i].duration;
       cost.by_term[static_cast<size_t>(cost.pieces[i].term)] += cost.pieces[i].duration.base();
@@ -116,6 +122,10 @@ class PassCoster {
       hidden_s -= hides;
       exposed_s -= hides;
     }
+    // What stays hidden holds SMs and memory bandwidth of the kernels beside it: over the hidden time they
+    // run at 1 / (1 + slowdown) of their rate.
+    const double beside = each.total().base() * communication.count - exposed_s;
+    slowed_s_ += beside * stack_.overlap_slowdown / (1.0 + stack_.overlap_slowdown);
     piece.term = exposed_term(communication.group);
     piece.duration = Seconds(exposed_s);
     piece.evidence = each.evidence;
@@ -137,6 +147,7 @@ class PassCoster {
   const SoftwareStack& stack_;
   const CostInputs& inputs_;
   Tally tally_;
+  double slowed_s_ = 0;  ///< of the pass being added
 };
 
 PartCost cost_part(const LayerWork& work, PassCoster& coster, Seconds host_forward, Seconds host_backward) {

@@ -138,6 +138,7 @@ void read_step_traffic(const SpecReader& reader, SoftwareStack& stack) {
   read_number(reader, "optimizer_bytes_per_parameter", 0, 1e4, stack.optimizer_bytes_per_parameter);
   read_number(reader, "optimizer_bytes_per_resident", 0, 1e4, stack.optimizer_bytes_per_resident);
   read_count(reader, "optimizer_kernels", 0, stack.optimizer_kernels);
+  read_number(reader, "overlap_slowdown", 0, 10, stack.overlap_slowdown);
   read_number(reader, "tensor_overlap_exposed", 0, 1, stack.tensor_overlap_exposed);
   read_number(reader, "pipeline_overlap_exposed", 0, 1, stack.pipeline_overlap_exposed);
   read_number(reader, "bucket_parameters", 0, 1e15, stack.bucket_parameters);
@@ -203,6 +204,7 @@ SoftwareStack read_values(const SpecReader& reader) {
                "embedding_as_layer",
                "scatter_gather_pipeline",
                "async_tensor_backward",
+               "overlap_slowdown",
                "activation_bytes_extra",
                "framework_memory",
                "context_memory",

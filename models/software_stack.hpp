@@ -66,6 +66,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// beside the data gradient, the data gradient's reduction beside the weight gradient); what outlasts the
   /// product is exposed.
   bool async_tensor_backward = false;
+  /// Kernels beside a collective of their own layer take (1 + this) times as long for as long as both run.
+  double overlap_slowdown = 0.0;
   double pipeline_overlap_exposed = 1.0;  ///< the same for pipeline sends under overlap.pipeline
   /// Without sequence parallelism each tensor rank sends its slice of an activation to the next stage, which
   /// gathers the slices over NVLink (SC21 section 4.1); else every tensor rank sends the whole activation.
