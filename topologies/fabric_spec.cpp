@@ -107,7 +107,7 @@ FabricSpec read_fabric(const SpecReader& reader, const NodeSpec& node, int nodes
   fabric.switch_latency = member("switch_latency", of_protocol + "switch_latency").quantity<Seconds>(true);
   if (reader.has("oversubscription"))
     fabric.oversubscription = read_oversubscription(reader.at("oversubscription"));
-  fabric.routing = read_routing(member("routing", "fabric.routing"));
+  fabric.routing = read_routing(member("routing", of_protocol + "routing"));
   if (reader.has("tiers")) fabric.tiers = static_cast<int>(reader.at("tiers").integer(1, 3));
   fabric.domain_nodes = read_domain_nodes(reader, node, nodes, fabric.kind);
 

@@ -281,6 +281,7 @@ std::vector<LinkId> Topology::route(int from_gpu, int to_gpu, std::uint64_t flow
   const std::uint64_t seed =
       hashed ? mix(mix(mix(static_cast<std::uint64_t>(from_gpu)) ^ static_cast<std::uint64_t>(to_gpu)) ^ flow)
              : graph_->number_on_leaf(leaf, to_nic);
+  const std::size_t first_switch = path.size() + 1;  // links before the choice of the first switch (leaf)
   std::vector<LinkId> choices;
   for (VertexId at = from_nic; at != leaf;) {
     choices.clear();
@@ -294,7 +295,10 @@ std::vector<LinkId> Topology::route(int from_gpu, int to_gpu, std::uint64_t flow
     });
     // Each switch hashes with its own seed; the same seed everywhere would leave most paths unused
     // (polarisation).
-    const std::uint64_t pick = hashed ? mix(seed ^ mix(static_cast<std::uint64_t>(at))) : seed;
+    std::uint64_t pick = hashed ? mix(seed ^ mix(static_cast<std::uint64_t>(at))) : seed;
+    // Destination modulo k, tier by tier: a leaf spreads by the destination's number on its leaf; above it
+    // all that one spine carries has nearly the same number, so the leaf is added.
+    if (!hashed && path.size() > first_switch) pick += static_cast<std::uint64_t>(leaf);
     path.push_back(choices[pick % choices.size()]);
     at = graph_->links[index_of(path.back())].to;
   }
