@@ -136,7 +136,7 @@ TEST(Rails, MeetOnTheLeafOfTheirNumber) {
 }
 
 TEST(Rails, EcmpUsesEverySpine) {
-  const Topology topology = build_topology(preset("dgx-h100", 64).spec);
+  const Topology topology = build_topology(preset("dgx-h100", 64, R"({"routing": "ecmp"})").spec);
   std::set<VertexId> spines;
   for (std::uint64_t flow = 0; flow < 500; ++flow) {
     spines.insert(topology.links()[static_cast<size_t>(topology.route(0, 256, flow)[3])].to);
@@ -152,6 +152,18 @@ TEST(StaticRouting, GivesAShiftPermutationPathsOfItsOwn) {
   for (int node = 0; node < 32; ++node) {
     for (const LinkId link : topology.route(node * 8, (32 + node) * 8)) {
       EXPECT_TRUE(used.insert(link).second) << "node " << node;
+    }
+  }
+}
+
+TEST(StaticRouting, GivesAShiftPermutationPathsOfItsOwnThroughThreeTiers) {
+  // 512 nodes: pods of 128 under a core tier. Every GPU sends to the one 64 nodes on, half of them across
+  // pods.
+  const Topology topology = build_topology(preset("dgx-h100", 512, R"({"routing": "static"})").spec);
+  std::set<LinkId> used;
+  for (int gpu = 0; gpu < 512 * 8; ++gpu) {
+    for (const LinkId link : topology.route(gpu, (gpu + 64 * 8) % (512 * 8))) {
+      EXPECT_TRUE(used.insert(link).second) << "GPU " << gpu;
     }
   }
 }
