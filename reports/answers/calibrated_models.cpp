@@ -1,0 +1,75 @@
+#include "reports/answers/calibrated_models.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "calibration/collectives/collective_profiles.hpp"
+#include "calibration/kernels/kernel_model.hpp"
+#include "calibration/kernels/profile_library.hpp"
+#include "sim/collectives/nccl_model.hpp"
+#include "sim/cost/year_month.hpp"
+
+namespace orrery {
+namespace {
+
+/// Everything about a GPU that a kernel model depends on: an experiment may override a preset's numbers.
+std::string device_key(const DeviceSpec& device) {
+  std::string key =
+      fmt::format("{}|{}|{}|{}|{}|{}", device.name, device.architecture, device.sms,
+                  device.memory_bandwidth.base(), device.l2_cache.base(), device.board_power.base());
+  for (const auto& peak : device.peak) key += fmt::format("|{}", peak ? peak->base() : 0.0);
+  return key;
+}
+
+/// Refuses a name that no calibration has where it was said: on the command line or in the experiment.
+void check_calibration(const Experiment& experiment, const std::string& option) {
+  const std::string& name = option.empty() ? experiment.calibration : option;
+  if (name.empty() || name.find('/') != std::string::npos || name.ends_with(".json")) return;
+  const std::vector<std::string> names = kernel_profile_names();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return;
+  const bool by_option = !option.empty();
+  throw InputError(InputProblem{by_option ? "--calibration" : experiment.file,
+                                by_option ? "" : "/calibration", "\"" + name + "\"", one_of(names, name),
+                                ""});
+}
+
+}  // namespace
+
+std::shared_ptr<const CostModel> CalibrationStore::kernels(const Experiment& experiment, Tier tier,
+                                                           const std::string& calibration) {
+  const KernelContext context{experiment.software.date, true};
+  const std::string key = fmt::format("{}|{}|{}|{}", device_key(experiment.device), to_text(context.date),
+                                      name_of(tier), calibration);
+  std::shared_ptr<const CostModel>& model = kernels_[key];
+  if (!model) {
+    model = tier == Tier::datasheet ? make_roofline_model(experiment.device)
+                                    : make_kernel_model(experiment.device, context, calibration);
+  }
+  return model;
+}
+
+std::shared_ptr<const CollectiveModel> CalibrationStore::collectives(const Experiment& experiment) {
+  const std::string key = fmt::format("{}|{}", experiment.device.name, name_of(experiment.shape.protocol));
+  std::shared_ptr<const CollectiveModel>& model = collectives_[key];
+  if (!model) {
+    model = std::make_shared<NcclModel>(
+        load_collective_constants(experiment.device.name, experiment.shape.protocol));
+  }
+  return model;
+}
+
+CalibratedModels CalibrationStore::models(const Experiment& experiment, Tier tier,
+                                          const std::string& calibration) {
+  check_calibration(experiment, calibration);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  try {
+    return {kernels(experiment, tier, calibration.empty() ? experiment.calibration : calibration),
+            collectives(experiment)};
+  } catch (const std::invalid_argument& error) {
+    throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});
+  }
+}
+
+}  // namespace orrery

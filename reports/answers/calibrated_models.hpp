@@ -1,0 +1,42 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "reports/answers/prediction.hpp"
+#include "sim/collectives/collective_model.hpp"
+#include "sim/cost/cost_model.hpp"
+
+namespace orrery {
+
+/// Kernel and collective times for one experiment.
+struct CalibratedModels {
+  std::shared_ptr<const CostModel> kernels;
+  std::shared_ptr<const CollectiveModel> collectives;
+};
+
+/// Makes models and keeps them, so that many predictions read each profile once. Thread-safe.
+class CalibrationStore {
+ public:
+  /// The models that a tier allows: measured profiles (of this GPU, else of its architecture), or the
+  /// datasheet's peaks with assumed shares. Collectives come from the same profiles in both: the library's
+  /// own constants stand behind them.
+  /// @param calibration name or file of a kernel profile; empty: what the experiment says, else the one of
+  /// its GPU
+  /// @throws InputError for an unknown calibration, or a GPU that no model can be made for
+  CalibratedModels models(const Experiment& experiment, Tier tier, const std::string& calibration);
+
+ private:
+  std::shared_ptr<const CostModel> kernels(const Experiment& experiment, Tier tier,
+                                           const std::string& calibration);
+  std::shared_ptr<const CollectiveModel> collectives(const Experiment& experiment);
+
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const CostModel>> kernels_;
+  std::map<std::string, std::shared_ptr<const CollectiveModel>> collectives_;
+};
+
+}  // namespace orrery

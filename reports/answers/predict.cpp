@@ -1,0 +1,170 @@
+#include "reports/answers/predict.hpp"
+
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+
+#include "models/estimate.hpp"
+#include "models/lowering.hpp"
+#include "models/step_plan.hpp"
+#include "reports/answers/communication_lines.hpp"
+#include "reports/answers/communicator_memory.hpp"
+#include "sim/engine/engine.hpp"
+#include "topologies/build_topology.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr double kNinetiethPercentile = 1.2815515655446004;  // of the standard normal distribution
+constexpr double kShareThatCounts = 0.05;
+
+bool is_communication(BreakdownTerm term) {
+  switch (term) {
+    case BreakdownTerm::tensor_comm_exposed:
+    case BreakdownTerm::context_comm_exposed:
+    case BreakdownTerm::expert_comm_exposed:
+    case BreakdownTerm::data_comm_exposed:
+    case BreakdownTerm::pipeline_comm_exposed:
+      return true;
+    default:
+      return false;
+  }
+}
+
+double sum(const Breakdown& breakdown) { return std::accumulate(breakdown.begin(), breakdown.end(), 0.0); }
+
+void run_estimate(const StepPlan& plan, Prediction& prediction) {
+  const StepEstimate estimate = estimate_step(plan);
+  prediction.step_time = estimate.step_time;
+  prediction.breakdown = estimate.breakdown;
+  prediction.communication = estimated_communication(estimate);
+}
+
+void run_simulation(const Experiment& experiment, const StepPlan& plan, Prediction& prediction) {
+  auto simulated = std::make_shared<SimulatedStep>();
+  simulated->graph = lower(plan, prediction.full_scope ? Scope::full : Scope::folded);
+  const Topology topology = build_topology(experiment.cluster);
+  simulated->timeline = run_simgrid(simulated->graph, topology);
+  const int slowest = slowest_rank(simulated->graph, simulated->timeline);
+  prediction.step_time = seconds(simulated->timeline.makespan_s);
+  prediction.breakdown = breakdown_of_rank(simulated->graph, simulated->timeline, slowest);
+  prediction.contended = simulated->timeline.contended;
+  prediction.tasks = static_cast<std::int64_t>(simulated->graph.tasks.size());
+  prediction.simulated = std::move(simulated);
+}
+
+/// Kernel models refuse what they have no numbers for while the plan is made.
+StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models) {
+  try {
+    return make_step_plan(experiment.model, experiment.training, experiment.software, experiment.parallel,
+                          experiment.shape, *models.kernels, *models.collectives);
+  } catch (const std::invalid_argument& error) {
+    throw InputError(InputProblem{experiment.file, "", "", "", error.what()});
+  }
+}
+
+/// One line a kind of weak evidence, with the terms above 5 % of the step that rest on it.
+void warn_about_evidence(Prediction& prediction) {
+  const double step = prediction.step_time.base();
+  for (const Evidence weak : {Evidence::extrapolated, Evidence::datasheet, Evidence::assumed}) {
+    std::string terms;
+    for (size_t i = 0; i < prediction.breakdown.size(); ++i) {
+      if (prediction.term_evidence[i] != weak || prediction.breakdown[i] <= kShareThatCounts * step) continue;
+      if (!terms.empty()) terms += ", ";
+      terms += name_of(static_cast<BreakdownTerm>(i));
+    }
+    if (terms.empty()) continue;
+    prediction.warnings.push_back(terms + ": " + std::string(name_of(weak)));
+  }
+}
+
+}  // namespace
+
+std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
+                                       double communication_spread) {
+  double communication = 0.0;
+  for (int i = 0; i < kBreakdownTerms; ++i) {
+    if (is_communication(static_cast<BreakdownTerm>(i))) communication += breakdown[static_cast<size_t>(i)];
+  }
+  const double share = step > Seconds(0) ? communication / step.base() : 0.0;
+  const double sigma = std::hypot((1.0 - share) * kernel_spread, share * communication_spread);
+  const double factor = std::exp(kNinetiethPercentile * sigma);
+  return {step / factor, step * factor};
+}
+
+Evidence weakest_evidence(const Breakdown& breakdown, const std::array<Evidence, kBreakdownTerms>& evidence) {
+  const double total = sum(breakdown);
+  std::optional<Evidence> weakest;
+  for (const double least : {kShareThatCounts * total, 0.0}) {
+    for (size_t i = 0; i < breakdown.size(); ++i) {
+      if (breakdown[i] > least) weakest = weakest ? weaker(*weakest, evidence[i]) : evidence[i];
+    }
+    if (weakest) break;
+  }
+  return weakest.value_or(Evidence::assumed);
+}
+
+Prediction predict(const Experiment& experiment, const PredictOptions& options) {
+  CalibrationStore calibrations;
+  return predict(experiment, options, calibrations);
+}
+
+Prediction predict(const Experiment& experiment, const PredictOptions& options,
+                   CalibrationStore& calibrations) {
+  const CalibratedModels models = calibrations.models(experiment, options.tier, options.calibration);
+  const StepPlan plan = plan_of(experiment, models);
+  Prediction prediction;
+  prediction.name = experiment.name;
+  prediction.engine = options.engine;
+  prediction.full_scope = options.full_scope;
+  prediction.tier = options.tier;
+  prediction.gpus = experiment.shape.gpus;
+  prediction.gpu = experiment.device.name;
+  prediction.precision = experiment.training.precision;
+  prediction.plan = experiment.parallel;
+  prediction.micro_batches = experiment.parallel.micro_batches(experiment.training);
+  prediction.term_evidence = plan.term_evidence;
+  prediction.warnings = plan.warnings;
+
+  if (options.engine == EngineKind::estimate) {
+    run_estimate(plan, prediction);
+  } else {
+    run_simulation(experiment, plan, prediction);
+    prediction.communication = simulated_communication(*prediction.simulated, plan);
+  }
+  prediction.interval = spread_interval(prediction.step_time, prediction.breakdown, plan.kernel_spread,
+                                        plan.communication_spread);
+  prediction.evidence = weakest_evidence(prediction.breakdown, prediction.term_evidence);
+  warn_about_evidence(prediction);
+
+  const StepWork work = step_work(experiment);
+  const double step = prediction.step_time.base();
+  prediction.samples_per_s = static_cast<double>(experiment.training.global_batch) / step;
+  prediction.tokens_per_s = work.tokens / step;
+  prediction.model_flops = Flops(work.model_flops);
+  prediction.hardware_flops = Flops(work.hardware_flops);
+  prediction.mfu = work.model_flops / (step * work.peak_flops);
+  prediction.hfu = work.hardware_flops / (step * work.peak_flops);
+
+  prediction.memory = memory_use(experiment.model, experiment.training, experiment.software,
+                                 experiment.parallel, communicator_memory(experiment, *models.collectives));
+  prediction.memory_capacity = experiment.device.memory_capacity;
+  prediction.calibration = {
+      models.kernels->profile_name(),
+      models.kernels->profile_source() + "; collectives: " + models.collectives->profile_source(),
+      models.kernels->profile_error(), models.collectives->profile_error()};
+  if (experiment.measured) {
+    prediction.measured = experiment.measured;
+    if (const auto measured = measured_step_time(*experiment.measured, work)) {
+      prediction.error = prediction.step_time / *measured - 1.0;
+    }
+  }
+  if (options.echo) {
+    prediction.experiment = resolve(experiment);
+    for (const std::string& assumption : prediction.experiment.assumptions)
+      prediction.warnings.push_back(assumption);
+  }
+  return prediction;
+}
+
+}  // namespace orrery

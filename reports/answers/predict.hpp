@@ -1,0 +1,43 @@
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "reports/answers/calibrated_models.hpp"
+#include "reports/answers/prediction.hpp"
+
+namespace orrery {
+
+struct PredictOptions {
+  EngineKind engine = EngineKind::simulate;
+  bool full_scope = false;  ///< simulate every GPU instead of one a pipeline stage
+  Tier tier = Tier::measured;
+  std::string calibration = {};  ///< name or file; empty: what the experiment says, else the one of its GPU
+  bool echo = true;              ///< fill Prediction::experiment (validation leaves it out)
+};
+
+/// Step time, throughput, memory, breakdown and interval of one configuration.
+/// @throws InputError where calibration or plan cannot express the experiment; std::runtime_error if an
+/// engine fails
+Prediction predict(const Experiment& experiment, const PredictOptions& options);
+/// The same for one of many predictions, which share the models.
+Prediction predict(const Experiment& experiment, const PredictOptions& options,
+                   CalibrationStore& calibrations);
+
+/// Central 80 % of a step time whose parts are uncertain.
+///
+/// ln(time) of kernels spreads with sd `kernel_spread`, of collectives with `communication_spread`; all
+/// kernels err together and so do all collectives, but the two independently. With c = share of the step that
+/// compute and bubbles take and m = share of exposed communication:
+///     sigma = sqrt((c * kernel_spread)^2 + (m * communication_spread)^2),  interval = step * exp(-+1.2816
+///     sigma)
+/// (1.2816: 90th percentile of the standard normal). Errors of the plan's structure are not in it; `validate`
+/// reports how often measured steps fall inside.
+std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
+                                       double communication_spread);
+
+/// The weakest evidence among the terms that take more than 5 % of the step (contract section 3.1); of all
+/// terms with time if none does.
+Evidence weakest_evidence(const Breakdown& breakdown, const std::array<Evidence, kBreakdownTerms>& evidence);
+
+}  // namespace orrery

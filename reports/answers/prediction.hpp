@@ -1,0 +1,92 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/memory.hpp"
+#include "models/parallel_plan.hpp"
+#include "reports/experiment/experiment.hpp"
+#include "reports/experiment/resolved.hpp"
+#include "sim/timeline/step_timeline.hpp"
+#include "sim/workload/workload_graph.hpp"
+
+namespace orrery {
+
+enum class EngineKind { estimate, simulate };
+/// What an answer may rest on. No software stack's profile ships, so `measured` is the highest tier.
+enum class Tier { datasheet, measured };
+std::string_view name_of(EngineKind engine);
+std::string_view name_of(Tier tier);
+
+/// All calls of one kind of communication in a step, on the reported rank.
+struct CommunicationLine {
+  GroupKind group = GroupKind::data;
+  CollectiveOp op = CollectiveOp::all_reduce;
+  int ranks = 1;
+  Bytes payload;  ///< of one call, nccl-tests' convention
+  std::int64_t count = 0;
+  Seconds total, exposed;
+  std::string algorithm, protocol;
+  double bus_bandwidth = 0;  ///< B/s
+  Evidence evidence = Evidence::assumed;
+};
+
+/// The calibration that an answer rests on.
+struct CalibrationUse {
+  std::string profile, source;
+  double compute_error = 0;  ///< cross-validated median error of kernel times (fraction)
+  double collective_error = 0;
+};
+
+/// Graph and timeline of a simulated step, for traces.
+struct SimulatedStep {
+  WorkloadGraph graph;
+  StepTimeline timeline;
+};
+
+/// The answer to `predict` (contract section 3.1).
+struct Prediction {
+  std::string name;
+  EngineKind engine = EngineKind::simulate;
+  bool full_scope = false;
+  Tier tier = Tier::measured;
+  bool contended = false;
+  int gpus = 0;
+  std::string gpu;  ///< name of the GPU
+  Precision precision = Precision::bf16;
+
+  Seconds step_time;
+  std::array<Seconds, 2> interval;  ///< central 80 %, see spread_interval
+  double samples_per_s = 0, tokens_per_s = 0;
+  Flops model_flops, hardware_flops;  ///< of one step, all GPUs
+  double mfu = 0, hfu = 0;
+  Breakdown breakdown{};  ///< seconds by term; sums to step_time
+  std::array<Evidence, kBreakdownTerms> term_evidence{};
+  Evidence evidence = Evidence::assumed;
+  std::vector<CommunicationLine> communication;
+
+  MemoryUse memory;
+  Bytes memory_capacity;
+  bool fits() const { return memory.peak <= memory_capacity; }
+
+  ParallelPlan plan;
+  std::int64_t micro_batches = 0;
+  CalibrationUse calibration;
+  std::optional<MeasuredRun> measured;
+  std::optional<double> error;  ///< predicted / measured - 1 on step time
+  std::vector<std::string> warnings;
+  std::int64_t tasks = 0;
+
+  ResolvedExperiment experiment;
+  std::shared_ptr<const SimulatedStep> simulated;  ///< with engine simulate only
+
+  double model_tflops_per_gpu() const { return model_flops.base() / step_time.base() / gpus / 1e12; }
+  double hardware_tflops_per_gpu() const { return hardware_flops.base() / step_time.base() / gpus / 1e12; }
+};
+
+}  // namespace orrery

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace orrery {
+
+/// Quantile by linear interpolation between order statistics (Hyndman and Fan 1996, type 7). Nothing if
+/// empty.
+std::optional<double> quantile(std::vector<double> values, double fraction);
+std::optional<double> median(std::vector<double> values);
+std::optional<double> mean(std::span<const double> values);
+
+/// Spearman's rank correlation: Pearson's correlation of the ranks, ties by their mean rank. Nothing below
+/// three pairs or where one side is constant.
+std::optional<double> rank_correlation(std::span<const double> a, std::span<const double> b);
+
+}  // namespace orrery

@@ -1,0 +1,238 @@
+#include "reports/answers/validate.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "sim/base/data_files.hpp"
+#include "topologies/cluster_spec.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr const char* kShippedRuns = "calibration/data/runs.jsonl";
+
+std::string text_or(const Json& object, const char* key, const std::string& otherwise) {
+  const auto member = object.find(key);
+  return member != object.end() && member->is_string() ? member->get<std::string>() : otherwise;
+}
+
+RunRecord read_record(const Json& json, const std::string& place, std::vector<InputProblem>& refused) {
+  Problems problems(place);
+  const SpecReader reader(json, "", problems);
+  RunRecord record;
+  record.file = place;
+  if (!reader.is_object()) {
+    reader.refuse("an object with id, source_group, experiment and measured");
+  } else {
+    record.id = reader.at("id").text();
+    record.source_group = reader.at("source_group").text();
+    record.confidence = text_or(json, "confidence", "");
+    for (const char* key : {"experiment", "measured"}) {
+      if (!reader.at(key).is_object()) reader.at(key).refuse("an object");
+    }
+    if (problems.empty()) {
+      record.experiment = json["experiment"];
+      record.measured = json["measured"];
+    }
+  }
+  refused.insert(refused.end(), problems.list().begin(), problems.list().end());
+  return record;
+}
+
+void read_file(const std::string& path, const std::string& name, std::vector<RunRecord>& runs,
+               std::vector<InputProblem>& refused) {
+  const std::string text = read_text_file(path);
+  size_t line_number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = std::string_view(text).substr(begin, end - begin);
+    begin = end + 1;
+    ++line_number;
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string place = name + ":" + std::to_string(line_number);
+    try {
+      runs.push_back(read_record(parse_json(line, place), place, refused));
+    } catch (const InputError& error) {
+      refused.insert(refused.end(), error.problems().begin(), error.problems().end());
+    }
+  }
+}
+
+void keep(std::vector<RunRecord>& runs, const std::vector<std::string>& wanted,
+          const std::string RunRecord::*key, const std::string& option) {
+  if (wanted.empty()) return;
+  std::set<std::string> present;
+  for (const RunRecord& run : runs) present.insert(run.*key);
+  const std::vector<std::string> names(present.begin(), present.end());
+  std::vector<InputProblem> problems;
+  for (const std::string& name : wanted) {
+    if (!present.count(name)) {
+      problems.push_back({option, "", "\"" + name + "\"", one_of(names, name, 12), ""});
+    }
+  }
+  if (!problems.empty()) throw InputError(std::move(problems));
+  std::erase_if(runs, [&wanted, key](const RunRecord& run) {
+    return std::find(wanted.begin(), wanted.end(), run.*key) == wanted.end();
+  });
+}
+
+const Json& member_or_null(const Json& object, const char* key) {
+  static const Json kNull;
+  if (!object.is_object()) return kNull;
+  const auto member = object.find(key);
+  return member == object.end() ? kNull : *member;
+}
+
+std::string model_kind(const Json& experiment) {
+  if (!member_or_null(member_or_null(experiment, "training"), "lora").is_null()) return "lora";
+  const Json& model = member_or_null(experiment, "model");
+  if (!member_or_null(model, "moe").is_null()) return "moe";
+  return member_or_null(model, "objective") == "masked_lm" ? "encoder" : "dense";
+}
+
+std::string parallel_kind(const Json& experiment) {
+  const Json& parallel = member_or_null(experiment, "parallel");
+  std::string kind;
+  for (const char* degree : {"tensor", "pipeline", "context", "expert", "data"}) {
+    const Json& value = member_or_null(parallel, degree);
+    if (!value.is_number_integer() || value.get<std::int64_t>() <= 1) continue;
+    if (!kind.empty()) kind += '+';
+    kind += degree;
+  }
+  return kind.empty() ? "single" : kind;
+}
+
+/// What two rows have in common that differ only in how the same step is laid out.
+std::string workload_key(const Json& experiment) {
+  const Json& training = member_or_null(experiment, "training");
+  Json key = Json::array({member_or_null(experiment, "cluster"), member_or_null(experiment, "model")});
+  for (const char* member : {"seq_length", "global_batch", "precision", "lora"}) {
+    key.push_back(member_or_null(training, member));
+  }
+  key.push_back(member_or_null(experiment, "software"));
+  return key.dump();
+}
+
+std::string gpu_of(const Json& experiment) {
+  Problems problems("");
+  const ClusterSpec cluster =
+      read_cluster_spec(SpecReader(member_or_null(experiment, "cluster"), "/cluster", problems));
+  return problems.empty() ? device_spec(cluster).name : "unknown";
+}
+
+/// The problem without its file, so that equal reasons of different rows count as one.
+std::string reason_of(InputProblem problem) {
+  problem.file.clear();
+  std::string line = problem.line();
+  const size_t begin = line.find_first_not_of(": ");
+  return begin == std::string::npos ? line : line.substr(begin);
+}
+
+ValidationRow describe(const RunRecord& run) {
+  ValidationRow row;
+  row.id = run.id;
+  row.source_group = run.source_group;
+  row.model_kind = model_kind(run.experiment);
+  row.parallel = parallel_kind(run.experiment);
+  row.workload = workload_key(run.experiment);
+  row.precision = text_or(member_or_null(run.experiment, "training"), "precision", "bf16");
+  row.gpu = gpu_of(run.experiment);
+  return row;
+}
+
+void score(const RunRecord& run, const PredictOptions& options, CalibrationStore& calibrations,
+           ValidationRow& row) {
+  Problems problems(run.file);
+  const Experiment experiment = read_experiment(SpecReader(run.experiment, "/experiment", problems));
+  const MeasuredRun measured = read_measured_run(SpecReader(run.measured, "/measured", problems));
+  problems.throw_if_any();
+  const StepWork work = step_work(experiment);
+  const std::optional<Seconds> measured_step = measured_step_time(measured, work);
+  if (!measured_step) {
+    throw InputError(InputProblem{run.file, "/measured", "no step time", "one, or a rate that gives it", ""});
+  }
+  row.measured_step_s = measured_step->base();
+  row.measured_mfu = work.model_flops / (row.measured_step_s * work.peak_flops);
+  const Prediction prediction = predict(experiment, options, calibrations);
+  row.predicted_step_s = prediction.step_time.base();
+  row.interval_s = {prediction.interval[0].base(), prediction.interval[1].base()};
+  row.error = row.predicted_step_s / row.measured_step_s - 1.0;
+  if (measured.peak_memory)
+    row.peak_memory_error = prediction.memory.allocator_peak / *measured.peak_memory - 1.0;
+  row.scored = true;
+}
+
+ValidationRow validate_run(const RunRecord& run, const PredictOptions& options,
+                           CalibrationStore& calibrations) {
+  ValidationRow row = describe(run);
+  try {
+    score(run, options, calibrations, row);
+  } catch (const InputError& error) {
+    row.reason = reason_of(error.problems().front());
+  } catch (const std::exception& error) {
+    row.reason = std::string("the engine failed: ") + error.what();
+  }
+  return row;
+}
+
+}  // namespace
+
+std::vector<RunRecord> read_runs(const std::vector<std::string>& files) {
+  std::vector<RunRecord> runs;
+  std::vector<InputProblem> refused;
+  if (files.empty()) read_file((data_root() / kShippedRuns).string(), kShippedRuns, runs, refused);
+  for (const std::string& file : files) read_file(file, file, runs, refused);
+  std::set<std::string> ids;
+  for (const RunRecord& run : runs) {
+    if (!run.id.empty() && !ids.insert(run.id).second) {
+      refused.push_back({run.file, "/id", "\"" + run.id + "\" a second time", "an id of its own", ""});
+    }
+  }
+  if (!refused.empty()) throw InputError(std::move(refused));
+  return runs;
+}
+
+std::vector<RunRecord> select_runs(std::vector<RunRecord> runs, const RunSelection& selection) {
+  keep(runs, selection.ids, &RunRecord::id, "--id");
+  keep(runs, selection.confidences, &RunRecord::confidence, "--confidence");
+  keep(runs, selection.sources, &RunRecord::source_group, "--source");
+  return runs;
+}
+
+Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& options) {
+  std::vector<std::optional<ValidationRow>> finished(runs.size());
+  CalibrationStore calibrations;
+  std::atomic<size_t> next{0};
+  std::mutex progress_mutex;
+  int done = 0;
+  const auto work = [&] {
+    while (options.stop == nullptr || !options.stop->load()) {
+      const size_t index = next.fetch_add(1);
+      if (index >= runs.size()) return;
+      finished[index] = validate_run(runs[index], options.predict, calibrations);
+      const std::lock_guard<std::mutex> lock(progress_mutex);
+      ++done;
+      if (options.progress) options.progress(done, static_cast<int>(runs.size()));
+    }
+  };
+  std::vector<std::thread> workers;
+  for (int i = 1; i < options.threads; ++i) workers.emplace_back(work);
+  work();
+  for (std::thread& worker : workers) worker.join();
+
+  Validation validation;
+  validation.tier = options.predict.tier;
+  validation.engine = options.predict.engine;
+  for (std::optional<ValidationRow>& row : finished) {
+    if (row) validation.rows.push_back(std::move(*row));
+  }
+  validation.interrupted = validation.rows.size() < runs.size();
+  score_null_model(validation.rows);
+  validation.summary = summarize(validation.rows);
+  validation.refusals = count_refusals(validation.rows);
+  return validation;
+}
+
+}  // namespace orrery

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace orrery {
+
+/// A command: its options are registered with the application, its action runs after parsing and returns the
+/// exit code.
+struct Command {
+  CLI::App* app = nullptr;
+  std::function<int()> run;
+};
+
+Command add_predict_command(CLI::App& application);
+Command add_validate_command(CLI::App& application);
+Command add_presets_command(CLI::App& application);
+
+}  // namespace orrery

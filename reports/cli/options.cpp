@@ -1,0 +1,110 @@
+#include "reports/cli/options.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <thread>
+
+namespace orrery {
+namespace {
+
+constexpr std::int64_t kMostThreads = 1024;
+
+void refuse(std::vector<InputProblem>& problems, const std::string& option, const std::string& found,
+            const std::vector<std::string>& names) {
+  problems.push_back({option, "", "\"" + found + "\"", one_of(names, found), ""});
+}
+
+void refuse_unbuilt(std::vector<InputProblem>& problems, const std::string& option,
+                    const std::string& message) {
+  problems.push_back({option, "", "", "", message});
+}
+
+/// A whole number of at least zero.
+std::int64_t read_count(std::vector<InputProblem>& problems, const std::string& option,
+                        const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size() && value >= 0) return value;
+  problems.push_back({option, "", "\"" + text + "\"", "an integer of at least 0", ""});
+  return 0;
+}
+
+void check_tier(const std::string& tier, PredictOptions& predict, std::vector<InputProblem>& problems) {
+  if (tier.empty() || tier == "measured") {
+    predict.tier = Tier::measured;
+  } else if (tier == "datasheet") {
+    predict.tier = Tier::datasheet;
+  } else if (tier == "stack" || tier.starts_with("site=")) {
+    refuse_unbuilt(problems, "--tier",
+                   "\"" + tier +
+                       "\" is not built yet: no profile of a software stack or site ships; measured and "
+                       "datasheet are");
+  } else {
+    refuse(problems, "--tier", tier, {"measured", "datasheet"});
+  }
+}
+
+}  // namespace
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  command
+      .add_option("--set", options.settings,
+                  "path.to.key=value, applied to the experiment before it is checked")
+      ->allow_extra_args(false)
+      ->type_name("PATH=VALUE");
+  command.add_option("--engine", options.engine, "estimate (closed form) or simulate (discrete events)")
+      ->type_name("ENGINE");
+  command.add_option("--calibration", options.calibration, "calibration to use; default: the GPU's")
+      ->type_name("NAME|FILE");
+  command.add_option("--tier", options.tier, "what the answer may rest on: measured (default) or datasheet")
+      ->type_name("TIER");
+  command.add_option("--scope", options.scope, "folded (representative ranks, default) or full (every GPU)")
+      ->type_name("SCOPE");
+  command.add_option("--format", options.format, "text (default), json or csv")->type_name("FORMAT");
+  command.add_option("--trace", options.trace, "write the simulated step as a Chrome trace (Perfetto)")
+      ->type_name("FILE.json");
+  // Named by the contract, so that it is refused with a reason; absent from --help until it is built.
+  command.add_option("--report", options.report)->group("");
+  command.add_flag("--timing", options.timing, "print how long we took, on stderr");
+  command.add_option("--seed", options.seed, "seed of everything random (default 1)")->type_name("N");
+  command.add_option("--threads", options.threads, "threads to use (default: all processors)")
+      ->type_name("N");
+  command.add_flag("--quiet", options.quiet, "no progress and warnings on stderr");
+}
+
+RunOptions check_common_options(const CommonOptions& options, EngineKind default_engine) {
+  std::vector<InputProblem> problems;
+  RunOptions run;
+  run.predict.engine = default_engine;
+  if (options.engine == "estimate") {
+    run.predict.engine = EngineKind::estimate;
+  } else if (options.engine == "simulate") {
+    run.predict.engine = EngineKind::simulate;
+  } else if (!options.engine.empty()) {
+    refuse(problems, "--engine", options.engine, {"estimate", "simulate"});
+  }
+  if (options.scope == "full") {
+    run.predict.full_scope = true;
+  } else if (!options.scope.empty() && options.scope != "folded") {
+    refuse(problems, "--scope", options.scope, {"folded", "full"});
+  }
+  check_tier(options.tier, run.predict, problems);
+  if (options.format == "json") {
+    run.format = OutputFormat::json;
+  } else if (options.format == "csv") {
+    run.format = OutputFormat::csv;
+  } else if (options.format != "text") {
+    refuse(problems, "--format", options.format, {"text", "json", "csv"});
+  }
+  if (!options.report.empty()) refuse_unbuilt(problems, "--report", "HTML reports are not built yet");
+  read_count(problems, "--seed", options.seed);
+  const std::int64_t threads = read_count(problems, "--threads", options.threads);
+  if (!problems.empty()) throw InputError(std::move(problems));
+  run.predict.calibration = options.calibration;
+  const std::int64_t processors = std::max(1U, std::thread::hardware_concurrency());
+  run.threads = static_cast<int>(std::min(threads > 0 ? threads : processors, kMostThreads));
+  return run;
+}
+
+}  // namespace orrery

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "reports/answers/predict.hpp"
+
+namespace orrery {
+
+enum class OutputFormat { text, json, csv };
+
+/// Options that the commands share (contract section 1), as typed.
+struct CommonOptions {
+  std::vector<std::string> settings;
+  std::string engine, calibration, tier, scope, format = "text", report;
+  std::string trace;
+  bool timing = false, quiet = false;
+  std::string seed = "1";
+  std::string threads = "0";  ///< 0: one a processor
+};
+
+/// What the typed options mean.
+struct RunOptions {
+  PredictOptions predict;
+  OutputFormat format = OutputFormat::text;
+  int threads = 1;
+};
+
+void add_common_options(CLI::App& command, CommonOptions& options);
+/// @param default_engine of the command
+/// @throws InputError for a value that is unknown or not built yet, all of them at once
+RunOptions check_common_options(const CommonOptions& options, EngineKind default_engine);
+
+}  // namespace orrery

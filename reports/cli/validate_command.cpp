@@ -1,0 +1,114 @@
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+
+#include "reports/answers/validate.hpp"
+#include "reports/cli/commands.hpp"
+#include "reports/cli/options.hpp"
+#include "reports/cli/output.hpp"
+#include "reports/writers/json_text.hpp"
+#include "reports/writers/validation_writer.hpp"
+
+namespace orrery {
+namespace {
+
+struct ValidateArguments {
+  std::vector<std::string> files;
+  RunSelection selection;
+  std::string leave_out, without;
+  CommonOptions common;
+};
+
+// A signal handler can reach nothing but a global.
+std::atomic<bool> g_interrupted{false};  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+
+void note_interrupt(int /*signal*/) {
+  g_interrupted.store(true);
+  std::signal(SIGINT, SIG_DFL);  // a second interrupt ends the program at once
+}
+
+std::string formatted(const Validation& validation, OutputFormat format) {
+  switch (format) {
+    case OutputFormat::json:
+      return json_text(validation_json(validation));
+    case OutputFormat::csv:
+      return validation_csv(validation);
+    case OutputFormat::text:
+      break;
+  }
+  return validation_text(validation);
+}
+
+void refuse_what_is_not_built(const ValidateArguments& arguments) {
+  std::vector<InputProblem> problems;
+  const auto refuse = [&problems](const std::string& option, const std::string& message) {
+    problems.push_back({option, "", "", "", message});
+  };
+  if (!arguments.leave_out.empty()) {
+    refuse("--leave-out",
+           "refitting without a source or family is not built yet: nothing is learned from step times");
+  }
+  if (!arguments.without.empty()) refuse("--without", "switching an effect off is not built yet");
+  if (!arguments.common.settings.empty()) refuse("--set", "a measured run's experiment is never changed");
+  if (!arguments.common.trace.empty()) refuse("--trace", "belongs to predict: one experiment, one timeline");
+  if (!problems.empty()) throw InputError(std::move(problems));
+}
+
+int run_validate(const ValidateArguments& arguments) {
+  refuse_what_is_not_built(arguments);
+  const RunOptions run = check_common_options(arguments.common, EngineKind::estimate);
+  Stopwatch stopwatch(arguments.common.timing);
+  const std::vector<RunRecord> runs = select_runs(read_runs(arguments.files), arguments.selection);
+  stopwatch.lap("reading");
+
+  ValidateOptions options;
+  options.predict = run.predict;
+  options.predict.echo = false;
+  options.threads = run.threads;
+  options.stop = &g_interrupted;
+  const bool shows_progress = !arguments.common.quiet && isatty(STDERR_FILENO) != 0;
+  if (shows_progress) {
+    options.progress = [](int done, int total) { fmt::print(stderr, "\r{} of {} runs", done, total); };
+  }
+  std::signal(SIGINT, note_interrupt);
+  const Validation validation = validate(runs, options);
+  std::signal(SIGINT, SIG_DFL);
+  if (shows_progress) fmt::print(stderr, "\r\033[K");
+  stopwatch.lap("validating");
+  if (validation.interrupted && !arguments.common.quiet)
+    print_note("warning: interrupted, results are partial");
+  print_result(formatted(validation, run.format));
+  return validation.interrupted ? kFailure : kSuccess;
+}
+
+}  // namespace
+
+Command add_validate_command(CLI::App& application) {
+  auto arguments = std::make_shared<ValidateArguments>();
+  CLI::App* command =
+      application.add_subcommand("validate", "predicted against measured runs, the null model beside");
+  command->add_option("RUNS", arguments->files,
+                      "files of measured runs, one JSON object a line (default: what ships)");
+  command->add_option("--id", arguments->selection.ids, "only the run with this id (repeatable)")
+      ->allow_extra_args(false)
+      ->type_name("ID");
+  command
+      ->add_option("--confidence", arguments->selection.confidences,
+                   "only runs of these, such as high,medium")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("LIST");
+  command->add_option("--source", arguments->selection.sources, "only runs of this source group (repeatable)")
+      ->allow_extra_args(false)
+      ->type_name("NAME");
+  // Named by the contract, so that they are refused with a reason; absent from --help until they are built.
+  command->add_option("--leave-out", arguments->leave_out)->group("");
+  command->add_option("--without", arguments->without)->group("");
+  add_common_options(*command, arguments->common);
+  return {command, [arguments] { return run_validate(*arguments); }};
+}
+
+}  // namespace orrery

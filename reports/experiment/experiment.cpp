@@ -1,0 +1,91 @@
+#include "reports/experiment/experiment.hpp"
+
+#include <fmt/core.h>
+
+#include "models/layer_operators.hpp"
+
+namespace orrery {
+namespace {
+
+const Json& empty_object() {
+  static const Json kEmpty = Json::object();
+  return kEmpty;
+}
+
+/// A member that may be left out, read as an empty object then.
+SpecReader optional_section(const SpecReader& reader, std::string_view key) {
+  if (reader.has(key)) return reader.at(key);
+  return {empty_object(), reader.pointer() + "/" + std::string(key), reader.problems()};
+}
+
+std::string default_name(const Experiment& experiment) {
+  return fmt::format("{} on {} x {}", experiment.model.name.empty() ? "model" : experiment.model.name,
+                     experiment.shape.gpus, experiment.device.name);
+}
+
+/// What reads well on its own but cannot be predicted, or not together.
+void cross_check(const SpecReader& reader, const Experiment& experiment) {
+  Problems& problems = reader.problems();
+  for (const std::string& feature : unsupported_features(experiment.model)) {
+    problems.add_message(reader.pointer() + "/model", feature + " is not modelled yet");
+  }
+  if (!problems.empty()) return;
+  if (!experiment.device.peak_for(experiment.training.precision)) {
+    problems.add(reader.pointer() + "/training/precision",
+                 fmt::format("\"{}\"", name_of(experiment.training.precision)),
+                 fmt::format("a precision that {} has matrix units for", experiment.device.name));
+  }
+}
+
+}  // namespace
+
+Experiment read_experiment(const SpecReader& reader) {
+  Experiment experiment;
+  experiment.file = reader.problems().file();
+  experiment.document = reader.json();
+  reader.only(
+      {"schema", "name", "cluster", "model", "training", "software", "parallel", "measured", "calibration"});
+  if (!reader.is_object()) return experiment;
+  if (reader.has("schema")) reader.at("schema").choice({"orrery.experiment/1"});
+  if (reader.has("name")) experiment.name = reader.at("name").text();
+  if (reader.has("calibration")) experiment.calibration = reader.at("calibration").text();
+  if (reader.has("measured")) experiment.measured = read_measured_run(reader.at("measured"));
+  experiment.cluster = read_cluster_spec(reader.at("cluster"));
+  experiment.model = read_model_spec(reader.at("model"));
+  experiment.training = read_training_spec(reader.at("training"));
+  experiment.software = read_software_stack(optional_section(reader, "software"));
+  const bool cluster_is_sound = reader.problems().empty();
+  if (cluster_is_sound) {
+    experiment.shape = cluster_shape(experiment.cluster);
+    experiment.device = device_spec(experiment.cluster);
+  }
+  // With problems so far, read_parallel_plan checks the keys alone and leaves the GPUs out of it.
+  experiment.parallel =
+      read_parallel_plan(optional_section(reader, "parallel"), experiment.model, experiment.training,
+                         experiment.software, cluster_is_sound ? experiment.shape.gpus : 1);
+  cross_check(reader, experiment);
+  if (experiment.name.empty() && reader.problems().empty()) experiment.name = default_name(experiment);
+  return experiment;
+}
+
+Experiment read_experiment(const Json& document, const std::string& file) {
+  Problems problems(file);
+  Experiment experiment = read_experiment(SpecReader(document, "", problems));
+  problems.throw_if_any();
+  return experiment;
+}
+
+StepWork step_work(const Experiment& experiment) {
+  const StepFlops flops = step_flops(experiment.model, experiment.training, experiment.parallel);
+  StepWork work;
+  work.gpus = experiment.shape.gpus;
+  work.tokens = static_cast<double>(experiment.training.global_batch) *
+                static_cast<double>(experiment.training.seq_length);
+  work.model_flops = flops.model.base();
+  work.hardware_flops = flops.hardware.base();
+  const auto peak = experiment.device.peak_for(experiment.training.precision);
+  work.peak_flops = peak ? peak->base() * work.gpus : 0.0;
+  return work;
+}
+
+}  // namespace orrery

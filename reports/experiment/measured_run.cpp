@@ -1,0 +1,61 @@
+#include "reports/experiment/measured_run.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr const char* kKeys =
+    "at least one of step_time_s, tokens_per_s_per_gpu, model_tflops_per_gpu, "
+    "hardware_tflops_per_gpu, mfu, peak_memory_bytes";
+
+std::optional<double> positive(const SpecReader& reader, std::string_view key) {
+  if (!reader.has(key)) return std::nullopt;
+  return reader.at(key).number_above(0.0);
+}
+
+}  // namespace
+
+MeasuredRun read_measured_run(const SpecReader& reader) {
+  MeasuredRun measured;
+  reader.only({"step_time_s", "tokens_per_s_per_gpu", "model_tflops_per_gpu", "hardware_tflops_per_gpu",
+               "mfu", "peak_memory_bytes"});
+  if (!reader.is_object()) return measured;
+  if (reader.json().empty()) {
+    reader.refuse(kKeys);
+    return measured;
+  }
+  if (const auto value = positive(reader, "step_time_s")) measured.step_time = seconds(*value);
+  measured.tokens_per_s_per_gpu = positive(reader, "tokens_per_s_per_gpu");
+  measured.model_tflops_per_gpu = positive(reader, "model_tflops_per_gpu");
+  measured.hardware_tflops_per_gpu = positive(reader, "hardware_tflops_per_gpu");
+  measured.mfu = positive(reader, "mfu");
+  if (const auto value = positive(reader, "peak_memory_bytes")) measured.peak_memory = bytes(*value);
+  return measured;
+}
+
+Json to_json(const MeasuredRun& measured) {
+  Json json = Json::object();
+  if (measured.step_time) json["step_time_s"] = measured.step_time->base();
+  if (measured.tokens_per_s_per_gpu) json["tokens_per_s_per_gpu"] = *measured.tokens_per_s_per_gpu;
+  if (measured.model_tflops_per_gpu) json["model_tflops_per_gpu"] = *measured.model_tflops_per_gpu;
+  if (measured.hardware_tflops_per_gpu) json["hardware_tflops_per_gpu"] = *measured.hardware_tflops_per_gpu;
+  if (measured.mfu) json["mfu"] = *measured.mfu;
+  if (measured.peak_memory) json["peak_memory_bytes"] = measured.peak_memory->base();
+  return json;
+}
+
+std::optional<Seconds> measured_step_time(const MeasuredRun& measured, const StepWork& work) {
+  if (measured.step_time) return measured.step_time;
+  if (measured.tokens_per_s_per_gpu)
+    return seconds(work.tokens / (*measured.tokens_per_s_per_gpu * work.gpus));
+  if (measured.model_tflops_per_gpu) {
+    return seconds(work.model_flops / (*measured.model_tflops_per_gpu * 1e12 * work.gpus));
+  }
+  if (measured.hardware_tflops_per_gpu) {
+    return seconds(work.hardware_flops / (*measured.hardware_tflops_per_gpu * 1e12 * work.gpus));
+  }
+  if (measured.mfu && work.peak_flops > 0)
+    return seconds(work.model_flops / (*measured.mfu * work.peak_flops));
+  return std::nullopt;
+}
+
+}  // namespace orrery

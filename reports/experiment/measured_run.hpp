@@ -1,0 +1,38 @@
+#pragma once
+
+#include <optional>
+
+#include "sim/base/json_reader.hpp"
+#include "sim/base/quantity.hpp"
+
+namespace orrery {
+
+/// What a run measured (contract section 4, `measured`): any of these, per GPU where the name says so.
+struct MeasuredRun {
+  std::optional<Seconds> step_time;
+  std::optional<double> tokens_per_s_per_gpu;
+  std::optional<double> model_tflops_per_gpu;
+  std::optional<double> hardware_tflops_per_gpu;
+  std::optional<double> mfu;
+  std::optional<Bytes> peak_memory;  ///< of the framework's allocator, on the fullest GPU
+};
+
+/// Reads a `measured` object; every value must be above zero and at least one must be there.
+MeasuredRun read_measured_run(const SpecReader& reader);
+/// The same keys and SI values again, absent ones left out.
+Json to_json(const MeasuredRun& measured);
+
+/// What turns a measured rate into a step time.
+struct StepWork {
+  double tokens = 0;          ///< of one step, all GPUs
+  double model_flops = 0;     ///< of one step, all GPUs
+  double hardware_flops = 0;  ///< the same with recomputation
+  double peak_flops = 0;      ///< dense peak of all GPUs together, FLOP/s
+  int gpus = 1;
+};
+
+/// The measured step time: as given, else from the first rate that is there (tokens, model FLOPs, hardware
+/// FLOPs, MFU).
+std::optional<Seconds> measured_step_time(const MeasuredRun& measured, const StepWork& work);
+
+}  // namespace orrery

@@ -1,0 +1,7 @@
+#include "reports/experiment/version.hpp"
+
+namespace orrery {
+
+const char* version() { return ORRERY_VERSION; }
+
+}  // namespace orrery

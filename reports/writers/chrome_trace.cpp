@@ -1,0 +1,90 @@
+#include "reports/writers/chrome_trace.hpp"
+
+#include <array>
+
+#include "sim/base/json_reader.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr double kMicrosecondsPerSecond = 1e6;
+constexpr std::array kStreamNames = {"compute", "tensor and context", "data", "pipeline send",
+                                     "pipeline receive"};
+
+Json metadata(const char* what, int process, int thread, const std::string& name) {
+  return {{"ph", "M"}, {"name", what}, {"pid", process}, {"tid", thread}, {"args", {{"name", name}}}};
+}
+
+Json event(const std::string& name, const std::string& category, int process, int thread, double start_s,
+           double end_s) {
+  return {{"ph", "X"},
+          {"name", name},
+          {"cat", category},
+          {"pid", process},
+          {"tid", thread},
+          {"ts", start_s * kMicrosecondsPerSecond},
+          {"dur", (end_s - start_s) * kMicrosecondsPerSecond}};
+}
+
+void add_pieces(const Segment& segment, const Task& task, double start_s, double end_s, Json& events) {
+  double planned = 0.0;
+  for (const Piece& piece : segment.pieces) planned += piece.duration.base();
+  const double stretch = planned > 0.0 ? (end_s - start_s) / planned : 0.0;
+  double offset = 0.0;
+  for (const Piece& piece : segment.pieces) {
+    const double next = offset + piece.duration.base();
+    Json entry = event(std::string(piece.name), std::string(name_of(piece.term)), task.rank, task.stream,
+                       start_s + offset * stretch, start_s + next * stretch);
+    entry["args"] = {{"micro_batch", task.micro_batch}, {"chunk", task.chunk}};
+    if (piece.layer >= 0) entry["args"]["layer"] = piece.layer;
+    events.push_back(std::move(entry));
+    offset = next;
+  }
+}
+
+void add_communication(const WorkloadGraph& graph, std::int32_t index, double start_s, double end_s,
+                       Json& events) {
+  const Task& task = graph.tasks[static_cast<size_t>(index)];
+  const Communication& what = graph.communications[static_cast<size_t>(task.index)];
+  const std::string name = std::string(name_of(what.group)) + " " + std::string(name_of(what.op));
+  const Json arguments = {{"bytes", what.payload.base()},
+                          {"algorithm", std::string(what.algorithm)},
+                          {"protocol", std::string(what.protocol)},
+                          {"micro_batch", task.micro_batch}};
+  for (const std::int32_t rank : graph.participants_of(index)) {
+    Json entry =
+        event(name, std::string(name_of(exposed_term(what.group))), rank, task.stream, start_s, end_s);
+    entry["args"] = arguments;
+    events.push_back(std::move(entry));
+  }
+}
+
+}  // namespace
+
+std::string chrome_trace(const SimulatedStep& step) {
+  const WorkloadGraph& graph = step.graph;
+  Json events = Json::array();
+  for (int rank = 0; rank < graph.ranks; ++rank) {
+    const auto index = static_cast<size_t>(rank);
+    const std::string name =
+        index < graph.rank_names.size() ? graph.rank_names[index] : "rank " + std::to_string(rank);
+    events.push_back(metadata("process_name", rank, 0, name));
+    for (size_t stream = 0; stream < kStreamNames.size(); ++stream) {
+      events.push_back(metadata("thread_name", rank, static_cast<int>(stream), kStreamNames[stream]));
+    }
+  }
+  for (size_t i = 0; i < graph.tasks.size(); ++i) {
+    const Task& task = graph.tasks[i];
+    const double start = step.timeline.start_s[i];
+    const double end = step.timeline.end_s[i];
+    if (task.kind == TaskKind::segment) {
+      add_pieces(graph.segments[static_cast<size_t>(task.index)], task, start, end, events);
+    } else {
+      add_communication(graph, static_cast<std::int32_t>(i), start, end, events);
+    }
+  }
+  const Json trace = {{"traceEvents", std::move(events)}, {"displayTimeUnit", "ms"}};
+  return trace.dump() + "\n";
+}
+
+}  // namespace orrery

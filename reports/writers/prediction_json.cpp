@@ -1,0 +1,154 @@
+#include <cmath>
+
+#include "reports/experiment/dotted_path.hpp"
+#include "reports/experiment/spec_json.hpp"
+#include "reports/experiment/version.hpp"
+#include "reports/writers/json_text.hpp"
+#include "reports/writers/prediction_writer.hpp"
+
+namespace orrery {
+namespace {
+
+/// Counts of bytes are whole numbers in the result.
+std::int64_t whole(Bytes value) { return std::llround(value.base()); }
+
+Json breakdown_json(const Prediction& prediction) {
+  Json json = Json::object();
+  for (int i = 0; i < kBreakdownTerms; ++i) {
+    json[std::string(name_of(static_cast<BreakdownTerm>(i)))] = prediction.breakdown[static_cast<size_t>(i)];
+  }
+  return json;
+}
+
+Json evidence_json(const Prediction& prediction) {
+  Json json = Json::object();
+  for (int i = 0; i < kBreakdownTerms; ++i) {
+    const auto index = static_cast<size_t>(i);
+    json[std::string(name_of(static_cast<BreakdownTerm>(i)))] =
+        std::string(name_of(prediction.term_evidence[index]));
+  }
+  return json;
+}
+
+Json communication_json(const Prediction& prediction) {
+  Json lines = Json::array();
+  for (const CommunicationLine& line : prediction.communication) {
+    lines.push_back({{"group", std::string(name_of(line.group))},
+                     {"op", std::string(name_of(line.op))},
+                     {"ranks", line.ranks},
+                     {"bytes", whole(line.payload)},
+                     {"count", line.count},
+                     {"total_s", line.total.base()},
+                     {"exposed_s", line.exposed.base()},
+                     {"algorithm", line.algorithm},
+                     {"protocol", line.protocol},
+                     {"bus_bandwidth_bytes_per_s", line.bus_bandwidth},
+                     {"evidence", std::string(name_of(line.evidence))}});
+  }
+  return lines;
+}
+
+Json memory_json(const Prediction& prediction) {
+  const MemoryUse& memory = prediction.memory;
+  Json stages = Json::array();
+  for (const Bytes stage : memory.per_stage_peak) stages.push_back(whole(stage));
+  return {{"capacity_bytes", whole(prediction.memory_capacity)},
+          {"peak_bytes", whole(memory.peak)},
+          {"fits", prediction.fits()},
+          {"parameters_bytes", whole(memory.parameters)},
+          {"gradients_bytes", whole(memory.gradients)},
+          {"optimizer_bytes", whole(memory.optimizer)},
+          {"activations_bytes", whole(memory.activations)},
+          {"buffers_bytes", whole(memory.buffers)},
+          {"allocator_peak_bytes", whole(memory.allocator_peak)},
+          {"context_bytes", whole(memory.context)},
+          {"collective_bytes", whole(memory.collective)},
+          {"fullest_stage", memory.fullest_stage},
+          {"per_stage_peak_bytes", stages}};
+}
+
+Json inputs_json(const ResolvedExperiment& experiment) {
+  Json json = Json::object();
+  for (const InputHash& input : experiment.inputs) json[input.name] = input.hash;
+  return json;
+}
+
+void flatten(const Json& json, const std::string& prefix,
+             std::vector<std::pair<std::string, std::string>>& fields) {
+  for (const auto& [key, value] : json.items()) {
+    const std::string name = dotted_path(prefix, key);
+    if (value.is_object()) {
+      flatten(value, name, fields);
+    } else if (value.is_array()) {
+      std::string joined;
+      for (const Json& element : value) {
+        if (!joined.empty()) joined += ';';
+        joined += element.is_string() ? element.get<std::string>() : element.dump();
+      }
+      fields.emplace_back(name, joined);
+    } else {
+      fields.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+    }
+  }
+}
+
+}  // namespace
+
+Json prediction_json(const Prediction& prediction) {
+  Json json = {{"schema", "orrery.prediction/1"},
+               {"name", prediction.name},
+               {"engine", std::string(name_of(prediction.engine))},
+               {"scope", prediction.full_scope ? "full" : "folded"},
+               {"tier", std::string(name_of(prediction.tier))},
+               {"contended", prediction.contended},
+               {"gpus", prediction.gpus},
+               {"gpu", prediction.gpu},
+               {"step_time_s", prediction.step_time.base()},
+               {"step_time_interval_s", {prediction.interval[0].base(), prediction.interval[1].base()}},
+               {"samples_per_s", prediction.samples_per_s},
+               {"tokens_per_s", prediction.tokens_per_s},
+               {"tokens_per_s_per_gpu", prediction.tokens_per_s / prediction.gpus},
+               {"model_flops_per_step", prediction.model_flops.base()},
+               {"hardware_flops_per_step", prediction.hardware_flops.base()},
+               {"model_tflops_per_gpu", prediction.model_tflops_per_gpu()},
+               {"hardware_tflops_per_gpu", prediction.hardware_tflops_per_gpu()},
+               {"mfu", prediction.mfu},
+               {"hfu", prediction.hfu},
+               {"breakdown_s", breakdown_json(prediction)},
+               {"breakdown_evidence", evidence_json(prediction)},
+               {"communication", communication_json(prediction)},
+               {"memory", memory_json(prediction)},
+               {"plan", plan_json(prediction.plan)}};
+  json["plan"]["micro_batches"] = prediction.micro_batches;
+  json["calibration"] = {{"profile", prediction.calibration.profile},
+                         {"source", prediction.calibration.source},
+                         {"compute_error", prediction.calibration.compute_error},
+                         {"collective_error", prediction.calibration.collective_error}};
+  json["evidence"] = std::string(name_of(prediction.evidence));
+  if (prediction.measured) json["measured"] = to_json(*prediction.measured);
+  if (prediction.error) json["error"] = *prediction.error;
+  json["warnings"] = prediction.warnings;
+  json["experiment"] = prediction.experiment.values;
+  json["origins"] = prediction.experiment.origins;
+  json["run"] = {
+      {"tasks", prediction.tasks}, {"version", version()}, {"inputs", inputs_json(prediction.experiment)}};
+  return json;
+}
+
+std::string prediction_csv(const Prediction& prediction) {
+  Json json = prediction_json(prediction);
+  for (const char* key : {"experiment", "origins", "communication", "warnings", "run"}) json.erase(key);
+  std::vector<std::pair<std::string, std::string>> fields;
+  flatten(json, "", fields);
+  std::string header;
+  std::string values;
+  for (const auto& [name, value] : fields) {
+    header += csv_field(name) + ',';
+    values += csv_field(value) + ',';
+  }
+  header.back() = '\n';
+  values.back() = '\n';
+  return header + values;
+}
+
+}  // namespace orrery

@@ -1,0 +1,128 @@
+#include <fmt/core.h>
+
+#include "reports/writers/prediction_writer.hpp"
+#include "reports/writers/text_table.hpp"
+#include "sim/base/unit_text.hpp"
+
+namespace orrery {
+namespace {
+
+std::string degrees(const ParallelPlan& plan) {
+  std::string text = fmt::format("tensor {} x pipeline {}", plan.tensor, plan.pipeline);
+  if (plan.context > 1) text += fmt::format(" x context {}", plan.context);
+  text += fmt::format(" x data {}", plan.data);
+  if (plan.zero > 0) text += fmt::format(", zero {}", plan.zero);
+  return text;
+}
+
+std::string what_was_assumed(const Prediction& prediction) {
+  std::string text = fmt::format("experiment {} on {} x {}, {}, {} micro-batch{}\n", prediction.name,
+                                 prediction.gpus, prediction.gpu, degrees(prediction.plan),
+                                 prediction.micro_batches, prediction.micro_batches == 1 ? "" : "es");
+  text += fmt::format(
+      "engine {}{}, tier {}, kernels from {} (median error {})\n", name_of(prediction.engine),
+      prediction.engine == EngineKind::simulate
+          ? fmt::format(" ({} scope{})", prediction.full_scope ? "full" : "folded",
+                        prediction.contended ? ", contended" : "")
+          : "",
+      name_of(prediction.tier), prediction.calibration.profile,
+      prediction.calibration.compute_error > 0 ? percent(prediction.calibration.compute_error) : "unknown");
+  for (const std::string& warning : prediction.warnings) text += "  warning  " + warning + "\n";
+  return text;
+}
+
+constexpr double kNegligibleShare = 1e-9;  // what rounding leaves
+
+double term(const Prediction& prediction, BreakdownTerm which) {
+  return prediction.breakdown[static_cast<size_t>(which)];
+}
+
+std::string step_line(const Prediction& prediction) {
+  std::string text = fmt::format(
+      "step {}  [{}, {}: central 80 % of the calibration's spread]   {} MFU   evidence {}\n",
+      format_quantity(prediction.step_time), format_quantity(prediction.interval[0]),
+      format_quantity(prediction.interval[1]), percent(prediction.mfu), name_of(prediction.evidence));
+  const double compute = term(prediction, BreakdownTerm::forward) +
+                         term(prediction, BreakdownTerm::backward) +
+                         term(prediction, BreakdownTerm::recompute);
+  const double bubble = term(prediction, BreakdownTerm::pipeline_bubble);
+  const double optimizer = term(prediction, BreakdownTerm::optimizer);
+  double communication = 0.0;
+  for (const GroupKind group :
+       {GroupKind::tensor, GroupKind::context, GroupKind::expert, GroupKind::data, GroupKind::pipeline}) {
+    communication += term(prediction, exposed_term(group));
+  }
+  const double rest = term(prediction, BreakdownTerm::input_exposed) +
+                      term(prediction, BreakdownTerm::checkpoint_exposed) +
+                      term(prediction, BreakdownTerm::other);
+  text += fmt::format("  compute {} | exposed communication {} | bubble {} | optimizer {} | other {}\n",
+                      format_quantity(seconds(compute)), format_quantity(seconds(communication)),
+                      format_quantity(seconds(bubble)), format_quantity(seconds(optimizer)),
+                      format_quantity(seconds(rest)));
+  return text;
+}
+
+std::string throughput_line(const Prediction& prediction) {
+  return fmt::format(
+      "  {} samples/s | {} tokens/s ({} per GPU) | {:.1f} model TFLOP/s per GPU | {:.1f} hardware\n",
+      short_number(prediction.samples_per_s), short_number(prediction.tokens_per_s),
+      short_number(prediction.tokens_per_s / prediction.gpus), prediction.model_tflops_per_gpu(),
+      prediction.hardware_tflops_per_gpu());
+}
+
+std::string breakdown_table(const Prediction& prediction) {
+  TextTable table({"where the time goes", ">time", ">share", "evidence"});
+  for (int i = 0; i < kBreakdownTerms; ++i) {
+    const auto index = static_cast<size_t>(i);
+    const double time = prediction.breakdown[index];
+    if (time <= kNegligibleShare * prediction.step_time.base()) continue;
+    table.add({std::string(name_of(static_cast<BreakdownTerm>(i))), format_quantity(seconds(time)),
+               percent(time / prediction.step_time.base()),
+               std::string(name_of(prediction.term_evidence[index]))});
+  }
+  return table.text();
+}
+
+std::string communication_table(const Prediction& prediction) {
+  if (prediction.communication.empty()) return "";
+  TextTable table({"communication", "operation", ">ranks", ">bytes", ">calls", ">total", ">exposed",
+                   ">bus bandwidth", "algorithm"});
+  for (const CommunicationLine& line : prediction.communication) {
+    table.add({std::string(name_of(line.group)), std::string(name_of(line.op)), std::to_string(line.ranks),
+               format_quantity(line.payload), std::to_string(line.count), format_quantity(line.total),
+               format_quantity(line.exposed), format_quantity(BytesPerSecond(line.bus_bandwidth)),
+               line.algorithm + " " + line.protocol});
+  }
+  return table.text();
+}
+
+std::string memory_lines(const Prediction& prediction) {
+  const MemoryUse& memory = prediction.memory;
+  std::string text = fmt::format("  memory {} of {} on stage {}{}\n", format_quantity(memory.peak),
+                                 format_quantity(prediction.memory_capacity), memory.fullest_stage,
+                                 prediction.fits() ? "" : ": does not fit");
+  text += fmt::format(
+      "    parameters {} | gradients {} | optimizer {} | activations {} | buffers {} | collectives {} | "
+      "context {}\n",
+      format_quantity(memory.parameters), format_quantity(memory.gradients),
+      format_quantity(memory.optimizer), format_quantity(memory.activations), format_quantity(memory.buffers),
+      format_quantity(memory.collective), format_quantity(memory.context));
+  return text;
+}
+
+std::string measured_line(const Prediction& prediction) {
+  if (!prediction.error) return "";
+  const double measured = prediction.step_time.base() / (1.0 + *prediction.error);
+  return fmt::format("  measured {}: predicted {}\n", format_quantity(seconds(measured)),
+                     signed_percent(*prediction.error));
+}
+
+}  // namespace
+
+std::string prediction_text(const Prediction& prediction) {
+  return what_was_assumed(prediction) + step_line(prediction) + throughput_line(prediction) +
+         memory_lines(prediction) + measured_line(prediction) + breakdown_table(prediction) +
+         communication_table(prediction);
+}
+
+}  // namespace orrery

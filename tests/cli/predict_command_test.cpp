@@ -1,0 +1,222 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "tests/cli/cli_program.hpp"
+
+namespace orrery::test {
+namespace {
+
+std::vector<std::string> shipped_examples() {
+  std::vector<std::string> names;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(ORRERY_SOURCE_DIR) / "examples")) {
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+double sum_of_terms(const Json& prediction) {
+  double sum = 0.0;
+  for (const auto& [term, value] : prediction["breakdown_s"].items()) sum += value.get<double>();
+  return sum;
+}
+
+class EveryExample : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryExample, PredictsWithTheContractsKeys) {
+  for (const std::string engine : {"estimate", "simulate"}) {
+    const CliRun run = run_orrery({"predict", GetParam(), "--format", "json", "--engine", engine});
+    ASSERT_TRUE(run.exit_code == 0 || run.exit_code == 3) << run.err;
+    const Json json = run.json();
+    for (const char* key : {"schema",
+                            "name",
+                            "engine",
+                            "scope",
+                            "tier",
+                            "contended",
+                            "gpus",
+                            "step_time_s",
+                            "step_time_interval_s",
+                            "samples_per_s",
+                            "tokens_per_s",
+                            "tokens_per_s_per_gpu",
+                            "model_flops_per_step",
+                            "hardware_flops_per_step",
+                            "model_tflops_per_gpu",
+                            "hardware_tflops_per_gpu",
+                            "mfu",
+                            "hfu",
+                            "breakdown_s",
+                            "breakdown_evidence",
+                            "communication",
+                            "memory",
+                            "plan",
+                            "calibration",
+                            "evidence",
+                            "warnings",
+                            "experiment",
+                            "origins",
+                            "run"}) {
+      EXPECT_TRUE(json.contains(key)) << key;
+    }
+    for (const char* key :
+         {"capacity_bytes", "peak_bytes", "fits", "parameters_bytes", "gradients_bytes", "optimizer_bytes",
+          "activations_bytes", "buffers_bytes", "per_stage_peak_bytes"}) {
+      EXPECT_TRUE(json["memory"].contains(key)) << key;
+    }
+    EXPECT_EQ(json["schema"], "orrery.prediction/1");
+    EXPECT_EQ(json["engine"], engine);
+    const double step = json["step_time_s"];
+    EXPECT_GT(step, 0.0);
+    EXPECT_NEAR(sum_of_terms(json), step, 1e-9 * std::max(step, 1.0));
+    EXPECT_LE(json["step_time_interval_s"][0].get<double>(), step);
+    EXPECT_GE(json["step_time_interval_s"][1].get<double>(), step);
+    EXPECT_GT(json["mfu"].get<double>(), 0.0);
+    EXPECT_LT(json["mfu"].get<double>(), 1.0);
+    EXPECT_LE(json["mfu"].get<double>(), json["hfu"].get<double>());
+    EXPECT_EQ(run.exit_code, json["memory"]["fits"].get<bool>() ? 0 : 3);
+  }
+}
+
+TEST_P(EveryExample, GivesTheSameBytesTwice) {
+  const std::vector<std::string> arguments = {"predict", GetParam(), "--format", "json"};
+  EXPECT_EQ(run_orrery(arguments).out, run_orrery(arguments).out);
+}
+
+TEST_P(EveryExample, IsTheSameByNameByFileAndFromStandardInput) {
+  const std::string file = std::string(ORRERY_SOURCE_DIR) + "/examples/" + GetParam() + ".json";
+  const std::vector<std::string> options = {"--format", "json", "--engine", "estimate"};
+  const auto predict = [&options](const std::string& experiment, const std::string& input) {
+    std::vector<std::string> arguments = {"predict", experiment};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return run_orrery(arguments, input).out;
+  };
+  const std::string by_name = predict(GetParam(), "");
+  ASSERT_FALSE(by_name.empty());
+  EXPECT_EQ(by_name, predict(file, ""));
+  EXPECT_EQ(by_name, predict("-", read_text_file(file)));
+}
+
+TEST_P(EveryExample, EchoesAnExperimentThatPredictsTheSame) {
+  const std::vector<std::string> options = {"--format", "json", "--engine", "estimate"};
+  const Json first = run_orrery({"predict", GetParam(), "--format", "json", "--engine", "estimate"}).json();
+  const CliRun again =
+      run_orrery({"predict", "-", "--format", "json", "--engine", "estimate"}, first["experiment"].dump());
+  ASSERT_TRUE(again.exit_code == 0 || again.exit_code == 3) << again.err;
+  EXPECT_EQ(again.json()["step_time_s"], first["step_time_s"]);
+  EXPECT_EQ(again.json()["memory"], first["memory"]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shipped, EveryExample, testing::ValuesIn(shipped_examples()),
+                         [](const auto& instance) {
+                           std::string name = instance.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           std::replace(name.begin(), name.end(), '.', '_');
+                           return name;
+                         });
+
+Json predicted(const Json& experiment, std::vector<std::string> options = {}) {
+  options.insert(options.begin(), {"predict", "-", "--format", "json"});
+  const CliRun run = run_orrery(options, experiment.dump());
+  EXPECT_TRUE(run.exit_code == 0 || run.exit_code == 3) << run.err;
+  return run.out.empty() ? Json() : run.json();
+}
+
+TEST(PredictCommand, SetChangesWhatIsPredictedAsTheFileWould) {
+  Json changed = small_experiment();
+  changed["parallel"]["tensor"] = 4;
+  changed["model"] = {{"preset", "gpt3-1.7b"}, {"layers", 12}};
+  const Json by_file = predicted(changed);
+  const Json by_option =
+      predicted(small_experiment(), {"--set", "parallel.tensor=4", "--set", "model.layers=12"});
+  EXPECT_EQ(by_option["step_time_s"], by_file["step_time_s"]);
+  EXPECT_EQ(by_option["plan"], by_file["plan"]);
+  EXPECT_EQ(by_option["origins"]["/model/layers"], "given");
+}
+
+TEST(PredictCommand, ExitsWithThreeAndStillAnswersWhereMemoryDoesNotSuffice) {
+  const CliRun run = run_orrery(
+      {"predict", "-", "--format", "json", "--set", "model=gpt3-175b", "--set", "training.micro_batch=8"},
+      small_experiment().dump());
+  EXPECT_EQ(run.exit_code, 3) << run.err;
+  EXPECT_EQ(run.json()["memory"]["fits"], false);
+  EXPECT_GT(run.json()["step_time_s"].get<double>(), 0.0);
+}
+
+TEST(PredictCommand, EchoesTheMeasurementWithItsError) {
+  Json experiment = small_experiment();
+  experiment["measured"] = {{"step_time_s", 1000.0}};
+  const Json json = predicted(experiment);
+  EXPECT_EQ(json["measured"]["step_time_s"], 1000.0);
+  EXPECT_DOUBLE_EQ(json["error"].get<double>(), json["step_time_s"].get<double>() / 1000.0 - 1.0);
+}
+
+TEST(PredictCommand, IsNotChangedByTheMeasurement) {
+  Json experiment = small_experiment();
+  const Json without = predicted(experiment);
+  experiment["measured"] = {{"step_time_s", 1000.0}};
+  EXPECT_EQ(predicted(experiment)["step_time_s"], without["step_time_s"]);
+}
+
+TEST(PredictCommand, ThroughputFollowsFromTheStepTime) {
+  const Json json = predicted(small_experiment());
+  const double step = json["step_time_s"];
+  EXPECT_DOUBLE_EQ(json["samples_per_s"].get<double>(), 64 / step);
+  EXPECT_DOUBLE_EQ(json["tokens_per_s"].get<double>(), 64.0 * 2048 / step);
+  EXPECT_DOUBLE_EQ(json["tokens_per_s_per_gpu"].get<double>(), 64.0 * 2048 / step / 8);
+  EXPECT_DOUBLE_EQ(json["model_tflops_per_gpu"].get<double>(),
+                   json["model_flops_per_step"].get<double>() / step / 8 / 1e12);
+  EXPECT_DOUBLE_EQ(json["mfu"].get<double>(),
+                   json["model_tflops_per_gpu"].get<double>() / 312);  // A100 bf16 dense peak
+}
+
+TEST(PredictCommand, FoldedAndFullScopeAgreeOnOneNode) {
+  const Json folded = predicted(small_experiment());
+  const Json full = predicted(small_experiment(), {"--scope", "full"});
+  EXPECT_EQ(full["scope"], "full");
+  EXPECT_NEAR(full["step_time_s"].get<double>() / folded["step_time_s"].get<double>(), 1.0,
+              0.005);  // design.md 4
+}
+
+TEST(PredictCommand, DatasheetTierRestsOnNothingMeasured) {
+  const Json json = predicted(small_experiment(), {"--tier", "datasheet"});
+  EXPECT_EQ(json["tier"], "datasheet");
+  EXPECT_TRUE(json["evidence"] == "datasheet" || json["evidence"] == "assumed") << json["evidence"];
+}
+
+TEST(PredictCommand, WritesAChromeTraceOfTheWholeStep) {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "step.json").string();
+  const Json json = predicted(small_experiment(), {"--trace", file});
+  const Json trace = Json::parse(read_text_file(file));
+  double last = 0.0;
+  for (const Json& event : trace["traceEvents"]) {
+    if (event["ph"] == "X") last = std::max(last, event["ts"].get<double>() + event["dur"].get<double>());
+  }
+  EXPECT_NEAR(last * 1e-6, json["step_time_s"].get<double>(), 1e-9);
+}
+
+TEST(PredictCommand, PrintsTextAndCsv) {
+  const CliRun text = run_orrery({"predict", "-"}, small_experiment().dump());
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_EQ(text.out.rfind("experiment small on 8 x a100-sxm4-80gb, tensor 2 x pipeline 1 x data 4", 0), 0U)
+      << text.out;
+  const CliRun csv = run_orrery({"predict", "-", "--format", "csv", "--quiet"}, small_experiment().dump());
+  EXPECT_EQ(std::count(csv.out.begin(), csv.out.end(), '\n'), 2);
+  EXPECT_EQ(csv.err, "");
+}
+
+TEST(PredictCommand, PrintsTimesOnStandardErrorOnly) {
+  const CliRun timed =
+      run_orrery({"predict", "-", "--format", "json", "--timing", "--quiet"}, small_experiment().dump());
+  const CliRun plain = run_orrery({"predict", "-", "--format", "json", "--quiet"}, small_experiment().dump());
+  EXPECT_EQ(timed.out, plain.out);
+  EXPECT_NE(timed.err.find("timing: predicting"), std::string::npos);
+  EXPECT_EQ(plain.err, "");
+}
+
+}  // namespace
+}  // namespace orrery::test

@@ -1,0 +1,102 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/cli/cli_program.hpp"
+
+namespace orrery::test {
+namespace {
+
+constexpr const char* kFirst = "sc21-a100-1.7b-32g";
+constexpr const char* kSecond = "sc21-a100-145b-1536g";
+
+std::string run_line(const std::string& id, const Json& experiment, double step_time) {
+  const Json line = {{"id", id},
+                     {"source_group", "here"},
+                     {"confidence", "high"},
+                     {"experiment", experiment},
+                     {"measured", {{"step_time_s", step_time}}}};
+  return line.dump() + "\n";
+}
+
+TEST(ValidateCommand, ScoresTheRunsThatShip) {
+  const CliRun run = run_orrery({"validate", "--id", kFirst, "--id", kSecond, "--format", "json", "--quiet"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = run.json();
+  EXPECT_EQ(json["schema"], "orrery.validation/1");
+  ASSERT_EQ(json["rows"].size(), 2U);
+  for (const Json& row : json["rows"]) {
+    ASSERT_EQ(row["status"], "scored") << row["reason"];
+    const double measured = row["measured_step_s"];
+    const double predicted = row["predicted_step_s"];
+    EXPECT_DOUBLE_EQ(row["error"].get<double>(), predicted / measured - 1.0);
+    EXPECT_TRUE(row["null_error"].is_number());
+  }
+  EXPECT_EQ(json["summary"][0]["by"], "all");
+  const double mape = json["summary"][0]["mape"];
+  EXPECT_DOUBLE_EQ(mape, (std::abs(json["rows"][0]["error"].get<double>()) +
+                          std::abs(json["rows"][1]["error"].get<double>())) /
+                             2);
+}
+
+TEST(ValidateCommand, GivesTheSameBytesAtAnyNumberOfThreads) {
+  const std::vector<std::string> arguments = {"validate", "--source", "SC21 Table 1",
+                                              "--format", "json",     "--quiet"};
+  const auto with_threads = [&arguments](const std::string& threads) {
+    std::vector<std::string> all = arguments;
+    all.insert(all.end(), {"--threads", threads});
+    return run_orrery(all).out;
+  };
+  const std::string one = with_threads("1");
+  ASSERT_FALSE(one.empty());
+  EXPECT_EQ(one, with_threads("3"));
+}
+
+TEST(ValidateCommand, AgreesWithPredict) {
+  const CliRun validation = run_orrery({"validate", "--id", kSecond, "--format", "json", "--quiet"});
+  const CliRun prediction =
+      run_orrery({"predict", "gpt-145b-1536-a100", "--engine", "estimate", "--format", "json", "--quiet"});
+  EXPECT_EQ(validation.json()["rows"][0]["predicted_step_s"], prediction.json()["step_time_s"]);
+  EXPECT_EQ(validation.json()["rows"][0]["error"], prediction.json()["error"]);
+}
+
+TEST(ValidateCommand, CountsWhatItRefuses) {
+  const TemporaryFolder folder;
+  Json refused = small_experiment();
+  refused["training"]["optimiser"] = "adam";
+  const std::string file =
+      folder.write("runs.jsonl", run_line("good", small_experiment(), 1.0) + run_line("bad", refused, 1.0));
+  const CliRun run = run_orrery({"validate", file, "--format", "json", "--quiet"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = run.json();
+  EXPECT_EQ(json["rows"][0]["status"], "scored") << json["rows"][0]["reason"];
+  EXPECT_EQ(json["rows"][1]["status"], "refused");
+  EXPECT_EQ(json["summary"][0]["rows"], 2);
+  EXPECT_EQ(json["summary"][0]["scored"], 1);
+  ASSERT_EQ(json["refusals"].size(), 1U);
+  EXPECT_EQ(json["refusals"][0]["rows"], 1);
+  const std::string reason = json["refusals"][0]["reason"];
+  EXPECT_EQ(reason.rfind("/experiment/training/optimiser: found an unknown key", 0), 0U) << reason;
+}
+
+TEST(ValidateCommand, SelectsByConfidence) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("runs.jsonl", run_line("a", small_experiment(), 1.0));
+  EXPECT_EQ(run_orrery({"validate", file, "--confidence", "high", "--quiet"}).exit_code, 0);
+  const CliRun none = run_orrery({"validate", file, "--confidence", "low"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_EQ(none.err, "--confidence: found \"low\", expected \"high\"\n");
+}
+
+TEST(ValidateCommand, RefusesARepeatedId) {
+  const TemporaryFolder folder;
+  const std::string line = run_line("a", small_experiment(), 1.0);
+  const std::string file = folder.write("runs.jsonl", line + line);
+  const CliRun run = run_orrery({"validate", file});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_EQ(run.err, file + ":2: /id: found \"a\" a second time, expected an id of its own\n");
+  EXPECT_EQ(run.out, "");
+}
+
+}  // namespace
+}  // namespace orrery::test
