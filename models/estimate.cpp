@@ -14,8 +14,8 @@ class TimeSink {
  public:
   struct Handle {
     double end = -1.0;
-    double start = 0.0;
-    int term = -1;  ///< exposed term of a communication; -1: compute
+    double start = 0.0;  ///< of a communication: since when its stream has been busy without a break
+    int term = -1;       ///< exposed term of a communication; -1: compute
     explicit operator bool() const { return end >= 0.0; }
   };
 
@@ -78,7 +78,12 @@ class TimeSink {
   static Handle communicate(const Exchange& exchange, std::initializer_list<Handle> after) {
     double start = 0.0;
     for (const Handle& handle : after) start = std::max(start, handle.end);
-    return {start + (exchange.latency() + exchange.transfer()).base(), start,
+    // Right behind another communication: who waits for this one waited for that one too.
+    double waits_since = start;
+    for (const Handle& handle : after) {
+      if (handle.term >= 0 && handle.end >= start) waits_since = std::min(waits_since, handle.start);
+    }
+    return {start + (exchange.latency() + exchange.transfer()).base(), waits_since,
             static_cast<int>(exposed_term(exchange.group))};
   }
 

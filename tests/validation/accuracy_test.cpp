@@ -1,0 +1,57 @@
+// Predictions against published training runs. Nothing is fitted to their step times.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "sim/base/json_reader.hpp"
+#include "tests/validation/accuracy_tables.hpp"
+
+namespace orrery {
+namespace {
+
+class Accuracy : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { both_ = new BothEngines(validate_shipped_runs()); }
+  static void TearDownTestSuite() { delete both_; }
+  static BothEngines* both_;
+};
+BothEngines* Accuracy::both_ = nullptr;
+
+TEST_F(Accuracy, OfTheFirstGoalsHoldsWithBothEngines) {
+  for (const Goal& goal : first_goals()) {
+    const MeanError estimate = mean_error(both_->estimate, goal.selects);
+    const MeanError simulate = mean_error(both_->simulate, goal.selects);
+    std::printf("%-40s %3d rows  estimate %.1f %%  simulate %.1f %%  null %.1f %%\n", goal.name.c_str(),
+                estimate.rows, 100 * estimate.mape, 100 * simulate.mape, 100 * estimate.null_mape);
+    EXPECT_GT(estimate.rows, 0) << goal.name;
+    EXPECT_EQ(estimate.rows, simulate.rows) << goal.name;
+    EXPECT_LE(estimate.mape, goal.most) << goal.name;
+    EXPECT_LE(simulate.mape, goal.most) << goal.name;
+  }
+}
+
+TEST_F(Accuracy, CoversAtLeastThreeFifthsOfTheRowsAndNamesEachRefusal) {
+  const auto scored = std::count_if(both_->estimate.rows.begin(), both_->estimate.rows.end(),
+                                    [](const ValidationRow& row) { return row.scored; });
+  EXPECT_GE(static_cast<double>(scored), 0.6 * static_cast<double>(both_->runs.size()));
+  for (const ValidationRow& row : both_->estimate.rows) EXPECT_EQ(row.scored, row.reason.empty()) << row.id;
+}
+
+TEST_F(Accuracy, EnginesRefuseTheSameRows) {
+  ASSERT_EQ(both_->estimate.rows.size(), both_->simulate.rows.size());
+  for (size_t i = 0; i < both_->estimate.rows.size(); ++i) {
+    EXPECT_EQ(both_->estimate.rows[i].scored, both_->simulate.rows[i].scored) << both_->estimate.rows[i].id;
+  }
+}
+
+// docs/accuracy.md holds what the code gives: run orrery_update_accuracy docs/accuracy.md after a change that
+// moves it, and say in the commit which report moved, from what to what, and why the new value is nearer.
+TEST_F(Accuracy, IsWhatTheDocumentSays) {
+  const std::string document = read_text_file(std::string(ORRERY_SOURCE_DIR) + "/docs/accuracy.md");
+  EXPECT_EQ(document, with_tables(document, accuracy_tables(*both_)));
+}
+
+}  // namespace
+}  // namespace orrery
