@@ -28,7 +28,8 @@ struct KernelTime {
   Evidence evidence = Evidence::assumed;
 };
 
-/// How long one kernel takes on one GPU when it has it to itself. Thread-safe; no state changes after construction.
+/// How long one kernel takes on one GPU when it has it to itself. Thread-safe; no state changes after
+/// construction.
 class CostModel {
  public:
   virtual ~CostModel() = default;

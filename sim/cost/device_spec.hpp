@@ -15,13 +15,16 @@ struct DeviceSpec {
   std::string architecture;  ///< "volta", "ampere", "ada", "hopper", "blackwell", "cdna3"
   int sms = 0;               ///< streaming multiprocessors (compute units)
   BytesPerSecond memory_bandwidth;
-  Bytes memory_capacity;     ///< what the driver reports as total
+  Bytes memory_capacity;  ///< what the driver reports as total
   Bytes l2_cache;
   Watts board_power;
-  /// Dense peak of matrix products by Precision; fp8_current, fp8_block and mxfp8 share fp8's. Absent: no such unit.
+  /// Dense peak of matrix products by Precision; fp8_current, fp8_block and mxfp8 share fp8's. Absent: no
+  /// such unit.
   std::array<std::optional<FlopsPerSecond>, 9> peak;
 
-  std::optional<FlopsPerSecond> peak_for(Precision precision) const { return peak[static_cast<size_t>(precision)]; }
+  std::optional<FlopsPerSecond> peak_for(Precision precision) const {
+    return peak[static_cast<size_t>(precision)];
+  }
 };
 
 }  // namespace orrery
