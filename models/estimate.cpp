@@ -25,7 +25,7 @@ class TimeSink {
         last_end_(compute_end_),
         gaps_(static_cast<size_t>(plan.stages())) {}
 
-  Handle compute(int stage, int /*segment*/, double from_s, double to_s, int /*chunk*/, int /*micro_batch*/,
+  Handle compute(int stage, int segment, double from_s, double to_s, int /*chunk*/, int /*micro_batch*/,
                  std::initializer_list<Handle> after) {
     const auto s = static_cast<size_t>(stage);
     double start = 0.0;
@@ -33,6 +33,13 @@ class TimeSink {
     const double gap_start = compute_end_[s];
     if (start > gap_start) attribute_gap(s, gap_start, start, after);
     const double end = start + (to_s - from_s);
+    // What a segment has at its end beside its parts is counted as often as it runs.
+    const PlanSegment& source = plan_.segments[static_cast<size_t>(segment)];
+    if (to_s >= source.duration.base()) {
+      gaps_[s][static_cast<size_t>(source.backward ? BreakdownTerm::backward : BreakdownTerm::forward)] +=
+          source.slowed.base();
+      gaps_[s][static_cast<size_t>(BreakdownTerm::pipeline_comm_exposed)] += source.send_tail.base();
+    }
     compute_end_[s] = end;
     last_end_[s] = std::max(last_end_[s], end);
     return {end, start, -1};
@@ -206,12 +213,6 @@ std::array<double, kBreakdownTerms> own_terms(const StepPlan& plan, int stage) {
     add(plan.pass_cost(Part::head, backward), counts.head * plan.micro_batches);
   }
   add(plan.optimizer[static_cast<size_t>(stage)], 1);
-  for (const PlanSegment& segment : plan.segments) {
-    if (segment.send_tail > Seconds(0) && segment.stage == stage) {
-      terms[static_cast<size_t>(BreakdownTerm::pipeline_comm_exposed)] +=
-          segment.send_tail.base() * plan.micro_batches;
-    }
-  }
   return terms;
 }
 

@@ -231,7 +231,7 @@ class PlanAssembly {
       const PlanSegment::Run& run = segment.runs[static_cast<size_t>(r)];
       total += run.count * seconds_of(plan_.pass_cost(run.part, segment.backward));
     }
-    segment.duration = Seconds(total) + segment.send_tail;
+    segment.duration = Seconds(total) + segment.send_tail + segment.slowed;
     plan_.segments.push_back(segment);
     return static_cast<int>(plan_.segments.size()) - 1;
   }
@@ -268,7 +268,7 @@ class PlanAssembly {
       append(forward, Part::layer_without_recompute, plain, first_plain);
       append(forward, Part::head, stage.head ? 1 : 0, -1);
       if (!stage.head) forward.send_tail = overlapped_send_tail(plan_.send_forward, index % stages);
-      stage.forward_segment = add_segment(forward);
+      stage.forward_segment = stage.first_forward_segment = add_segment(forward);
 
       PlanSegment backward;
       backward.stage = index % stages;
@@ -279,7 +279,7 @@ class PlanAssembly {
       append(backward, Part::layer, stage.recomputed_layers, first_layer);
       append(backward, Part::embedding, stage.embedding ? 1 : 0, -1);
       if (!stage.embedding) backward.send_tail = overlapped_send_tail(plan_.send_backward, index % stages);
-      stage.backward_segment = add_segment(backward);
+      stage.backward_segment = stage.last_backward_segment = add_segment(backward);
 
       stage.parameters = plan_.costs->layer_parameters * stage.layers +
                          (stage.embedding ? plan_.costs->embedding_parameters : 0.0) + head_parameters(stage);
@@ -338,14 +338,42 @@ class PlanAssembly {
       stage.replica_reduce = replica_reduction(parameters, calls);
       stage.gather = parameter_gather(parameters, calls);
       stage.bucket_ready_s = offsets_of_parameter_shares(units_of(stage, true), tasks);
-      // The exposed tail of an overlapped send comes after the last gradient.
-      stage.bucket_ready_s.back() =
-          plan_.segments[static_cast<size_t>(stage.backward_segment)].duration.base();
       stage.bucket_needed_s = offsets_of_parameter_shares(units_of(stage, false), tasks);
       // Gather k must be there when the parameters after the first k/n are reached.
       stage.bucket_needed_s.insert(stage.bucket_needed_s.begin(), 0.0);
       stage.bucket_needed_s.pop_back();
+      slow_beside_data(stage, tasks);
     }
+  }
+
+  static Seconds time_of(const Exchange& exchange) {
+    return exchange.exists() ? exchange.latency() + exchange.transfer() : Seconds(0);
+  }
+
+  /// What kernels lose while communication of this length runs beside them, at most for their own length.
+  Seconds slowed_by(Seconds communication, Seconds kernels) const {
+    return min(communication, kernels) * (stack_.overlap_slowdown / (1.0 + stack_.overlap_slowdown));
+  }
+
+  int slowed_copy(int segment, Seconds communication) {
+    PlanSegment copy = plan_.segments[static_cast<size_t>(segment)];
+    copy.slowed = slowed_by(communication, copy.duration - copy.send_tail);
+    return copy.slowed > Seconds(0) ? add_segment(copy) : segment;
+  }
+
+  /// The backward beside which gradients are reduced, and the forward beside which parameters are gathered,
+  /// run slower.
+  void slow_beside_data(VirtualStage& stage, int tasks) {
+    if (plan_.reduce_overlapped) {
+      stage.last_backward_segment = slowed_copy(
+          stage.backward_segment, (time_of(stage.reduce) + time_of(stage.replica_reduce)) * tasks);
+    }
+    if (plan_.gather_at == GatherAt::next_forward) {
+      stage.first_forward_segment = slowed_copy(stage.forward_segment, time_of(stage.gather) * tasks);
+    }
+    // What a segment has at its end (an exposed send, the slowing) comes after its last gradient.
+    stage.bucket_ready_s.back() =
+        plan_.segments[static_cast<size_t>(stage.last_backward_segment)].duration.base();
   }
 
   void add_tied_embedding_reduce() {
@@ -398,11 +426,25 @@ class PlanAssembly {
     units.layers = model_.layers;
     units.recomputed_layers =
         training_.recompute_layers >= 0 ? std::min(training_.recompute_layers, model_.layers) : model_.layers;
+    const double root = costs.embedding_parameters + costs.head_parameters;
+    units.layer_gather = parameter_gather(costs.layer_parameters, 1);
+    units.layer_reduce = reduction(costs.layer_parameters, 1);
+    units.layer_replica_reduce = replica_reduction(costs.layer_parameters, 1);
+    units.root_gather = parameter_gather(root, 1);
+    units.root_reduce = reduction(root, 1);
+    units.root_replica_reduce = replica_reduction(root, 1);
     const auto segment = [&](Part part, bool backward) {
       PlanSegment one;
       one.name = backward ? "backward" : "forward";
       one.backward = backward;
       append(one, part, 1, -1);
+      // Beside a layer runs the gather of its neighbour, and in the backward the reduction of the layer just
+      // done.
+      if (part == Part::layer || part == Part::layer_without_recompute) {
+        Seconds beside = time_of(units.layer_gather);
+        if (backward) beside += time_of(units.layer_reduce) + time_of(units.layer_replica_reduce);
+        one.slowed = slowed_by(beside, plan_.pass_cost(part, backward).duration);
+      }
       return add_segment(one);
     };
     units.embedding_forward = segment(Part::embedding, false);
@@ -413,13 +455,6 @@ class PlanAssembly {
     units.layer_backward = segment(Part::layer, true);
     units.plain_forward = segment(Part::layer_without_recompute, false);
     units.plain_backward = segment(Part::layer_without_recompute, true);
-    const double root = costs.embedding_parameters + costs.head_parameters;
-    units.layer_gather = parameter_gather(costs.layer_parameters, 1);
-    units.layer_reduce = reduction(costs.layer_parameters, 1);
-    units.layer_replica_reduce = replica_reduction(costs.layer_parameters, 1);
-    units.root_gather = parameter_gather(root, 1);
-    units.root_reduce = reduction(root, 1);
-    units.root_replica_reduce = replica_reduction(root, 1);
     VirtualStage all;
     all.layers = model_.layers;
     all.recomputed_layers = units.recomputed_layers;
@@ -540,12 +575,17 @@ Segment expand_segment(const StepPlan& plan, int segment, double from_s, double 
       take(pass, layer);
     }
   }
+  PassCost tail;
+  if (source.slowed > Seconds(0)) {
+    tail.pieces.push_back({"slowed_by_communication",
+                           source.backward ? BreakdownTerm::backward : BreakdownTerm::forward, source.slowed,
+                           Evidence::interpolated, -1});
+  }
   if (source.send_tail > Seconds(0)) {
-    PassCost tail;
     tail.pieces.push_back(
         {"pipeline send", BreakdownTerm::pipeline_comm_exposed, source.send_tail, Evidence::assumed, -1});
-    take(tail, -1);
   }
+  take(tail, -1);
   result.duration = Seconds(to_s - from_s);
   return result;
 }

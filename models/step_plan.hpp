@@ -73,6 +73,9 @@ struct PlanSegment {
   int optimizer_of_stage = -1;  ///< >= 0: this is that stage's optimizer step, runs are empty
   int stage = 0;                ///< pipeline stage that runs it
   Seconds send_tail;            ///< exposed share of an overlapped pipeline send, at the end
+  /// What its kernels lose to communication that runs beside them (SoftwareStack::overlap_slowdown), at the
+  /// end.
+  Seconds slowed;
   Seconds duration;
 };
 
@@ -106,6 +109,8 @@ struct VirtualStage {
   bool embedding = false, head = false;
   double parameters = 0;  ///< on one rank
   int forward_segment = 0, backward_segment = 0;
+  int first_forward_segment = 0;  ///< beside the gather of parameters: the same, slowed
+  int last_backward_segment = 0;  ///< beside the reduction of gradients: the same, slowed
   /// Gradient buckets, all alike, in the order in which the backward completes them.
   Exchange reduce;          ///< one bucket over the shard group (all_reduce under ZeRO 0)
   Exchange replica_reduce;  ///< HSDP: the reduced shard across replicas

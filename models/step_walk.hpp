@@ -67,18 +67,21 @@ class StepWalk {
     const auto stage = static_cast<size_t>(pass.stage);
     const size_t index = static_cast<size_t>(pass.chunk) * static_cast<size_t>(plan_.stages()) + stage;
     const VirtualStage& here = plan_.virtual_stages[index];
-    const double duration = plan_.segments[static_cast<size_t>(here.forward_segment)].duration.base();
+    const bool gathers =
+        pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gather.exists();
+    const int segment = gathers ? here.first_forward_segment : here.forward_segment;
+    const double duration = plan_.segments[static_cast<size_t>(segment)].duration.base();
     const size_t slot = index * static_cast<size_t>(micro_batches) + static_cast<size_t>(pass.micro_batch);
     const Handle arrival = forward_arrival_[slot];
     Handle done;
-    if (pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gather.exists()) {
+    if (gathers) {
       const auto& needed = here.bucket_needed_s;
       for (size_t k = 0; k < needed.size(); ++k) {
         const double to = k + 1 < needed.size() ? needed[k + 1] : duration;
-        done = compute(stage, here.forward_segment, needed[k], to, pass, arrival, gathers_[index][k]);
+        done = compute(stage, segment, needed[k], to, pass, arrival, gathers_[index][k]);
       }
     } else {
-      done = compute(stage, here.forward_segment, 0.0, duration, pass, arrival, Handle{});
+      done = compute(stage, segment, 0.0, duration, pass, arrival, Handle{});
     }
     if (index + 1 < plan_.virtual_stages.size()) {
       const size_t next = (stage + 1) % static_cast<size_t>(plan_.stages());
@@ -101,7 +104,7 @@ class StepWalk {
     if (reduces) {
       double from = 0.0;
       for (const double ready : here.bucket_ready_s) {
-        done = compute(stage, here.backward_segment, from, ready, pass, arrival, Handle{});
+        done = compute(stage, here.last_backward_segment, from, ready, pass, arrival, Handle{});
         reduce_bucket(stage, here, pass.chunk, pass.micro_batch, done);
         from = ready;
       }

@@ -131,6 +131,62 @@ TEST(StepPlan, OverlappedGradientsExposeOnlyTheLastBucket) {
   EXPECT_NEAR(r.timeline.makespan_s, r.estimate.step_time.base(), 1e-9);
 }
 
+// A kernel beside a collective runs at 1 / (1 + s): hiding H seconds of it costs H s / (1 + s).
+TEST(StepPlan, HiddenCommunicationSlowsTheKernelsBesideIt) {
+  const ModelSpec model = plain_model(8);
+  const TrainingSpec training = plain_training(16 * 2);
+  ParallelPlan plan = plain_plan(model, 8, 1, 16);
+  plan.overlap.gradient = true;
+  plan.bucket = layer_parameters_per_rank(model, plan) / 2;
+  SoftwareStack stack;
+  const AlphaBeta collectives(kAlpha, true);
+  const Result without = run(model, training, plan, layer_cost(), collectives, stack);
+  stack.overlap_slowdown = 0.25;
+  const Result with = run(model, training, plan, layer_cost(), collectives, stack);
+  const double parameters = layer_parameters_per_rank(model, plan) * 8 +
+                            embedding_parameters_per_rank(model, training, plan) +
+                            head_parameters_per_rank(model, plan);
+  const double buckets = std::floor(parameters / plan.bucket);
+  const double reduced =
+      buckets * kAlpha + 2.0 * 15 / 16 * parameters * 4 / 50e9;  // below the 16 ms of backward
+  EXPECT_NEAR(with.estimate.step_time.base() - without.estimate.step_time.base(), reduced * 0.2, 1e-9);
+  EXPECT_NEAR(term(with.estimate, BreakdownTerm::backward) - term(without.estimate, BreakdownTerm::backward),
+              reduced * 0.2, 1e-9);
+  EXPECT_NEAR(with.timeline.makespan_s, with.estimate.step_time.base(), 1e-9);
+}
+
+// The memory-bound kernels of a layer move passes x tokens x hidden x 2 B: half the bandwidth doubles their
+// time.
+TEST(StepPlan, HalfTheMemoryBandwidthAddsTheTrafficOnceMore) {
+  class Bandwidth : public NamedCost {
+   public:
+    explicit Bandwidth(double rate) : NamedCost({}), rate_(rate) {}
+    KernelTime time(const Operator& op) const override {
+      const bool residual = op.name.find("norm") != std::string_view::npos ||
+                            op.name.find("residual") != std::string_view::npos;
+      const auto* memory = std::get_if<MemoryShape>(&op.shape);
+      if (memory == nullptr || !residual || op.name == "final_norm") return {};
+      if (op.name.find("gradient_norm") != std::string_view::npos) return {};
+      return {Seconds(memory->traffic.base() / rate_), 0.0, Evidence::measured};
+    }
+
+   private:
+    double rate_;
+  };
+  const ModelSpec model = plain_model(8);
+  const TrainingSpec training = plain_training(6);
+  const ParallelPlan plan = plain_plan(model, 1, 1, 1);
+  SoftwareStack stack;
+  stack.forward_passes.hidden = 7;
+  stack.backward_passes.hidden = 14;
+  const double full = run(model, training, plan, Bandwidth(2e12), Free(), stack).estimate.step_time.base();
+  const double half = run(model, training, plan, Bandwidth(1e12), Free(), stack).estimate.step_time.base();
+  const double traffic =
+      6.0 * 8 * (7 + 14) * 1024 * 1024 * 2;  // micro-batches x layers x passes x tokens x hidden x B
+  EXPECT_NEAR(full, traffic / 2e12, 1e-12);
+  EXPECT_NEAR(half - full, traffic / 2e12, 1e-12);
+}
+
 // FSDP whose gathers are shorter than a layer: only the first gathers and the last reduction are exposed.
 TEST(StepPlan, ShardedUnitsHideTheirGathersBehindTheLayerBefore) {
   const ModelSpec model = plain_model(8);
