@@ -222,12 +222,12 @@ double sum(const std::array<double, kBreakdownTerms>& terms) {
   return total;
 }
 
-void add_exchange(std::vector<EstimatedCommunication>& list, const Exchange& exchange, std::int64_t times) {
+void add_exchange(std::vector<CommunicationTotal>& list, const Exchange& exchange, std::int64_t times) {
   if (!exchange.exists() || times <= 0) return;
   const std::int64_t calls = times * exchange.calls;
-  for (EstimatedCommunication& known : list) {
+  for (CommunicationTotal& known : list) {
     if (known.group == exchange.group && known.op == exchange.op && known.ranks == exchange.ranks &&
-        known.bytes == exchange.payload) {
+        known.payload == exchange.payload) {
       known.count += calls;
       known.total += exchange.time.total() * static_cast<double>(calls);
       return;
@@ -239,8 +239,8 @@ void add_exchange(std::vector<EstimatedCommunication>& list, const Exchange& exc
 }
 
 /// Communications beside compute of one rank of a stage, with their unexposed totals.
-std::vector<EstimatedCommunication> exchanges_of(const StepPlan& plan, int stage) {
-  std::vector<EstimatedCommunication> list;
+std::vector<CommunicationTotal> exchanges_of(const StepPlan& plan, int stage) {
+  std::vector<CommunicationTotal> list;
   const std::int64_t micro_batches = plan.micro_batches;
   if (plan.sharded.enabled) {
     const ShardedUnits& units = plan.sharded;
@@ -269,7 +269,7 @@ std::vector<EstimatedCommunication> exchanges_of(const StepPlan& plan, int stage
 }
 
 /// Shares the exposed seconds of a term among its communications in proportion to their totals.
-void share_exposed(std::vector<EstimatedCommunication>& list,
+void share_exposed(std::vector<CommunicationTotal>& list,
                    const std::array<double, kBreakdownTerms>& exposed) {
   std::array<double, kBreakdownTerms> totals{};
   for (const auto& c : list) totals[static_cast<size_t>(exposed_term(c.group))] += c.total.base();
@@ -290,8 +290,8 @@ const std::vector<OrderedPass>& PassOrders::order(ScheduleKind kind, int stages,
       .first->second;
 }
 
-std::vector<EstimatedCommunication> layer_communications(const StepPlan& plan, int stage) {
-  std::vector<EstimatedCommunication> list;
+std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int stage) {
+  std::vector<CommunicationTotal> list;
   const PartCounts counts = part_counts(plan, stage);
   const auto add = [&](const PartCost& part, double times) {
     const double passes = times * plan.micro_batches;
@@ -299,8 +299,8 @@ std::vector<EstimatedCommunication> layer_communications(const StepPlan& plan, i
     for (const InlineCommunication& c : part.communications) {
       if (c.ranks <= 1) continue;
       const auto count = static_cast<std::int64_t>(passes) * c.count;
-      auto known = std::find_if(list.begin(), list.end(), [&](const EstimatedCommunication& e) {
-        return e.group == c.group && e.op == c.op && e.bytes == c.payload;
+      auto known = std::find_if(list.begin(), list.end(), [&](const CommunicationTotal& e) {
+        return e.group == c.group && e.op == c.op && e.payload == c.payload;
       });
       if (known == list.end()) {
         list.push_back({c.group, c.op, c.ranks, c.payload, 0, Seconds(0), Seconds(0), c.each.algorithm,
@@ -344,7 +344,7 @@ StepEstimate estimate_step(const StepPlan& plan, PassOrders& orders) {
   result.step_time = Seconds(sum(result.breakdown));
   result.communications = exchanges_of(plan, result.slowest_stage);
   share_exposed(result.communications, exposed);
-  for (EstimatedCommunication& layer : layer_communications(plan, result.slowest_stage)) {
+  for (CommunicationTotal& layer : layer_communications(plan, result.slowest_stage)) {
     result.communications.push_back(layer);
   }
   return result;

@@ -12,16 +12,16 @@
 
 namespace orrery {
 
-/// One kind of communication of the slowest rank, over the whole step.
-struct EstimatedCommunication {
+/// All calls of one kind of communication in a step, on one rank: the slowest in an estimate.
+struct CommunicationTotal {
   GroupKind group = GroupKind::data;
   CollectiveOp op = CollectiveOp::all_reduce;
   int ranks = 1;
-  Bytes bytes;  ///< of one call, nccl-tests' size
+  Bytes payload;  ///< of one call, nccl-tests' convention
   std::int64_t count = 0;
   Seconds total, exposed;
   std::string_view algorithm = "ring", protocol = "simple";
-  double bus_bandwidth = 0;
+  double bus_bandwidth = 0;  ///< B/s
   Evidence evidence = Evidence::assumed;
 };
 
@@ -29,7 +29,7 @@ struct StepEstimate {
   Seconds step_time;
   std::array<double, kBreakdownTerms> breakdown{};  ///< of the slowest rank, seconds; sums to step_time
   int slowest_stage = 0;
-  std::vector<EstimatedCommunication> communications;
+  std::vector<CommunicationTotal> communications;
 };
 
 /// Orders of passes by schedule, kept for reuse: a search asks for the same few again and again. Not
@@ -50,6 +50,6 @@ StepEstimate estimate_step(const StepPlan& plan);
 
 /// The collectives inside layers that one rank of a stage does in the whole step (those beside compute are in
 /// the graph).
-std::vector<EstimatedCommunication> layer_communications(const StepPlan& plan, int stage);
+std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int stage);
 
 }  // namespace orrery

@@ -515,26 +515,11 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
 
 double optimizer_traffic(Optimizer optimizer, Precision precision) {
   const bool mixed = activation_bytes(precision) < 4.0;
-  double bytes =
-      4.0 + 8.0 + (mixed ? 2.0 : 0.0);  // gradient read, weight read and written, 16-bit weight written
-  switch (optimizer) {
-    case Optimizer::sgd:
-      break;
-    case Optimizer::momentum:
-    case Optimizer::adagrad:
-      bytes += 8.0;
-      break;
-    case Optimizer::adam:
-    case Optimizer::adamw:
-      bytes += 16.0;
-      break;
-    case Optimizer::lamb:
-      // Adam's two states; the update is written, read for its norm and read to be applied, the weight is
-      // read for its norm (You et al. 2020, algorithm 2: the trust ratio needs both norms before the weight
-      // moves).
-      bytes += 16.0 + 12.0 + 4.0;
-      break;
-  }
+  // Gradient read, weight read and written, 16-bit weight written; each state read and written.
+  double bytes = 4.0 + 8.0 + (mixed ? 2.0 : 0.0) + 8.0 * optimizer_states(optimizer);
+  // The update is written, read for its norm and read to be applied, the weight is read for its norm (You et
+  // al. 2020, algorithm 2: the trust ratio needs both norms before the weight moves).
+  if (optimizer == Optimizer::lamb) bytes += 12.0 + 4.0;
   return bytes;
 }
 

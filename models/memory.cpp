@@ -55,20 +55,8 @@ struct StateBytes {
 StateBytes state_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
   const double weight = activation_bytes(training.precision);
   const bool mixed = weight < 4.0;
-  double optimizer = mixed ? 4.0 : 0.0;  // fp32 master
-  switch (training.optimizer) {
-    case Optimizer::sgd:
-      break;
-    case Optimizer::momentum:
-    case Optimizer::adagrad:
-      optimizer += 4.0;
-      break;
-    case Optimizer::adam:
-    case Optimizer::adamw:
-    case Optimizer::lamb:
-      optimizer += 8.0;
-      break;
-  }
+  const double master = mixed ? 4.0 : 0.0;
+  const double optimizer = master + 4.0 * optimizer_states(training.optimizer);
   return {weight, mixed ? gradient_bytes(gradient_dtype_of(training, stack)) : 4.0, optimizer};
 }
 

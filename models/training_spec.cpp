@@ -89,6 +89,21 @@ void read_sync(const SpecReader& reader) {
 
 }  // namespace
 
+int optimizer_states(Optimizer optimizer) {
+  switch (optimizer) {
+    case Optimizer::sgd:
+      return 0;
+    case Optimizer::momentum:
+    case Optimizer::adagrad:
+      return 1;
+    case Optimizer::adam:
+    case Optimizer::adamw:
+    case Optimizer::lamb:
+      return 2;
+  }
+  return 0;
+}
+
 std::optional<GradientDtype> read_gradient_dtype(const SpecReader& reader) {
   if (!reader.has("gradient_dtype")) return std::nullopt;
   return static_cast<GradientDtype>(reader.at("gradient_dtype").choice(kGradientDtypes));

@@ -30,6 +30,10 @@ struct TrainingSpec {
   FlopsConvention flops_convention = FlopsConvention::full;
 };
 
+/// Numbers that an optimizer keeps a parameter beside the weight, one fp32 each (momentum; mean and
+/// variance).
+int optimizer_states(Optimizer optimizer);
+
 /// Reads `training`. Keys of the contract that are not modelled yet are refused by name.
 TrainingSpec read_training_spec(const SpecReader& reader);
 /// Member `gradient_dtype` of an object (`training` and `software` both have one), or nothing where it is

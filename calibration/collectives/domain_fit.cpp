@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "calibration/collectives/fit_errors.hpp"
-#include "calibration/collectives/least_squares.hpp"
+#include "calibration/least_squares/least_squares.hpp"
 #include "sim/collectives/domain_times.hpp"
 
 namespace orrery {
@@ -48,14 +48,10 @@ Form fit_form(std::span<const CollectiveRow> rows) {
   const auto form_of = [](std::span<const double> p) {
     return Form{std::exp(p[0]), std::exp(p[1]), std::exp(p[2])};
   };
-  const auto residuals = [&](std::span<const double> p, std::span<double> out) {
-    const Form form = form_of(p);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      out[i] = std::log(form.time(rows[i].bytes) / rows[i].seconds) / (2.0 * kRowSpread);
-    }
+  const Residual residual = [&](std::span<const double> p, size_t row) {
+    return std::log(form_of(p).time(rows[row].bytes) / rows[row].seconds) / (2.0 * kRowSpread);
   };
-  const std::vector<double> fitted = robust_least_squares(parameters, rows.size(), rows.size(), residuals);
-  return form_of(fitted);
+  return form_of(robust_least_squares(parameters, rows.size(), rows.size(), residual).values);
 }
 
 struct Knot {
@@ -145,8 +141,8 @@ DomainCurve curve_of(const Form& form, const Eigen::VectorXd& at_knots, std::spa
     curve.least_bytes = std::min(curve.least_bytes, row.bytes);
     curve.most_bytes = std::max(curve.most_bytes, row.bytes);
   }
-  for (double& value : curve.seconds) value = rounded(value);
-  curve.bandwidth = rounded(curve.bandwidth);
+  for (double& value : curve.seconds) value = rounded(value, 4);
+  curve.bandwidth = rounded(curve.bandwidth, 4);
   return curve;
 }
 
@@ -194,9 +190,9 @@ void borrow_pairs(DomainConstants& domain, const DomainConstants& other) {
     if (curve.op != CollectiveOp::send_receive || curve.stands_in || own) continue;
     for (size_t i = 0; i < curve.seconds.size(); ++i) {
       const double bytes = std::ldexp(1.0, curve.first_octave + static_cast<int>(i));
-      curve.seconds[i] = rounded(times.time(curve.op, bytes, curve.ranks, speed).total);
+      curve.seconds[i] = rounded(times.time(curve.op, bytes, curve.ranks, speed).total, 4);
     }
-    curve.bandwidth = rounded(curve.bandwidth * speed);
+    curve.bandwidth = rounded(curve.bandwidth * speed, 4);
     curve.stands_in = true;
     domain.curves.push_back(std::move(curve));
   }

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "calibration/collectives/fit_errors.hpp"
-#include "calibration/collectives/least_squares.hpp"
+#include "calibration/least_squares/least_squares.hpp"
 
 namespace orrery {
 namespace {
@@ -41,12 +42,26 @@ constexpr std::array kMembers = {
     Member{&FabricConstants::ring_fill, 0.3, 1.0, 1e-3, 10.0},
 };
 
-FabricConstants constants_of(NicProtocol protocol, std::span<const double> logs) {
-  FabricConstants fabric;
-  fabric.protocol = protocol;
-  for (size_t i = 0; i < kMembers.size(); ++i) fabric.*kMembers[i].value = std::exp(logs[i]);
-  return fabric;
-}
+/// Constants from their logarithms. A search changes one parameter at a time: the others are kept.
+class ConstantsOfLogs {
+ public:
+  explicit ConstantsOfLogs(NicProtocol protocol) {
+    fabric_.protocol = protocol;
+    logs_.fill(std::numeric_limits<double>::quiet_NaN());  // unlike any
+  }
+  const FabricConstants& operator()(std::span<const double> logs) {
+    for (size_t i = 0; i < kMembers.size(); ++i) {
+      if (logs[i] == logs_[i]) continue;
+      logs_[i] = logs[i];
+      fabric_.*kMembers[i].value = std::exp(logs[i]);
+    }
+    return fabric_;
+  }
+
+ private:
+  FabricConstants fabric_;
+  std::array<double, kMembers.size()> logs_;
+};
 
 double predicted(const FabricConstants& fabric, const AcrossRow& across) {
   return fabric_time(fabric, *across.library, across.row.op, across.row.bytes, across.shape, across.inner)
@@ -77,20 +92,21 @@ FabricConstants fit_fabric(NicProtocol protocol, std::span<const AcrossRow> rows
   for (const Member& member : kMembers) {
     parameters.push_back({std::log(member.prior), std::log(member.least), std::log(member.most)});
   }
-  const auto residuals = [&](std::span<const double> logs, std::span<double> out) {
-    const FabricConstants fabric = constants_of(protocol, logs);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      out[i] =
-          weight_of(rows[i].row) * std::log(predicted(fabric, rows[i]) / rows[i].row.seconds) / kRowSpread;
+  ConstantsOfLogs constants(protocol);
+  // The rows, then the priors.
+  const Residual residual = [&](std::span<const double> logs, size_t index) {
+    if (index < rows.size()) {
+      const AcrossRow& across = rows[index];
+      const double ratio = predicted(constants(logs), across) / across.row.seconds;
+      return weight_of(across.row) * std::log(ratio) / kRowSpread;
     }
-    for (size_t i = 0; i < kMembers.size(); ++i) {
-      out[rows.size() + i] = (logs[i] - std::log(kMembers[i].prior)) / kMembers[i].spread;
-    }
+    const size_t member = index - rows.size();
+    return (logs[member] - std::log(kMembers[member].prior)) / kMembers[member].spread;
   };
   const std::vector<double> fitted =
-      robust_least_squares(parameters, rows.size(), rows.size() + kMembers.size(), residuals);
-  FabricConstants fabric = constants_of(protocol, fitted);
-  for (const Member& member : kMembers) fabric.*member.value = rounded(fabric.*member.value);
+      robust_least_squares(parameters, rows.size(), rows.size() + kMembers.size(), residual).values;
+  FabricConstants fabric = constants(fitted);
+  for (const Member& member : kMembers) fabric.*member.value = rounded(fabric.*member.value, 4);
 
   for (const AcrossRow& across : rows) {
     auto hull = std::find_if(fabric.hulls.begin(), fabric.hulls.end(),

@@ -1,8 +1,6 @@
 #include "calibration/collectives/fit_errors.hpp"
 
-#include <fmt/format.h>
 #include <cmath>
-#include <cstdlib>
 
 #include "sim/collectives/domain_times.hpp"
 
@@ -39,11 +37,6 @@ std::vector<double> domain_log_ratios(const DomainConstants& domain, std::span<c
 
 FitErrors domain_errors(const DomainConstants& domain, std::span<const CollectiveRow> rows) {
   return errors_of(domain_log_ratios(domain, rows));
-}
-
-double rounded(double value, int digits) {
-  // The nearest decimal with so many digits, read back: the same double on every machine.
-  return std::strtod(fmt::format("{:.{}e}", value, digits - 1).c_str(), nullptr);
 }
 
 }  // namespace orrery

@@ -21,7 +21,4 @@ FitErrors errors_of(std::span<const double> log_ratios);
 std::vector<double> domain_log_ratios(const DomainConstants& domain, std::span<const CollectiveRow> rows);
 FitErrors domain_errors(const DomainConstants& domain, std::span<const CollectiveRow> rows);
 
-/// To so many significant decimal digits, so that a profile's text does not depend on the last bits of a fit.
-double rounded(double value, int digits = 4);
-
 }  // namespace orrery

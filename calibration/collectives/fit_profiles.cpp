@@ -11,6 +11,7 @@
 #include "calibration/collectives/domain_fit.hpp"
 #include "calibration/collectives/fabric_fit.hpp"
 #include "calibration/collectives/profile_json.hpp"
+#include "calibration/least_squares/least_squares.hpp"
 #include "sim/base/hash.hpp"
 #include "sim/base/json_reader.hpp"
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "calibration/kernels/fit_gemm.hpp"
-#include "calibration/kernels/least_squares.hpp"
+#include "calibration/kernels/log_error_fit.hpp"
 
 namespace orrery {
 namespace {

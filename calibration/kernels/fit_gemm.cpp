@@ -4,7 +4,8 @@
 #include <set>
 #include <utility>
 
-#include "calibration/kernels/least_squares.hpp"
+#include "calibration/kernels/log_error_fit.hpp"
+#include "sim/base/quantile.hpp"
 
 namespace orrery {
 namespace {
@@ -101,8 +102,8 @@ double summarize(const std::vector<double>& log_errors, FitError& error) {
     squares += std::pow(std::min(std::abs(value), kClip), 2);
   }
   error.rows = static_cast<int>(log_errors.size());
-  error.median = six_digits(quantile(absolute, 0.5));
-  error.p95 = six_digits(quantile(absolute, 0.95));
+  error.median = six_digits(quantile(absolute, 0.5).value_or(0.0));
+  error.p95 = six_digits(quantile(absolute, 0.95).value_or(0.0));
   return log_errors.empty() ? 0.0 : six_digits(std::sqrt(squares / static_cast<double>(log_errors.size())));
 }
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "calibration/kernels/least_squares.hpp"
+#include "calibration/kernels/log_error_fit.hpp"
 #include "sim/base/json_reader.hpp"
 
 namespace orrery {

@@ -11,7 +11,7 @@
 #include "calibration/kernels/fit_attention.hpp"
 #include "calibration/kernels/fit_gemm.hpp"
 #include "calibration/kernels/fit_memory.hpp"
-#include "calibration/kernels/least_squares.hpp"
+#include "calibration/kernels/log_error_fit.hpp"
 #include "calibration/kernels/measurements.hpp"
 #include "calibration/kernels/profile_json.hpp"
 #include "calibration/kernels/sustained.hpp"

@@ -11,7 +11,7 @@ constexpr std::array<std::string_view, 6> kKernelNames = {"unfused", "flash1", "
                                                           "flash3",  "flash4", "cudnn"};
 
 // Lengths in ln units over which residuals resemble one another, and the noise of a single row: chosen by
-// leaving out whole families on A100 and H100 bf16 (README.md), then used everywhere.
+// leaving out whole families of all burst GEMM tables (README.md), then used everywhere.
 constexpr double kOuterLength = 0.7;  // m and n
 constexpr double kInnerLength = 1.0;  // k
 constexpr double kBatchLength = 1.0;

@@ -6,7 +6,7 @@
 #include <array>
 #include <cmath>
 
-#include "calibration/kernels/least_squares.hpp"
+#include "calibration/kernels/log_error_fit.hpp"
 
 namespace orrery {
 namespace {

@@ -7,14 +7,14 @@ namespace {
 
 bool inside_layers(GroupKind group) { return group == GroupKind::tensor || group == GroupKind::context; }
 
-bool same_call(const CommunicationLine& a, const CommunicationLine& b) {
+bool same_call(const CommunicationTotal& a, const CommunicationTotal& b) {
   return a.group == b.group && a.op == b.op && a.ranks == b.ranks && a.payload == b.payload &&
          a.algorithm == b.algorithm && a.protocol == b.protocol;
 }
 
-void add_use(std::vector<CommunicationLine>& lines, const CommunicationLine& use) {
+void add_use(std::vector<CommunicationTotal>& lines, const CommunicationTotal& use) {
   const auto line = std::find_if(lines.begin(), lines.end(),
-                                 [&use](const CommunicationLine& other) { return same_call(other, use); });
+                                 [&use](const CommunicationTotal& other) { return same_call(other, use); });
   if (line == lines.end()) {
     lines.push_back(use);
     return;
@@ -27,26 +27,16 @@ void add_use(std::vector<CommunicationLine>& lines, const CommunicationLine& use
 
 }  // namespace
 
-std::vector<CommunicationLine> estimated_communication(const StepEstimate& estimate) {
-  std::vector<CommunicationLine> lines;
-  for (const EstimatedCommunication& each : estimate.communications) {
-    lines.push_back({each.group, each.op, each.ranks, each.bytes, each.count, each.total, each.exposed,
-                     std::string(each.algorithm), std::string(each.protocol), each.bus_bandwidth,
-                     each.evidence});
-  }
-  return lines;
-}
-
-std::vector<CommunicationLine> simulated_communication(const SimulatedStep& step, const StepPlan& plan) {
-  std::vector<CommunicationLine> lines = estimated_communication(estimate_step(plan));
-  std::erase_if(lines, [](const CommunicationLine& line) { return !inside_layers(line.group); });
+std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& step, const StepPlan& plan) {
+  std::vector<CommunicationTotal> lines = estimate_step(plan).communications;
+  std::erase_if(lines, [](const CommunicationTotal& line) { return !inside_layers(line.group); });
   const int rank = slowest_rank(step.graph, step.timeline);
   for (const CommunicationUse& use : communication_use(step.graph, step.timeline, rank)) {
     const Communication& what = step.graph.communications[static_cast<size_t>(use.communication)];
     const int ranks = what.groups.empty() ? 2 : static_cast<int>(what.groups.front().size());
-    add_use(lines, {what.group, what.op, ranks, what.payload, use.count, seconds(use.total_s),
-                    seconds(use.exposed_s), std::string(what.algorithm), std::string(what.protocol),
-                    what.bus_bandwidth, what.evidence});
+    add_use(lines,
+            {what.group, what.op, ranks, what.payload, use.count, seconds(use.total_s),
+             seconds(use.exposed_s), what.algorithm, what.protocol, what.bus_bandwidth, what.evidence});
   }
   return lines;
 }

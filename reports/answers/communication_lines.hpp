@@ -8,12 +8,9 @@
 
 namespace orrery {
 
-/// The estimate's communications as report lines.
-std::vector<CommunicationLine> estimated_communication(const StepEstimate& estimate);
-
 /// Communications of the slowest rank of a simulated step. Those between tasks (data, pipeline) come from the
 /// timeline, equal calls (same group, operation, size and ranks) on one line; those inside layers (tensor,
 /// context) run in a segment of known length, so that their lines are the plan's.
-std::vector<CommunicationLine> simulated_communication(const SimulatedStep& step, const StepPlan& plan);
+std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& step, const StepPlan& plan);
 
 }  // namespace orrery

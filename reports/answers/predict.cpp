@@ -37,7 +37,7 @@ void run_estimate(const StepPlan& plan, Prediction& prediction) {
   const StepEstimate estimate = estimate_step(plan);
   prediction.step_time = estimate.step_time;
   prediction.breakdown = estimate.breakdown;
-  prediction.communication = estimated_communication(estimate);
+  prediction.communication = estimate.communications;
 }
 
 void run_simulation(const Experiment& experiment, const StepPlan& plan, Prediction& prediction) {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/estimate.hpp"
 #include "models/memory.hpp"
 #include "models/parallel_plan.hpp"
 #include "reports/experiment/experiment.hpp"
@@ -22,19 +23,6 @@ enum class EngineKind { estimate, simulate };
 enum class Tier { datasheet, measured };
 std::string_view name_of(EngineKind engine);
 std::string_view name_of(Tier tier);
-
-/// All calls of one kind of communication in a step, on the reported rank.
-struct CommunicationLine {
-  GroupKind group = GroupKind::data;
-  CollectiveOp op = CollectiveOp::all_reduce;
-  int ranks = 1;
-  Bytes payload;  ///< of one call, nccl-tests' convention
-  std::int64_t count = 0;
-  Seconds total, exposed;
-  std::string algorithm, protocol;
-  double bus_bandwidth = 0;  ///< B/s
-  Evidence evidence = Evidence::assumed;
-};
 
 /// The calibration that an answer rests on.
 struct CalibrationUse {
@@ -68,7 +56,7 @@ struct Prediction {
   Breakdown breakdown{};  ///< seconds by term; sums to step_time
   std::array<Evidence, kBreakdownTerms> term_evidence{};
   Evidence evidence = Evidence::assumed;
-  std::vector<CommunicationLine> communication;
+  std::vector<CommunicationTotal> communication;
 
   MemoryUse memory;
   Bytes memory_capacity;

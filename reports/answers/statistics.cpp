@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "sim/base/quantile.hpp"
+
 namespace orrery {
 namespace {
 
@@ -24,15 +26,6 @@ std::vector<double> ranks_of(std::span<const double> values) {
 }
 
 }  // namespace
-
-std::optional<double> quantile(std::vector<double> values, double fraction) {
-  if (values.empty()) return std::nullopt;
-  std::sort(values.begin(), values.end());
-  const double place = fraction * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<size_t>(place);
-  const size_t above = std::min(below + 1, values.size() - 1);
-  return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
-}
 
 std::optional<double> median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
 

@@ -6,9 +6,7 @@
 
 namespace orrery {
 
-/// Quantile by linear interpolation between order statistics (Hyndman and Fan 1996, type 7). Nothing if
-/// empty.
-std::optional<double> quantile(std::vector<double> values, double fraction);
+/// Nothing if empty.
 std::optional<double> median(std::vector<double> values);
 std::optional<double> mean(std::span<const double> values);
 

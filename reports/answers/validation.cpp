@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "reports/answers/statistics.hpp"
+#include "sim/base/quantile.hpp"
 
 namespace orrery {
 namespace {

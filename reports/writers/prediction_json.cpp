@@ -32,7 +32,7 @@ Json evidence_json(const Prediction& prediction) {
 
 Json communication_json(const Prediction& prediction) {
   Json lines = Json::array();
-  for (const CommunicationLine& line : prediction.communication) {
+  for (const CommunicationTotal& line : prediction.communication) {
     lines.push_back({{"group", std::string(name_of(line.group))},
                      {"op", std::string(name_of(line.op))},
                      {"ranks", line.ranks},
@@ -40,8 +40,8 @@ Json communication_json(const Prediction& prediction) {
                      {"count", line.count},
                      {"total_s", line.total.base()},
                      {"exposed_s", line.exposed.base()},
-                     {"algorithm", line.algorithm},
-                     {"protocol", line.protocol},
+                     {"algorithm", std::string(line.algorithm)},
+                     {"protocol", std::string(line.protocol)},
                      {"bus_bandwidth_bytes_per_s", line.bus_bandwidth},
                      {"evidence", std::string(name_of(line.evidence))}});
   }

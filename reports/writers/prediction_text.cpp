@@ -87,11 +87,11 @@ std::string communication_table(const Prediction& prediction) {
   if (prediction.communication.empty()) return "";
   TextTable table({"communication", "operation", ">ranks", ">bytes", ">calls", ">total", ">exposed",
                    ">bus bandwidth", "algorithm"});
-  for (const CommunicationLine& line : prediction.communication) {
+  for (const CommunicationTotal& line : prediction.communication) {
     table.add({std::string(name_of(line.group)), std::string(name_of(line.op)), std::to_string(line.ranks),
                format_quantity(line.payload), std::to_string(line.count), format_quantity(line.total),
                format_quantity(line.exposed), format_quantity(BytesPerSecond(line.bus_bandwidth)),
-               line.algorithm + " " + line.protocol});
+               fmt::format("{} {}", line.algorithm, line.protocol)});
   }
   return table.text();
 }

@@ -48,8 +48,9 @@ const std::map<std::string, Layers, std::less<>>& allowed_uses() {
       {"models", sim},
       {"topologies", sim},
       {"calibration", sim},
-      {"calibration/kernels", and_also(sim, {"calibration"})},
-      {"calibration/collectives", and_also(sim, {"calibration"})},
+      {"calibration/least_squares", {}},
+      {"calibration/kernels", and_also(sim, {"calibration", "calibration/least_squares"})},
+      {"calibration/collectives", and_also(sim, {"calibration", "calibration/least_squares"})},
       {"reports", and_also(sim, {"models", "topologies", "calibration", "calibration/kernels",
                                  "calibration/collectives"})},
       {"kernels", {}},
@@ -128,6 +129,8 @@ bool is_simgrid(std::string_view name) {
   return begins_with_any(name, {"simgrid", "xbt/", "xbt.h", "smpi/", "src/kernel/", "src/surf/"});
 }
 
+bool is_ceres(std::string_view name) { return name.starts_with("ceres/"); }
+
 bool is_cuda(std::string_view name) {
   return begins_with_any(name, {"cuda",
                                 "cublas",
@@ -159,6 +162,8 @@ std::optional<std::string> wrong_include(const fs::path& root, const fs::path& f
   if (fs::path(name).is_absolute()) return "includes the absolute path " + name;
   if (is_simgrid(name) && from != "sim/engine")
     return "includes " + name + ": SimGrid is met in sim/engine only";
+  if (is_ceres(name) && from != "calibration/least_squares")
+    return "includes " + name + ": Ceres is met in calibration/least_squares only";
   if (is_cuda(name) && from != "kernels") return "includes " + name + ": CUDA is met in kernels only";
   const std::string target = resolved(root, file, name);
   const std::string first = fs::path(target).begin()->string();

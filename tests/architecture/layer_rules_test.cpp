@@ -57,17 +57,21 @@ TEST(LayerRules, HoldTheOrderOfTheDesign) {
       {"models", sim},
       {"topologies", sim},
       {"calibration", sim},
+      {"calibration/least_squares", {}},
       {"kernels", {}},
   };
   Lines layers = sim;
-  layers.insert(layers.end(), {"models", "topologies", "calibration", "calibration/kernels",
-                               "calibration/collectives", "reports", "kernels"});
+  layers.insert(layers.end(), {"models", "topologies", "calibration", "calibration/least_squares",
+                               "calibration/kernels", "calibration/collectives", "reports", "kernels"});
   for (const auto& [from, uses] : design) {
     for (const std::string& to : layers) {
       const bool allowed = from == to || std::find(uses.begin(), uses.end(), to) != uses.end();
       EXPECT_EQ(may_use(from, to), allowed) << from << " -> " << to;
     }
   }
+  EXPECT_TRUE(may_use("calibration/kernels", "calibration/least_squares"));
+  EXPECT_TRUE(may_use("calibration/collectives", "calibration/least_squares"));
+  EXPECT_FALSE(may_use("reports", "calibration/least_squares"));
   EXPECT_FALSE(may_use("calibration/kernels", "calibration/collectives"));
   EXPECT_FALSE(may_use("calibration/collectives", "calibration/kernels"));
   EXPECT_TRUE(may_use("reports", "calibration/kernels"));
@@ -145,6 +149,8 @@ TEST(LayerRules, RefuseIncludesThatGoUpOrSideways) {
       {"models/a.cpp", "<simgrid/s4u.hpp>", "includes simgrid/s4u.hpp: SimGrid is met in sim/engine only"},
       {"sim/network/a.cpp", "\"xbt/log.h\"", "includes xbt/log.h: SimGrid is met in sim/engine only"},
       {"sim/engine/a.cpp", "<cuda_runtime.h>", "includes cuda_runtime.h: CUDA is met in kernels only"},
+      {"calibration/kernels/a.cpp", "<ceres/ceres.h>",
+       "includes ceres/ceres.h: Ceres is met in calibration/least_squares only"},
       {"calibration/a.cpp", "<cub/cub.cuh>", "includes cub/cub.cuh: CUDA is met in kernels only"},
   };
   for (const Case& c : cases) {

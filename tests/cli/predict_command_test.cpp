@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "tests/cli/cli_program.hpp"
+#include "tests/prediction_keys.hpp"
 
 namespace orrery::test {
 namespace {
@@ -31,43 +32,7 @@ TEST_P(EveryExample, PredictsWithTheContractsKeys) {
     const CliRun run = run_orrery({"predict", GetParam(), "--format", "json", "--engine", engine});
     ASSERT_TRUE(run.exit_code == 0 || run.exit_code == 3) << run.err;
     const Json json = run.json();
-    for (const char* key : {"schema",
-                            "name",
-                            "engine",
-                            "scope",
-                            "tier",
-                            "contended",
-                            "gpus",
-                            "step_time_s",
-                            "step_time_interval_s",
-                            "samples_per_s",
-                            "tokens_per_s",
-                            "tokens_per_s_per_gpu",
-                            "model_flops_per_step",
-                            "hardware_flops_per_step",
-                            "model_tflops_per_gpu",
-                            "hardware_tflops_per_gpu",
-                            "mfu",
-                            "hfu",
-                            "breakdown_s",
-                            "breakdown_evidence",
-                            "communication",
-                            "memory",
-                            "plan",
-                            "calibration",
-                            "evidence",
-                            "warnings",
-                            "experiment",
-                            "origins",
-                            "run"}) {
-      EXPECT_TRUE(json.contains(key)) << key;
-    }
-    for (const char* key :
-         {"capacity_bytes", "peak_bytes", "fits", "parameters_bytes", "gradients_bytes", "optimizer_bytes",
-          "activations_bytes", "buffers_bytes", "per_stage_peak_bytes"}) {
-      EXPECT_TRUE(json["memory"].contains(key)) << key;
-    }
-    EXPECT_EQ(json["schema"], "orrery.prediction/1");
+    expect_prediction_keys(json);
     EXPECT_EQ(json["engine"], engine);
     const double step = json["step_time_s"];
     EXPECT_GT(step, 0.0);

@@ -6,7 +6,7 @@
 
 #include "calibration/kernels/fit_gemm.hpp"
 #include "calibration/kernels/fit_profiles.hpp"
-#include "calibration/kernels/least_squares.hpp"
+#include "calibration/kernels/log_error_fit.hpp"
 #include "calibration/kernels/measurements.hpp"
 #include "calibration/kernels/profile_json.hpp"
 #include "sim/base/json_reader.hpp"
@@ -26,12 +26,6 @@ TEST(KernelFit, FindsALineThroughExactPoints) {
   const std::vector<double> found = fit_log_errors(free, 20, error, 0.01);
   EXPECT_NEAR(found[0], 2.0, 1e-3);
   EXPECT_NEAR(found[1], 3.0, 1e-3);
-}
-
-TEST(KernelFit, QuantilesInterpolate) {
-  EXPECT_EQ(quantile({}, 0.5), 0.0);
-  EXPECT_EQ(quantile({3, 1, 2}, 0.5), 2.0);
-  EXPECT_NEAR(quantile({0, 10}, 0.95), 9.5, 1e-12);
 }
 
 TEST(KernelFit, RecoversTheParametersThatMadeATable) {

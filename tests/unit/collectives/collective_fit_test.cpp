@@ -79,12 +79,6 @@ TEST(CollectiveFit, ErrorsByHand) {
   EXPECT_NEAR(errors.root_mean_square, std::log(2.0), 1e-12);
 }
 
-TEST(CollectiveFit, RoundsToDecimalDigits) {
-  EXPECT_EQ(rounded(1.23456e-5), 1.235e-5);
-  EXPECT_EQ(rounded(0.0), 0.0);
-  EXPECT_EQ(rounded(987654.0, 2), 990000.0);
-}
-
 TEST(CollectiveRows, WhatIsNotCredibleIsNotFitted) {
   CollectiveRow made = row(1e6, 1e-3);
   made.gpu = "h100-sxm-80gb";

@@ -5,6 +5,7 @@
 #include "reports/writers/prediction_writer.hpp"
 #include "reports/writers/text_table.hpp"
 #include "reports/writers/validation_writer.hpp"
+#include "tests/prediction_keys.hpp"
 
 namespace orrery {
 namespace {
@@ -62,37 +63,7 @@ Prediction one_gpu_prediction() {
 
 TEST(PredictionJson, HasTheContractsKeysAndRates) {
   const Json json = prediction_json(one_gpu_prediction());
-  for (const char* key : {"schema",
-                          "name",
-                          "engine",
-                          "scope",
-                          "tier",
-                          "contended",
-                          "gpus",
-                          "step_time_s",
-                          "step_time_interval_s",
-                          "samples_per_s",
-                          "tokens_per_s",
-                          "tokens_per_s_per_gpu",
-                          "model_flops_per_step",
-                          "hardware_flops_per_step",
-                          "model_tflops_per_gpu",
-                          "hardware_tflops_per_gpu",
-                          "mfu",
-                          "hfu",
-                          "breakdown_s",
-                          "breakdown_evidence",
-                          "communication",
-                          "memory",
-                          "plan",
-                          "calibration",
-                          "evidence",
-                          "warnings",
-                          "experiment",
-                          "run"}) {
-    EXPECT_TRUE(json.contains(key)) << key;
-  }
-  EXPECT_EQ(json["schema"], "orrery.prediction/1");
+  test::expect_prediction_keys(json);
   EXPECT_EQ(json["breakdown_s"].size(), 13U);
   EXPECT_EQ(json["breakdown_evidence"].size(), 13U);
   // 4e14 FLOPs in 2 s on 2 GPUs: 100 TFLOP/s each; with recomputation 150.

@@ -19,8 +19,8 @@ using LogError = std::function<double(std::span<const double> parameters, size_t
 /// The most likely parameters: independent rows with a standard deviation `noise` of the log error (Huber's
 /// loss beyond 1.5 of it, so that a few odd rows do not bend the fit) and normal priors.
 ///
-/// Deterministic: Levenberg-Marquardt (Ceres) from every start in order, on one thread; the least cost wins,
-/// the first of equals. The result is rounded to six significant digits.
+/// Deterministic: robust_least_squares from every start in order; the least cost wins, the first of equals.
+/// The result is rounded to six significant digits.
 /// @param starts further starts beside the prior's mean; each as long as `parameters`
 /// @throws std::runtime_error if no start converges to a finite cost
 std::vector<double> fit_log_errors(std::span<const FreeParameter> parameters, size_t rows,
@@ -29,8 +29,5 @@ std::vector<double> fit_log_errors(std::span<const FreeParameter> parameters, si
 
 /// A number with six significant digits: what a profile writes.
 double six_digits(double value);
-
-/// The q-quantile (0 to 1) of values by linear interpolation; 0 without values.
-double quantile(std::vector<double> values, double q);
 
 }  // namespace orrery
