@@ -259,10 +259,17 @@ std::vector<CommunicationTotal> exchanges_of(const StepPlan& plan, int stage) {
     const std::int64_t times = plan.reduce_every_micro_batch ? micro_batches : 1;
     add_exchange(list, here.reduce, buckets * times);
     add_exchange(list, here.replica_reduce, buckets * times);
-    add_exchange(list, here.gather, buckets);
-    if (i + 1 < plan.virtual_stages.size())
-      add_exchange(list, plan.send_forward[static_cast<size_t>(stage)], micro_batches);
-    if (i > 0) add_exchange(list, plan.send_backward[static_cast<size_t>(stage)], micro_batches);
+    add_exchange(list, here.gather, static_cast<std::int64_t>(here.bucket_needed_s.size()));
+    // A rank waits for what it receives as for what it sends: both are its calls.
+    const auto here_stage = static_cast<size_t>(stage);
+    if (i + 1 < plan.virtual_stages.size()) {
+      add_exchange(list, plan.send_forward[here_stage], micro_batches);
+      add_exchange(list, plan.send_backward[(here_stage + 1) % stages], micro_batches);
+    }
+    if (i > 0) {
+      add_exchange(list, plan.send_backward[here_stage], micro_batches);
+      add_exchange(list, plan.send_forward[(here_stage + stages - 1) % stages], micro_batches);
+    }
   }
   if (stage == 0 || stage + 1 == plan.stages()) add_exchange(list, plan.tied_embedding_reduce, 1);
   return list;
@@ -275,7 +282,7 @@ void share_exposed(std::vector<CommunicationTotal>& list,
   for (const auto& c : list) totals[static_cast<size_t>(exposed_term(c.group))] += c.total.base();
   for (auto& c : list) {
     const auto term = static_cast<size_t>(exposed_term(c.group));
-    if (totals[term] > 0) c.exposed = Seconds(exposed[term] * c.total.base() / totals[term]);
+    if (totals[term] > 0) c.exposed = c.total * std::min(1.0, exposed[term] / totals[term]);
   }
 }
 

@@ -135,7 +135,10 @@ class StageCounter {
       // The sharded weight is the optimizer's fp32 master; the products' type exists only gathered: the unit
       // at work, the next one, and the root unit (embedding and head), which is not freed after its forward
       // (PyTorch FSDP).
-      memory.parameters = bytes.weight < 4.0 ? 0.0 : memory.parameters / shards;
+      // Shown as parameters, which it is.
+      const double resident = parameters * std::max(bytes.weight, 4.0) / shards;
+      if (bytes.weight < 4.0) memory.optimizer -= resident;
+      memory.parameters = resident;
       memory.buffers += (std::min(layers, 2) * layer_parameters_ + ends) * bytes.weight;
     }
     if (stack_.fused_gradient_accumulation) {

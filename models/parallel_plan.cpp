@@ -9,6 +9,11 @@ namespace orrery {
 
 namespace {
 
+/// Micro-batches of a step beyond which nobody trains; a simulation of so many takes seconds.
+constexpr std::int64_t kMostMicroBatches = 1'000'000;
+/// Largest head of the fused attention kernels (FlashAttention 2 and 3, cuDNN: up to 256).
+constexpr std::int64_t kLargestFusedHead = 256;
+
 constexpr int kMostDegree = 1 << 20;
 constexpr int kMostInterleave = 1024;
 
@@ -197,6 +202,12 @@ class PlanReader {
       return;
     }
     const std::int64_t micro_batches = global / unit;
+    if (micro_batches > kMostMicroBatches) {
+      refuse_beside("training/global_batch", text_of(global),
+                    "at most " + text_of(kMostMicroBatches * unit) + " (" + text_of(kMostMicroBatches) +
+                        " micro-batches a step)");
+      return;
+    }
     if (plan_.schedule == ScheduleKind::interleaved && micro_batches % plan_.pipeline != 0) {
       const std::int64_t round = unit * plan_.pipeline;
       refuse_beside("training/global_batch", text_of(global),
@@ -220,6 +231,11 @@ class PlanReader {
     require_divisor("heads", model_.heads);
     require_divisor("hidden", model_.hidden);
     require_divisor("ffn_hidden", model_.ffn_hidden);
+    if (stack_.attention_kernel != AttentionKernel::unfused && model_.head_dim > kLargestFusedHead) {
+      refuse_beside("model/head_dim", text_of(model_.head_dim),
+                    "at most " + text_of(kLargestFusedHead) +
+                        " with a fused attention kernel (software.attention_kernel unfused has no limit)");
+    }
     if (!model_.vocab_from_preset) require_divisor("vocab", model_.vocab);
     if (model_.kv_heads % tensor != 0 && tensor % model_.kv_heads != 0) {
       refuse("tensor", tensor, "a divisor or a multiple of kv_heads " + text_of(model_.kv_heads));

@@ -24,8 +24,10 @@ double normal_quantile(double probability) {
   return 0.5 * (low + high);
 }
 
-double gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
-  return training.gradient_dtype.value_or(stack.gradient_dtype) == GradientDtype::fp32 ? 4.0 : 2.0;
+/// Bytes of a gradient as it is reduced: fp32 and tf32 training has fp32 gradients unless it says otherwise.
+double reduced_gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
+  if (!training.gradient_dtype && activation_bytes(training.precision) > 2.0) return 4.0;
+  return gradient_bytes(gradient_dtype_of(training, stack));
 }
 
 /// A part of a virtual stage with its parameters and its time in one pass.
@@ -62,6 +64,27 @@ std::vector<double> offsets_of_parameter_shares(const std::vector<Unit>& units, 
   }
   offsets.push_back(duration);
   return offsets;
+}
+
+/// Shape of the group that touches most scale-up domains. All groups of a kind do the same at the same time
+/// and wait for one another, so one that straddles two nodes (tensor 6 on nodes of 8) sets the pace. The
+/// pattern repeats within the least common multiple of the group's span and a domain; no more groups than
+/// that are looked at.
+template <typename GroupOf>
+GroupShape widest_shape(const ClusterShape& cluster, const ParallelPlan& parallel, const GroupOf& group_of) {
+  GroupShape widest = group_shape(cluster, group_of(0));
+  if (widest.ranks <= 1 || cluster.gpus_per_domain % widest.ranks == 0) return widest;
+  const int gpus = std::min(parallel.gpus(), widest.ranks * cluster.gpus_per_domain);
+  for (int rank = 1; rank < gpus; ++rank) {
+    const std::vector<int> group = group_of(rank);
+    if (group.front() != rank) continue;
+    const GroupShape shape = group_shape(cluster, group);
+    if (shape.domains > widest.domains ||
+        (shape.domains == widest.domains && shape.ranks_per_domain < widest.ranks_per_domain)) {
+      widest = shape;
+    }
+  }
+  return widest;
 }
 
 }  // namespace
@@ -151,7 +174,7 @@ class PlanAssembly {
         cluster_(cluster),
         inputs_(inputs),
         map_(parallel),
-        gradient_bytes_(gradient_bytes(training, stack)),
+        gradient_bytes_(reduced_gradient_bytes(training, stack)),
         parameter_bytes_(activation_bytes(training.precision)) {
     plan_.parallel = parallel;
     plan_.micro_batches = static_cast<std::int32_t>(parallel.micro_batches(training));
@@ -283,8 +306,8 @@ class PlanAssembly {
 
       stage.parameters = plan_.costs->layer_parameters * stage.layers +
                          (stage.embedding ? plan_.costs->embedding_parameters : 0.0) + head_parameters(stage);
-      plan_.virtual_stages.push_back(std::move(stage));
       first_layer += stage.layers;
+      plan_.virtual_stages.push_back(std::move(stage));
     }
   }
 
@@ -323,27 +346,38 @@ class PlanAssembly {
     if (parallel_.zero == 1 || parallel_.zero == 2) {
       plan_.gather_at = parallel_.overlap.parameter ? GatherAt::next_forward : GatherAt::after_optimizer;
     }
-    const double bucket =
-        parallel_.bucket > 0 ? parallel_.bucket
-                             : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
-    const bool bucketed =
-        bucket > 0 && (plan_.reduce_overlapped || plan_.gather_at == GatherAt::next_forward);
     for (VirtualStage& stage : plan_.virtual_stages) {
       if (stage.parameters <= 0) continue;
-      const int buckets = bucketed ? std::max(1, static_cast<int>(stage.parameters / bucket)) : 1;
-      const int calls = (buckets + kMostBucketTasks - 1) / kMostBucketTasks;
-      const int tasks = (buckets + calls - 1) / calls;
-      const double parameters = stage.parameters / (tasks * calls);
-      stage.reduce = reduction(parameters, calls);
-      stage.replica_reduce = replica_reduction(parameters, calls);
-      stage.gather = parameter_gather(parameters, calls);
-      stage.bucket_ready_s = offsets_of_parameter_shares(units_of(stage, true), tasks);
-      stage.bucket_needed_s = offsets_of_parameter_shares(units_of(stage, false), tasks);
+      const Buckets reduced = buckets_of(stage, plan_.reduce_overlapped);
+      stage.reduce = reduction(reduced.parameters, reduced.calls);
+      stage.replica_reduce = replica_reduction(reduced.parameters, reduced.calls);
+      stage.bucket_ready_s = offsets_of_parameter_shares(units_of(stage, true), reduced.tasks);
+      const Buckets gathered = buckets_of(stage, plan_.gather_at == GatherAt::next_forward);
+      stage.gather = parameter_gather(gathered.parameters, gathered.calls);
+      stage.bucket_needed_s = offsets_of_parameter_shares(units_of(stage, false), gathered.tasks);
       // Gather k must be there when the parameters after the first k/n are reached.
       stage.bucket_needed_s.insert(stage.bucket_needed_s.begin(), 0.0);
       stage.bucket_needed_s.pop_back();
-      slow_beside_data(stage, tasks);
+      slow_beside_data(stage, reduced.tasks, gathered.tasks);
     }
+  }
+
+  /// Equal buckets of a virtual stage: tasks x calls of them, each with this many parameters.
+  struct Buckets {
+    int tasks = 1, calls = 1;
+    double parameters = 0;
+  };
+  Buckets buckets_of(const VirtualStage& stage, bool overlapped) const {
+    if (!overlapped) return {1, 1, stage.parameters};
+    double size = parallel_.bucket > 0
+                      ? parallel_.bucket
+                      : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
+    // A stack without a bucket size that overlaps does it layer by layer.
+    if (size <= 0) size = plan_.costs->layer_parameters;
+    const int count = std::max(1, static_cast<int>(std::min(stage.parameters / size, 1e6)));
+    const int calls = (count + kMostBucketTasks - 1) / kMostBucketTasks;
+    const int tasks = (count + calls - 1) / calls;
+    return {tasks, calls, stage.parameters / (static_cast<double>(tasks) * calls)};
   }
 
   static Seconds time_of(const Exchange& exchange) {
@@ -363,13 +397,15 @@ class PlanAssembly {
 
   /// The backward beside which gradients are reduced, and the forward beside which parameters are gathered,
   /// run slower.
-  void slow_beside_data(VirtualStage& stage, int tasks) {
+  /// The last bucket is reduced after the backward and the first gathered before the forward: beside nothing.
+  void slow_beside_data(VirtualStage& stage, int reduced, int gathered) {
     if (plan_.reduce_overlapped) {
       stage.last_backward_segment = slowed_copy(
-          stage.backward_segment, (time_of(stage.reduce) + time_of(stage.replica_reduce)) * tasks);
+          stage.backward_segment, (time_of(stage.reduce) + time_of(stage.replica_reduce)) * (reduced - 1));
     }
     if (plan_.gather_at == GatherAt::next_forward) {
-      stage.first_forward_segment = slowed_copy(stage.forward_segment, time_of(stage.gather) * tasks);
+      stage.first_forward_segment =
+          slowed_copy(stage.forward_segment, time_of(stage.gather) * (gathered - 1));
     }
     // What a segment has at its end (an exposed send, the slowing) comes after its last gradient.
     stage.bucket_ready_s.back() =
@@ -502,9 +538,11 @@ class PlanAssembly {
       note(stage.gather);
     }
     for (const Exchange& send : plan_.send_forward) note(send);
+    for (const Exchange& send : plan_.send_backward) note(send);
     ShardedUnits& units = plan_.sharded;
-    for (const Exchange* one : {&units.layer_gather, &units.layer_reduce, &units.layer_replica_reduce,
-                                &units.root_gather, &units.root_reduce, &plan_.tied_embedding_reduce}) {
+    for (const Exchange* one :
+         {&units.layer_gather, &units.layer_reduce, &units.layer_replica_reduce, &units.root_gather,
+          &units.root_reduce, &units.root_replica_reduce, &plan_.tied_embedding_reduce}) {
       note(*one);
     }
     // The bubble is made of other stages' compute.
@@ -530,9 +568,8 @@ class PlanAssembly {
 
 StepPlan StepPlanner::plan(const TrainingSpec& training, const ParallelPlan& parallel) {
   const RankMap map(parallel);
-  const int rank = map.rank({0, 0, 0, 0});
-  const GroupShape tensor = group_shape(cluster_, map.tensor_group(rank));
-  const GroupShape context = group_shape(cluster_, map.context_group(rank));
+  const GroupShape tensor = widest_shape(cluster_, parallel, [&](int r) { return map.tensor_group(r); });
+  const GroupShape context = widest_shape(cluster_, parallel, [&](int r) { return map.context_group(r); });
   const double straggler = slowest_of(parallel.gpus(), stack_.slowest_gpu_spread);
   const CostInputs inputs{cost_, collectives_, tensor, context, straggler};
   return PlanAssembly(model_, training, stack_, parallel, cluster_, inputs,

@@ -54,6 +54,12 @@ class StepWalk {
     const auto count = plan_.virtual_stages.size() * static_cast<size_t>(micro_batches);
     forward_arrival_.assign(count, Handle{});
     backward_arrival_.assign(count, Handle{});
+    // Gradients are complete with a chunk's last backward: of the last micro-batch under 1F1B, of the first
+    // under GPipe.
+    last_backward_.assign(plan_.virtual_stages.size(), 0);
+    for (const OrderedPass& pass : order) {
+      if (pass.kind == PassKind::backward) last_backward_[index_of(pass)] = pass.micro_batch;
+    }
     for (const OrderedPass& pass : order) {
       if (pass.kind == PassKind::forward) {
         run_forward(pass, micro_batches);
@@ -63,9 +69,14 @@ class StepWalk {
     }
   }
 
+  size_t index_of(const OrderedPass& pass) const {
+    return static_cast<size_t>(pass.chunk) * static_cast<size_t>(plan_.stages()) +
+           static_cast<size_t>(pass.stage);
+  }
+
   void run_forward(const OrderedPass& pass, std::int32_t micro_batches) {
     const auto stage = static_cast<size_t>(pass.stage);
-    const size_t index = static_cast<size_t>(pass.chunk) * static_cast<size_t>(plan_.stages()) + stage;
+    const size_t index = index_of(pass);
     const VirtualStage& here = plan_.virtual_stages[index];
     const bool gathers =
         pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gather.exists();
@@ -93,13 +104,13 @@ class StepWalk {
   void run_backward(const OrderedPass& pass, std::int32_t micro_batches) {
     const auto stage = static_cast<size_t>(pass.stage);
     const auto stages = static_cast<size_t>(plan_.stages());
-    const size_t index = static_cast<size_t>(pass.chunk) * stages + stage;
+    const size_t index = index_of(pass);
     const VirtualStage& here = plan_.virtual_stages[index];
     const double duration = plan_.segments[static_cast<size_t>(here.backward_segment)].duration.base();
     const size_t slot = index * static_cast<size_t>(micro_batches) + static_cast<size_t>(pass.micro_batch);
     const Handle arrival = backward_arrival_[slot];
     const bool reduces = plan_.reduce_overlapped && here.reduce.exists() &&
-                         (plan_.reduce_every_micro_batch || pass.micro_batch + 1 == micro_batches);
+                         (plan_.reduce_every_micro_batch || pass.micro_batch == last_backward_[index]);
     Handle done;
     if (reduces) {
       double from = 0.0;
@@ -273,6 +284,7 @@ class StepWalk {
   std::vector<Handle> forward_arrival_,
       backward_arrival_;  // by virtual stage and micro-batch (sharded: by layer)
   std::vector<Handle> layer_done_;
+  std::vector<std::int32_t> last_backward_;   // by virtual stage: micro-batch
   std::vector<std::vector<Handle>> gathers_;  // by virtual stage, bucket
 };
 

@@ -1,8 +1,10 @@
 #include "reports/answers/predict.hpp"
 
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
+#include <string_view>
 
 #include "models/estimate.hpp"
 #include "models/lowering.hpp"
@@ -78,6 +80,26 @@ void warn_about_evidence(Prediction& prediction) {
   }
 }
 
+/// Keys that are read and checked but do not move this version's prediction: whoever gives one should know.
+void warn_about_keys_without_effect(const Experiment& experiment, Prediction& prediction) {
+  constexpr std::array<std::string_view, 6> kWithoutEffect = {"/cluster/node/nics/latency",
+                                                              "/cluster/node/scale_up/latency",
+                                                              "/cluster/fabric/link_latency",
+                                                              "/cluster/fabric/switch_latency",
+                                                              "/software/fusion",
+                                                              "/software/date"};
+  std::string given;
+  for (const std::string_view pointer : kWithoutEffect) {
+    if (!experiment.document.contains(Json::json_pointer(std::string(pointer)))) continue;
+    given += (given.empty() ? "" : ", ") + std::string(pointer.substr(1));
+  }
+  if (!given.empty()) prediction.warnings.push_back("without effect yet: " + given);
+  if (experiment.parallel.zero >= 3 &&
+      (!experiment.parallel.overlap.gradient || !experiment.parallel.overlap.parameter)) {
+    prediction.warnings.push_back("ZeRO 3 gathers and reduces beside compute whatever parallel.overlap says");
+  }
+}
+
 }  // namespace
 
 std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
@@ -132,10 +154,21 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
     run_simulation(experiment, plan, prediction);
     prediction.communication = simulated_communication(*prediction.simulated, plan);
   }
+  if (!std::isfinite(prediction.step_time.base()) || prediction.step_time <= Seconds(0)) {
+    throw std::runtime_error("the step time is not a positive finite number: a part of " + experiment.name +
+                             " lies too far outside what its calibration knows");
+  }
   prediction.interval = spread_interval(prediction.step_time, prediction.breakdown, plan.kernel_spread,
                                         plan.communication_spread);
   prediction.evidence = weakest_evidence(prediction.breakdown, prediction.term_evidence);
   warn_about_evidence(prediction);
+  warn_about_keys_without_effect(experiment, prediction);
+  if (options.tier == Tier::measured && !options.calibration.empty() &&
+      models.kernels->profile_name() != experiment.device.name) {
+    prediction.warnings.push_back("calibration " + models.kernels->profile_name() +
+                                  " is of another GPU than the " + experiment.device.name +
+                                  " of this cluster");
+  }
 
   const StepWork work = step_work(experiment);
   const double step = prediction.step_time.base();

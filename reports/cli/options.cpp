@@ -84,7 +84,10 @@ RunOptions check_common_options(const CommonOptions& options, EngineKind default
   } else if (!options.engine.empty()) {
     refuse(problems, "--engine", options.engine, {"estimate", "simulate"});
   }
-  if (options.scope == "full") {
+  if (options.scope == "full" && options.engine == "estimate") {
+    problems.push_back(
+        {"--scope", "", "full with --engine estimate", "--engine simulate, which has ranks", ""});
+  } else if (options.scope == "full") {
     run.predict.full_scope = true;
   } else if (!options.scope.empty() && options.scope != "folded") {
     refuse(problems, "--scope", options.scope, {"folded", "full"});

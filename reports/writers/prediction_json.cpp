@@ -125,8 +125,8 @@ Json prediction_json(const Prediction& prediction) {
                          {"compute_error", prediction.calibration.compute_error},
                          {"collective_error", prediction.calibration.collective_error}};
   json["evidence"] = std::string(name_of(prediction.evidence));
-  if (prediction.measured) json["measured"] = to_json(*prediction.measured);
-  if (prediction.error) json["error"] = *prediction.error;
+  json["measured"] = prediction.measured ? to_json(*prediction.measured) : Json::object();
+  json["error"] = prediction.error ? Json(*prediction.error) : Json(nullptr);
   json["warnings"] = prediction.warnings;
   json["experiment"] = prediction.experiment.values;
   json["origins"] = prediction.experiment.origins;

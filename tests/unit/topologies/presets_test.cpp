@@ -20,7 +20,7 @@ TEST(Presets, HaveTheNamesOfTheContract) {
                    "dgx1-v100", "gb200-tray", "gb300-tray"}));
   EXPECT_EQ(topology_preset_names(TopologyPresetKind::cluster),
             (Names{"dgx-a100-40gb", "dgx-a100-80gb", "dgx-b200", "dgx-b300", "dgx-h100", "dgx-h200",
-                   "dgx1-v100", "gb200-nvl72", "gb300-nvl72"}));
+                   "dgx1-v100", "gb200-nvl72", "gb200-tray", "gb300-nvl72", "gb300-tray"}));
 }
 
 TEST(Presets, GiveASourceForEveryValue) {

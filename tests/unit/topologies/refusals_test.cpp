@@ -29,7 +29,8 @@ INSTANTIATE_TEST_SUITE_P(
             "UnknownPreset",
             R"("dgx-h10")",
             {"experiment.json: /cluster: found \"dgx-h10\", expected \"dgx-h100\" or one of dgx-a100-40gb, "
-             "dgx-a100-80gb, dgx-b200, dgx-b300, dgx-h200, dgx1-v100, gb200-nvl72, gb300-nvl72"}},
+             "dgx-a100-80gb, dgx-b200, dgx-b300, dgx-h200, dgx1-v100, gb200-nvl72, gb200-tray, "
+             "gb300-nvl72, gb300-tray"}},
         Refusal{"UnknownGpu",
                 R"({"node": {"preset": "dgx-h100", "gpu": "h200"}, "nodes": 1})",
                 {"experiment.json: /cluster/node/gpu: found \"h200\", expected \"gb200\" or one of "
