@@ -284,7 +284,6 @@ class PlanAssembly {
       const int first_plain = first_layer + stage.recomputed_layers;
 
       PlanSegment forward;
-      forward.stage = index % stages;
       forward.name = "forward";
       append(forward, Part::embedding, stage.embedding ? 1 : 0, -1);
       append(forward, Part::layer, stage.recomputed_layers, first_layer);
@@ -294,7 +293,6 @@ class PlanAssembly {
       stage.forward_segment = stage.first_forward_segment = add_segment(forward);
 
       PlanSegment backward;
-      backward.stage = index % stages;
       backward.name = "backward";
       backward.backward = true;
       append(backward, Part::head, stage.head ? 1 : 0, -1);

@@ -71,7 +71,6 @@ struct PlanSegment {
   std::array<Run, 4> runs{};  ///< in order of execution
   int run_count = 0;
   int optimizer_of_stage = -1;  ///< >= 0: this is that stage's optimizer step, runs are empty
-  int stage = 0;                ///< pipeline stage that runs it
   Seconds send_tail;            ///< exposed share of an overlapped pipeline send, at the end
   /// What its kernels lose to communication that runs beside them (SoftwareStack::overlap_slowdown), at the
   /// end.
@@ -161,7 +160,6 @@ struct StepPlan {
   double straggler_factor = 1.0;   ///< slowest of all GPUs against the mean
   std::array<Evidence, kBreakdownTerms> term_evidence{};
   double kernel_spread = 0, communication_spread = 0;  ///< relative, one standard deviation
-  std::vector<std::string> warnings;
 
   int stages() const { return parallel.pipeline; }
   int chunks() const { return parallel.interleave; }

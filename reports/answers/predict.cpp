@@ -146,7 +146,6 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.plan = experiment.parallel;
   prediction.micro_batches = experiment.parallel.micro_batches(experiment.training);
   prediction.term_evidence = plan.term_evidence;
-  prediction.warnings = plan.warnings;
 
   if (options.engine == EngineKind::estimate) {
     run_estimate(plan, prediction);
