@@ -94,10 +94,9 @@ class LayerBuilder {
   void backward();
 
   // Pieces that the embedding and the head are made of, too.
-  void memory(Part part, std::string_view name, double traffic,
-              MemoryAccess access = MemoryAccess::streaming) {
+  void memory(Part part, std::string_view name, double traffic, MemoryKind kind = MemoryKind::streaming) {
     if (traffic <= 0.0) return;
-    items_.push_back({part, Operator{name, MemoryShape{Bytes(traffic), 1, access}}});
+    items_.push_back({part, Operator{name, MemoryShape{Bytes(traffic), 1, kind}}});
   }
   void product(Part part, std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
                Precision precision, double output_bytes, std::int64_t batch = 1) {
@@ -298,25 +297,25 @@ void LayerBuilder::forward() {
   const Precision precision = training_.precision;
   const std::int64_t tokens = shape_.tokens;
 
-  memory(Part::norm, "input_norm", hidden.norm);
+  memory(Part::norm, "input_norm", hidden.norm, MemoryKind::norm);
   gather_input(Part::qkv);
-  memory(Part::qkv, "quantize", casts.hidden / 2.0);
+  memory(Part::qkv, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
   product(Part::qkv, "qkv_projection", tokens, shape_.qkv_columns(), shape_.hidden, precision,
           shape_.element);
   memory(Part::qkv, "rope_and_transposes", passes.sharded + passes.rope);
   core_attention(AttentionPass::forward);
-  memory(Part::attention_output, "quantize", casts.sharded);
+  memory(Part::attention_output, "quantize", casts.sharded, MemoryKind::quantize);
   product(Part::attention_output, "output_projection", tokens, shape_.hidden, shape_.attention_columns(),
           precision, shape_.element);
   reduce_output(Part::attention_output);
   memory(Part::residual, "attention_residual", hidden.residual);
-  memory(Part::norm, "mlp_norm", hidden.norm);
+  memory(Part::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
   gather_input(Part::mlp);
-  memory(Part::mlp, "quantize", casts.hidden / 2.0);
+  memory(Part::mlp, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
   product(Part::mlp, "mlp_up_projection", tokens, shape_.up_columns, shape_.hidden, precision,
           shape_.element);
   memory(Part::mlp, "activation", passes.ffn);
-  memory(Part::mlp, "quantize", casts.ffn);
+  memory(Part::mlp, "quantize", casts.ffn, MemoryKind::quantize);
   product(Part::mlp, "mlp_down_projection", tokens, shape_.hidden, shape_.ffn, precision, shape_.element);
   reduce_output(Part::mlp);
   memory(Part::residual, "mlp_residual", hidden.residual);
@@ -332,32 +331,32 @@ void LayerBuilder::backward() {
 
   memory(Part::residual, "mlp_residual", hidden.residual);
   gather_input(Part::mlp);
-  memory(Part::mlp, "quantize", casts.hidden / 2.0);
+  memory(Part::mlp, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
   product(Part::mlp, "mlp_down_dgrad", tokens, shape_.ffn, shape_.hidden, precision, shape_.element);
   weight_gradient(Part::mlp, "mlp_down_wgrad", shape_.hidden, shape_.ffn, tokens, precision);
   memory(Part::mlp, "activation", passes.ffn);
-  memory(Part::mlp, "quantize", casts.ffn);
+  memory(Part::mlp, "quantize", casts.ffn, MemoryKind::quantize);
   gather_input(Part::mlp, true);
   product(Part::mlp, "mlp_up_dgrad", tokens, shape_.hidden, shape_.up_columns, precision, shape_.element);
   reduce_output(Part::mlp, true);
   weight_gradient(Part::mlp, "mlp_up_wgrad", shape_.up_columns, shape_.hidden, tokens, precision);
-  memory(Part::norm, "mlp_norm", hidden.norm);
+  memory(Part::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
 
   memory(Part::residual, "attention_residual", hidden.residual);
   gather_input(Part::attention_output);
-  memory(Part::attention_output, "quantize", casts.hidden / 2.0);
+  memory(Part::attention_output, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
   product(Part::attention_output, "output_dgrad", tokens, shape_.attention_columns(), shape_.hidden,
           precision, shape_.element);
   weight_gradient(Part::attention_output, "output_wgrad", shape_.hidden, shape_.attention_columns(), tokens,
                   precision);
   core_attention(AttentionPass::backward);
   memory(Part::qkv, "rope_and_transposes", passes.sharded + passes.rope);
-  memory(Part::qkv, "quantize", casts.sharded);
+  memory(Part::qkv, "quantize", casts.sharded, MemoryKind::quantize);
   gather_input(Part::qkv, true);
   product(Part::qkv, "qkv_dgrad", tokens, shape_.hidden, shape_.qkv_columns(), precision, shape_.element);
   reduce_output(Part::qkv, true);
   weight_gradient(Part::qkv, "qkv_wgrad", shape_.qkv_columns(), shape_.hidden, tokens, precision);
-  memory(Part::norm, "input_norm", hidden.norm);
+  memory(Part::norm, "input_norm", hidden.norm, MemoryKind::norm);
 }
 
 LayerPass to_pass(const std::vector<PartItem>& items) {
@@ -427,7 +426,7 @@ LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, c
 
   // Every tensor rank writes rows for all tokens: its own vocabulary's, zeros elsewhere; the reduction sums
   // them.
-  forward.memory(Part::residual, "embedding_lookup", 2.0 * shape.gathered_bytes(), MemoryAccess::gather);
+  forward.memory(Part::residual, "embedding_lookup", 2.0 * shape.gathered_bytes(), MemoryKind::gather);
   forward.reduce_output(Part::residual);
   if (adds_positions) forward.memory(Part::residual, "position_embedding", 3.0 * activations);
 
@@ -435,7 +434,7 @@ LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, c
   if (adds_positions) backward.memory(Part::residual, "position_embedding", 2.0 * activations);
   backward.gather_input(Part::residual);
   // Read the gradient; read and write the rows it falls on.
-  backward.memory(Part::residual, "embedding_scatter", 3.0 * shape.gathered_bytes(), MemoryAccess::scatter);
+  backward.memory(Part::residual, "embedding_scatter", 3.0 * shape.gathered_bytes(), MemoryKind::scatter);
   // The table's gradient is dense: zeroed and read in the activations' type, added to the main gradient.
   const double table = static_cast<double>(shape.vocab) * static_cast<double>(shape.hidden);
   backward.memory(Part::residual, "embedding_gradient",
@@ -472,12 +471,12 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
     forward.product(Part::mlp, "head_dense", tokens, hidden, hidden, precision, shape.element);
     forward.memory(Part::mlp, "head_activation", 2.0 * head_elements * shape.element);
   }
-  forward.memory(Part::norm, "final_norm", 2.0 * normed * shape.element);
+  forward.memory(Part::norm, "final_norm", 2.0 * normed * shape.element, MemoryKind::norm);
   if (sequence) {
     forward.tensor_communication(Part::mlp, "tensor all_gather", CollectiveOp::all_gather, payload);
   }
   forward.product(Part::mlp, "logits", tokens, shape.vocab, hidden, precision, shape.element);
-  forward.memory(Part::mlp, "loss", loss_bytes / 2.0);
+  forward.memory(Part::mlp, "loss", loss_bytes / 2.0, MemoryKind::loss);
   // Vocabulary-parallel cross entropy: the maximum, the label's logit and the sum of exponentials, fp32 a
   // token (Shoeybi et al. 2019, section 3; Megatron-LM sends the three apart).
   for (int i = 0; i < 3; ++i) {
@@ -485,7 +484,7 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
                                  4.0 * static_cast<double>(tokens));
   }
 
-  backward.memory(Part::mlp, "loss", loss_bytes / 2.0);
+  backward.memory(Part::mlp, "loss", loss_bytes / 2.0, MemoryKind::loss);
   if (sequence) {
     backward.tensor_communication(Part::mlp, "tensor all_gather", CollectiveOp::all_gather, payload, true);
   }
@@ -494,7 +493,7 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
                                 sequence ? CollectiveOp::reduce_scatter : CollectiveOp::all_reduce, payload,
                                 true);
   backward.weight_gradient(Part::mlp, "logits_wgrad", shape.vocab, hidden, tokens, precision);
-  backward.memory(Part::norm, "final_norm", 3.0 * normed * shape.element);
+  backward.memory(Part::norm, "final_norm", 3.0 * normed * shape.element, MemoryKind::norm);
   if (masked) {
     backward.memory(Part::mlp, "head_activation", 3.0 * head_elements * shape.element);
     backward.product(Part::mlp, "head_dense_dgrad", tokens, hidden, hidden, precision, shape.element);
@@ -528,12 +527,13 @@ LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stac
   const double scale = optimizer_traffic(training.optimizer, training.precision) /
                        optimizer_traffic(Optimizer::adam, Precision::bf16);
   std::vector<PartItem> items;
+  items.push_back({Part::residual, Operator{"gradient_norm_and_zero",
+                                            MemoryShape{Bytes(stack.optimizer_bytes_per_resident * resident),
+                                                        1, MemoryKind::optimizer}}});
   items.push_back(
-      {Part::residual, Operator{"gradient_norm_and_zero",
-                                MemoryShape{Bytes(stack.optimizer_bytes_per_resident * resident)}}});
-  items.push_back(
-      {Part::residual, Operator{"optimizer_update",
-                                MemoryShape{Bytes(stack.optimizer_bytes_per_parameter * scale * updated)}}});
+      {Part::residual,
+       Operator{"optimizer_update", MemoryShape{Bytes(stack.optimizer_bytes_per_parameter * scale * updated),
+                                                1, MemoryKind::optimizer}}});
   distribute_launches(items, stack.optimizer_kernels);
   return to_pass(items);
 }

@@ -44,9 +44,9 @@ MemoryFit fit_memory(const DeviceSpec& device, std::span<const DeviceSpec> devic
   for (const double share : shares) sum += std::log(share);
 
   MemoryFit fit;
-  fit.parameters.streaming = six_digits(std::exp(sum / static_cast<double>(shares.size())));
-  fit.parameters.scattered =
-      six_digits(fit.parameters.streaming * root.at("scattered").at("over_streaming").number(0.01, 1));
+  const double in_order = six_digits(std::exp(sum / static_cast<double>(shares.size())));
+  fit.parameters.set_shares(in_order,
+                            six_digits(in_order * root.at("scattered").at("over_streaming").number(0.01, 1)));
   fit.parameters.launch = any.at("launch").quantity<Seconds>();
   fit.relative_spread = 0.1;  // the shares of one architecture differ by this much and less
   fit.evidence = own ? Evidence::interpolated : known ? Evidence::extrapolated : Evidence::assumed;

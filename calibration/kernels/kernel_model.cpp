@@ -249,6 +249,10 @@ KernelTime CalibratedKernelModel::time(const Operator& op) const {
   return result;
 }
 
+KernelPower CalibratedKernelModel::power(const Operator& /*op*/) const {
+  return {device_.board_power, Evidence::datasheet};
+}
+
 std::unique_ptr<CostModel> make_kernel_model(const DeviceSpec& device, const KernelContext& context,
                                              const std::string& calibration) {
   if (calibration.empty()) {
@@ -272,8 +276,7 @@ RooflineAssumptions datasheet_assumptions() {
   assumptions.attention.backward = 0.8;
   assumptions.attention.memory = 0.8;
   assumptions.attention.launch = microseconds(3);
-  assumptions.memory.streaming = 0.8;
-  assumptions.memory.scattered = 0.6;
+  assumptions.memory.set_shares(0.8, 0.6);
   assumptions.memory.launch = microseconds(3);
   assumptions.relative_spread = 0.25;
   assumptions.source.text =

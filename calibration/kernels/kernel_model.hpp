@@ -35,6 +35,7 @@ class CalibratedKernelModel final : public CostModel {
   /// @throws std::invalid_argument for a precision without a peak, unfused attention, an attention kernel
   /// that the GPU has no numbers for (naming those it has), or an impossible shape
   KernelTime time(const Operator& op) const override;
+  KernelPower power(const Operator& op) const override;
   const DeviceSpec& device() const override { return device_; }
   std::string profile_name() const override { return profile_name_; }
   std::string profile_source() const override { return profile_source_; }

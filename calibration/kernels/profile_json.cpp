@@ -173,11 +173,15 @@ Json profile_json(const KernelProfile& profile) {
         {"factor", factor.factor}, {"evidence", name_of(factor.evidence)}, {"source", factor.source.text}};
   }
   const MemoryFit& memory = profile.memory;
+  Json shares = Json::object();
+  for (int kind = 0; kind < kMemoryKinds; ++kind) {
+    shares[std::string(memory_kind_names()[static_cast<size_t>(kind)])] =
+        memory.parameters.share[static_cast<size_t>(kind)];
+  }
   root["parameters"] = {{"gemm", gemm},
                         {"attention", attention},
                         {"memory",
-                         {{"streaming", memory.parameters.streaming},
-                          {"scattered", memory.parameters.scattered},
+                         {{"share", shares},
                           {"launch_s", memory.parameters.launch.base()},
                           {"relative_spread", memory.relative_spread},
                           {"evidence", name_of(memory.evidence)},
@@ -357,8 +361,10 @@ KernelProfile parse_profile(std::string_view text, const std::string& file) {
     profile.attention.push_back(read_attention(name, object, shapes.at("attention").at(name)));
   }
   const SpecReader memory = parameters.at("memory");
-  profile.memory.parameters.streaming = memory.at("streaming").number_above(0);
-  profile.memory.parameters.scattered = memory.at("scattered").number_above(0);
+  for (int kind = 0; kind < kMemoryKinds; ++kind) {
+    const auto i = static_cast<size_t>(kind);
+    profile.memory.parameters.share[i] = memory.at("share").at(memory_kind_names()[i]).number_above(0);
+  }
   profile.memory.parameters.launch = Seconds(memory.at("launch_s").number(0, 1));
   profile.memory.relative_spread = memory.at("relative_spread").number(0, 10);
   profile.memory.evidence = read_evidence(memory.at("evidence"));

@@ -28,12 +28,20 @@ struct KernelTime {
   Evidence evidence = Evidence::assumed;
 };
 
+/// What the whole board draws while a kernel runs.
+struct KernelPower {
+  Watts board;
+  Evidence evidence = Evidence::datasheet;
+};
+
 /// How long one kernel takes on one GPU when it has it to itself. Thread-safe; no state changes after
 /// construction.
 class CostModel {
  public:
   virtual ~CostModel() = default;
   virtual KernelTime time(const Operator& op) const = 0;
+  /// Mean draw of the board while the kernel is repeated. Throws as `time` does.
+  virtual KernelPower power(const Operator& op) const = 0;
   virtual const DeviceSpec& device() const = 0;
   /// Name and source of the profile, for the report ("roofline" and "assumed: ..." without one).
   virtual std::string profile_name() const = 0;

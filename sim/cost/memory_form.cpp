@@ -6,6 +6,13 @@
 
 namespace orrery {
 
+void MemoryParameters::set_shares(double in_order, double by_index) {
+  share.fill(in_order);
+  for (const MemoryKind kind : {MemoryKind::gather, MemoryKind::scatter, MemoryKind::permute}) {
+    share[static_cast<size_t>(kind)] = by_index;
+  }
+}
+
 Seconds memory_time(const MemoryParameters& parameters, const DeviceSpec& device, const MemoryShape& shape) {
   if (shape.traffic < Bytes(0) || shape.launches < 1) {
     throw std::invalid_argument(
@@ -13,9 +20,8 @@ Seconds memory_time(const MemoryParameters& parameters, const DeviceSpec& device
                     "0 and at least 1 launch",
                     shape.traffic.base(), shape.launches));
   }
-  const double share = shape.access == MemoryAccess::streaming ? parameters.streaming : parameters.scattered;
   return parameters.launch * static_cast<double>(shape.launches) +
-         shape.traffic / (device.memory_bandwidth * share);
+         shape.traffic / (device.memory_bandwidth * parameters.share_of(shape.kind));
 }
 
 }  // namespace orrery

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+
 #include "sim/base/quantity.hpp"
 #include "sim/cost/device_spec.hpp"
 #include "sim/workload/operator.hpp"
@@ -8,9 +10,13 @@ namespace orrery {
 
 /// What the time of a memory-bound kernel depends on. Ratios have no unit.
 struct MemoryParameters {
-  double streaming = 1.0;  ///< achieved share of the memory bandwidth, every element once in order
-  double scattered = 1.0;  ///< the same for gathers and scatters
-  Seconds launch;          ///< of each kernel: start, ramp-up and drain
+  std::array<double, kMemoryKinds> share{1, 1, 1, 1,
+                                         1, 1, 1, 1};  ///< achieved of the memory bandwidth, by kind
+  Seconds launch;                                      ///< of each kernel: start, ramp-up and drain
+
+  double share_of(MemoryKind kind) const { return share[static_cast<size_t>(kind)]; }
+  /// One share for what moves every element in order, one for gather, scatter and permute.
+  void set_shares(double in_order, double by_index);
 };
 
 /// Time of `launches` memory-bound kernels in a row: launches x launch + traffic / (bandwidth x share).

@@ -24,6 +24,10 @@ Roofline::Roofline(DeviceSpec device, RooflineAssumptions assumptions)
   check_device(device_);
 }
 
+KernelPower Roofline::power(const Operator& /*op*/) const {
+  return {device_.board_power, Evidence::datasheet};
+}
+
 KernelTime Roofline::time(const Operator& op) const {
   KernelTime result;
   result.relative_spread = assumptions_.relative_spread;

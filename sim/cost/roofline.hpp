@@ -29,6 +29,7 @@ class Roofline final : public CostModel {
 
   /// @throws std::invalid_argument for a precision without a peak, unfused attention or an impossible shape
   KernelTime time(const Operator& op) const override;
+  KernelPower power(const Operator& op) const override;
   const DeviceSpec& device() const override { return device_; }
   std::string profile_name() const override { return "roofline"; }
   std::string profile_source() const override { return assumptions_.source.text; }

@@ -27,6 +27,21 @@ double attended_pairs(const AttentionShape& shape) {
 
 }  // namespace
 
+const std::array<std::string_view, kMemoryKinds>& memory_kind_names() {
+  static const std::array<std::string_view, kMemoryKinds> kNames = {
+      "streaming", "norm", "loss", "quantize", "optimizer", "gather", "scatter", "permute"};
+  return kNames;
+}
+
+std::string_view name_of(MemoryKind kind) { return memory_kind_names()[static_cast<size_t>(kind)]; }
+
+std::optional<MemoryKind> memory_kind_named(std::string_view name) {
+  const auto& names = memory_kind_names();
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) return std::nullopt;
+  return static_cast<MemoryKind>(found - names.begin());
+}
+
 Flops attention_flops(const AttentionShape& shape) {
   constexpr double kBackwardOverForward = 2.5;  // five products instead of two: scores again, dV, dP, dQ, dK
   const auto head_width = static_cast<double>(shape.head_dim + shape.value_dim);

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <variant>
 
@@ -10,6 +12,9 @@
 namespace orrery {
 
 /// C[m,n] = A[m,k] B[k,n], `batch` times. 2 batch m n k FLOPs.
+///
+/// Grouped: one kernel works on `batch` products that share n and k but not the rows (the experts of a
+/// mixture); m is then their mean number of rows.
 struct GemmShape {
   std::int64_t m = 0, n = 0, k = 0;
   std::int64_t batch = 1;
@@ -18,6 +23,7 @@ struct GemmShape {
                             ///< read + 4 written = 8)
   bool quantized_inputs =
       true;  ///< false: a quantised product whose cast is counted as an operator of its own
+  bool grouped = false;
   Flops flops() const {
     return Flops(2.0 * static_cast<double>(batch) * static_cast<double>(m) * static_cast<double>(n) *
                  static_cast<double>(k));
@@ -44,13 +50,24 @@ struct AttentionShape {
   auto operator<=>(const AttentionShape&) const = default;
 };
 
-enum class MemoryAccess { streaming, gather, scatter };
+/// What a memory-bound kernel does with its bytes: kernels of a kind reach the same share of the bandwidth.
+enum class MemoryKind {
+  streaming,  ///< every element once in order: activation, residual, dropout, rotary embedding, cast, copy
+  norm,       ///< rows of the hidden size reduced and read again: layer and RMS norm
+  loss,       ///< rows of the vocabulary's size: cross-entropy
+  quantize,   ///< maximum, scale and cast to 8 or 4 bits, with a transposed copy where products need it
+  optimizer,  ///< several arrays of parameters at once: update, gradient norm, zeroing
+  gather,     ///< rows picked by an index: embedding
+  scatter,    ///< rows added by an index: the embedding's gradient
+  permute,    ///< rows moved by an index: tokens to experts and back
+};
+constexpr int kMemoryKinds = 8;
 
 /// A kernel (or `launches` kernels in a row) bound by memory: bytes read plus written.
 struct MemoryShape {
   Bytes traffic;
   int launches = 1;
-  MemoryAccess access = MemoryAccess::streaming;
+  MemoryKind kind = MemoryKind::streaming;
   auto operator<=>(const MemoryShape&) const = default;
 };
 
@@ -60,6 +77,11 @@ struct Operator {
   std::string_view name;
   std::variant<GemmShape, AttentionShape, MemoryShape> shape;
 };
+
+/// "streaming", ..., in the order of MemoryKind: as files and reports write them.
+const std::array<std::string_view, kMemoryKinds>& memory_kind_names();
+std::string_view name_of(MemoryKind kind);
+std::optional<MemoryKind> memory_kind_named(std::string_view name);
 
 /// FLOPs of an attention call as a kernel does them (causal: half; window: the band).
 Flops attention_flops(const AttentionShape& shape);

@@ -72,7 +72,7 @@ TEST(KernelModel, SustainedLoadSlowsComputeByTheFactorAndMemoryNotAtAll) {
   const double factor = profile.sustained_for(Precision::bf16)->factor;
   EXPECT_NEAR(burst->time(large).time / sustained->time(large).time, factor,
               0.002);  // 3 us of launch in 10 ms
-  const Operator norm{"norm", MemoryShape{bytes(1e9), 1, MemoryAccess::streaming}};
+  const Operator norm{"norm", MemoryShape{bytes(1e9), 1, MemoryKind::streaming}};
   EXPECT_EQ(burst->time(norm).time, sustained->time(norm).time);
 }
 

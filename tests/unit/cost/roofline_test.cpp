@@ -15,8 +15,7 @@ RooflineAssumptions assumptions() {
   RooflineAssumptions result;
   result.gemm.efficiency = 0.8;
   result.gemm.launch = microseconds(3);
-  result.memory.streaming = 0.8;
-  result.memory.scattered = 0.5;
+  result.memory.set_shares(0.8, 0.5);
   result.memory.launch = microseconds(2);
   result.relative_spread = 0.25;
   result.source.text = "assumed: for this test";
@@ -35,9 +34,9 @@ TEST(Roofline, HandComputedTimes) {
   EXPECT_EQ(product.evidence, Evidence::datasheet);
   EXPECT_EQ(product.relative_spread, 0.25);
   // 8 GB at 0.8 TB/s and two launches of 2 us; scattered at 0.5.
-  EXPECT_NEAR(model.time({"norm", MemoryShape{bytes(8e9), 2, MemoryAccess::streaming}}).time.base(),
+  EXPECT_NEAR(model.time({"norm", MemoryShape{bytes(8e9), 2, MemoryKind::streaming}}).time.base(),
               4e-6 + 0.01, 1e-12);
-  EXPECT_NEAR(model.time({"permute", MemoryShape{bytes(8e9), 1, MemoryAccess::gather}}).time.base(),
+  EXPECT_NEAR(model.time({"permute", MemoryShape{bytes(8e9), 1, MemoryKind::gather}}).time.base(),
               2e-6 + 0.016, 1e-12);
 }
 
@@ -56,7 +55,7 @@ TEST(Roofline, RefusesADeviceWithoutNumbers) {
   device.peak = {};
   EXPECT_THROW(Roofline(device, assumptions()), std::invalid_argument);
   const Roofline model(round_device(), assumptions());
-  EXPECT_THROW(model.time({"norm", MemoryShape{bytes(8), 0, MemoryAccess::streaming}}),
+  EXPECT_THROW(model.time({"norm", MemoryShape{bytes(8), 0, MemoryKind::streaming}}),
                std::invalid_argument);
 }
 
