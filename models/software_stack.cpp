@@ -4,13 +4,12 @@
 #include <array>
 #include <string_view>
 
-#include "sim/base/presets.hpp"
+#include "models/software_document.hpp"
+#include "sim/cost/year_month.hpp"
 
 namespace orrery {
 
 namespace {
-
-constexpr const char* kDefaultStack = "megatron-core";
 
 constexpr std::array<std::string_view, 6> kAttentionKernels = {"unfused", "flash1", "flash2",
                                                                "flash3",  "flash4", "cudnn"};
@@ -24,18 +23,20 @@ bool is_digits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return '0' <= c && c <= '9'; });
 }
 
-/// "2023-11" or "2023-11-05" (the day is passed over).
-YearMonth read_date(const SpecReader& reader) {
-  YearMonth date{1970, 1};
-  const std::string text = reader.is_text() ? reader.text() : "";
-  const bool has_day = text.size() == 10 && text[7] == '-' && is_digits(text.substr(8));
-  if ((text.size() == 7 || has_day) && text[4] == '-' && is_digits(text.substr(0, 4)) &&
-      is_digits(text.substr(5, 2))) {
-    date = YearMonth{std::stoi(text.substr(0, 4)), std::stoi(text.substr(5, 2))};
-    if (date.month >= 1 && date.month <= 12) return date;
+/// One kernel, or {"default": kernel, architecture: kernel}.
+void read_attention_kernel(const SpecReader& reader, SoftwareStack& stack) {
+  const auto kernel = [](const SpecReader& name) {
+    return static_cast<AttentionKernel>(name.choice(kAttentionKernels));
+  };
+  if (!reader.is_object()) {
+    stack.attention_kernel = kernel(reader);
+    return;
   }
-  reader.refuse("a year and month such as \"2024-11\"");
-  return YearMonth{1970, 1};
+  reader.only({"default", "volta", "ampere", "ada", "hopper", "blackwell", "cdna3"});
+  stack.attention_kernel = kernel(reader.at("default"));
+  for (const auto& [architecture, name] : reader.members()) {
+    if (architecture != "default") stack.attention_kernel_on.emplace_back(architecture, kernel(name));
+  }
 }
 
 /// "nccl", or with its version "nccl 2.21".
@@ -169,7 +170,9 @@ void read_host_times(const SpecReader& reader, SoftwareStack& stack) {
   if (reader.has("host")) read_host(reader.at("host"), stack.host);
 }
 
-SoftwareStack read_values(const SpecReader& reader) {
+}  // namespace
+
+SoftwareStack read_stack_values(const SpecReader& reader) {
   SoftwareStack stack;
   reader.only({"schema",
                "source",
@@ -213,11 +216,8 @@ SoftwareStack read_values(const SpecReader& reader) {
                "framework_memory",
                "context_memory",
                "slowest_gpu_spread"});
-  if (reader.has("date")) stack.date = read_date(reader.at("date"));
-  if (reader.has("attention_kernel")) {
-    stack.attention_kernel =
-        static_cast<AttentionKernel>(reader.at("attention_kernel").choice(kAttentionKernels));
-  }
+  if (reader.has("date")) stack.date = read_year_month(reader.at("date")).value_or(stack.date);
+  if (reader.has("attention_kernel")) read_attention_kernel(reader.at("attention_kernel"), stack);
   if (reader.has("fusion")) stack.fusion = static_cast<Fusion>(reader.at("fusion").choice(kFusions));
   if (reader.has("launch")) stack.launch = static_cast<Launch>(reader.at("launch").choice(kLaunches));
   if (reader.has("graph_scope")) read_graph_scope(reader.at("graph_scope"));
@@ -240,17 +240,25 @@ SoftwareStack read_values(const SpecReader& reader) {
   return stack;
 }
 
-}  // namespace
+std::optional<YearMonth> read_year_month(const SpecReader& reader) {
+  const std::string text = reader.is_text() ? reader.text() : "";
+  const bool has_day = text.size() == 10 && text[7] == '-' && is_digits(text.substr(8));
+  const auto date = parse_year_month(has_day ? text.substr(0, 7) : text);
+  if (!date) reader.refuse("a year and month such as \"2024-11\"");
+  return date;
+}
 
-SoftwareStack read_software_stack(const SpecReader& reader) {
-  Json document = reader.json();
-  if (reader.is_object() && !reader.has("preset")) document["preset"] = kDefaultStack;
-  const SpecReader named(document, reader.pointer(), reader.problems());
-  std::string preset;
-  const Json whole = with_preset(named, "models/software", &preset);
-  if (whole.empty()) return {};
-  SoftwareStack stack = read_values(SpecReader(whole, reader.pointer(), reader.problems()));
-  stack.name = preset;
+void SoftwareStack::choose_attention_kernel(const std::string& architecture) {
+  for (const auto& [place, kernel] : attention_kernel_on) {
+    if (place == architecture) attention_kernel = kernel;
+  }
+}
+
+SoftwareStack read_software_stack(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype) {
+  const StackDocument document = lay_out_software(reader, gradient_dtype);
+  if (document.values.empty()) return {};
+  SoftwareStack stack = read_stack_values(SpecReader(document.values, reader.pointer(), reader.problems()));
+  stack.name = document.preset;
   return stack;
 }
 

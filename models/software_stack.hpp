@@ -1,6 +1,9 @@
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "models/training_spec.hpp"
 #include "sim/base/json_reader.hpp"
@@ -30,6 +33,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   std::string name;
   YearMonth date;
   AttentionKernel attention_kernel = AttentionKernel::cudnn;
+  /// Where the framework picks its kernel by the GPU: kernels by DeviceSpec::architecture.
+  std::vector<std::pair<std::string, AttentionKernel>> attention_kernel_on;
   Fusion fusion = Fusion::full;
   Launch launch = Launch::eager;
   GradientDtype gradient_dtype = GradientDtype::fp32;
@@ -81,9 +86,20 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   Bytes context_memory;               ///< CUDA context and libraries
   double slowest_gpu_spread = 0;      ///< relative sd of GPU speed; a synchronous step waits for the slowest
   std::string source;
+
+  /// Settles `attention_kernel` for a GPU; an architecture without a kernel of its own keeps the default.
+  void choose_attention_kernel(const std::string& architecture);
 };
 
-/// Reads `software`: a preset's name or {"preset": ..., overrides}.
-SoftwareStack read_software_stack(const SpecReader& reader);
+/// Reads `software`: a preset's name or {"preset": ..., overrides}, as of its date (lay_out_software).
+/// @param gradient_dtype  what the training asks for, if anything: some counts depend on it
+SoftwareStack read_software_stack(const SpecReader& reader,
+                                  std::optional<GradientDtype> gradient_dtype = std::nullopt);
+
+/// Reads a stack's keys strictly; what is not there keeps SoftwareStack's value.
+SoftwareStack read_stack_values(const SpecReader& reader);
+
+/// "2023-11" or "2023-11-05" (the day is passed over); anything else is refused.
+std::optional<YearMonth> read_year_month(const SpecReader& reader);
 
 }  // namespace orrery

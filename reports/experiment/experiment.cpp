@@ -53,11 +53,13 @@ Experiment read_experiment(const SpecReader& reader) {
   experiment.cluster = read_cluster_spec(reader.at("cluster"));
   experiment.model = read_model_spec(reader.at("model"));
   experiment.training = read_training_spec(reader.at("training"));
-  experiment.software = read_software_stack(optional_section(reader, "software"));
+  experiment.software =
+      read_software_stack(optional_section(reader, "software"), experiment.training.gradient_dtype);
   const bool cluster_is_sound = reader.problems().empty();
   if (cluster_is_sound) {
     experiment.shape = cluster_shape(experiment.cluster);
     experiment.device = device_spec(experiment.cluster);
+    experiment.software.choose_attention_kernel(experiment.device.architecture);
   }
   // With problems so far, read_parallel_plan checks the keys alone and leaves the GPUs out of it.
   experiment.parallel =

@@ -7,21 +7,21 @@
 #include <string_view>
 
 #include "models/layer_shapes.hpp"
+#include "models/software_document.hpp"
 #include "reports/experiment/dotted_path.hpp"
 #include "reports/experiment/spec_json.hpp"
 #include "sim/base/data_files.hpp"
 #include "sim/base/evidence.hpp"
 #include "sim/base/hash.hpp"
-#include "sim/base/presets.hpp"
 
 namespace orrery {
 namespace {
 
-constexpr const char* kDefaultStack = "megatron-core";
 constexpr const char* kGivenOrigin = "given";
 constexpr const char* kDefaultOrigin = "default";
 /// Keys that describe a preset and set nothing.
 constexpr std::array<std::string_view, 5> kDescriptions = {"schema", "source", "sources", "note", "preset"};
+constexpr const char* kAttentionKernel = "attention_kernel";
 
 using Path = std::vector<std::string>;
 
@@ -94,8 +94,10 @@ class Resolver {
     add("name", experiment_.name, {given("name")});
     add_cluster();
     add_model();
-    const std::vector<Layer> stack = software_layers();
-    Json software = whole_software();
+    StackDocument document = stack_document();
+    const std::vector<Layer> stack = software_layers(document);
+    Json software = std::move(document.values);
+    settle_attention_kernel(software);
     add("training", training_json(experiment_.training, gradient_dtype()), training_layers(stack));
     drop_descriptions(software);
     // The preset stays named: an object without one would stand on the default stack.
@@ -134,7 +136,7 @@ class Resolver {
     if (name.empty()) return;
     const std::string file = folder + "/" + name + ".json";
     Json document = parse_json(add_input(file), file);
-    note_assumptions(file, document, layers.front());
+    note_assumptions(file, document.is_object() ? document.value("sources", Json()) : Json(), layers.front());
     drop_descriptions(document);
     layers.push_back({std::move(place), std::move(document), "preset " + name, false});
   }
@@ -179,19 +181,10 @@ class Resolver {
   }
 
   /// One line a preset: which of its values in use rest on no source.
-  void note_assumptions(const std::string& file, const Json& document, const Layer& given) {
+  void note_assumptions(const std::string& file, const Json& sources, const Layer& given) {
     std::string assumed;
-    if (document.is_object() && document.contains("sources"))
-      collect_assumed(document["sources"], "", given, assumed);
+    if (sources.is_object()) collect_assumed(sources, "", given, assumed);
     if (!assumed.empty()) result_.assumptions.push_back("assumed in " + file + ": " + assumed);
-  }
-
-  /// A value with its presets laid out; `value` has been read without problems.
-  static Json expanded(const Json& value, const std::string& folder) {
-    Problems problems("");
-    Json whole = with_preset(SpecReader(value, "", problems), folder);
-    problems.throw_if_any();
-    return whole;
   }
 
   void add_cluster() {
@@ -246,18 +239,53 @@ class Resolver {
         layers);
   }
 
-  std::vector<Layer> software_layers() {
+  /// The stack has been read without problems.
+  StackDocument stack_document() const {
+    Problems problems("");
+    Json software = section("software");
+    if (software.is_null()) software = Json::object();
+    StackDocument document =
+        lay_out_software(SpecReader(software, "", problems), experiment_.training.gradient_dtype);
+    problems.throw_if_any();
+    return document;
+  }
+
+  std::vector<Layer> software_layers(const StackDocument& document) {
+    const std::string file = "models/software/" + document.preset + ".json";
+    add_input(file);
     std::vector<Layer> layers = {given("software")};
-    const std::string name = preset_name(section("software"));
-    add_preset_layer("models/software", name.empty() ? kDefaultStack : name, {}, layers);
+    note_assumptions(file, document.sources, layers.front());
+    for (auto layer = document.layers.rbegin(); layer != document.layers.rend(); ++layer) {
+      Json values = layer->values;
+      drop_descriptions(values);
+      layers.push_back({{}, std::move(values), layer->origin, false});
+    }
+    const std::string chosen = attention_choice(document.values);
+    for (Layer& layer : layers) keep_attention_kernel(layer.document, chosen);
     return layers;
   }
 
-  Json whole_software() const {
-    Json software = section("software");
-    if (software.is_null()) software = kDefaultStack;
-    if (software.is_object() && !software.contains("preset")) software["preset"] = kDefaultStack;
-    return expanded(software, "models/software");
+  /// The member of an attention kernel by architecture that this GPU takes.
+  std::string attention_choice(const Json& software) const {
+    const std::string& architecture = experiment_.device.architecture;
+    const bool listed =
+        software[kAttentionKernel].is_object() && software[kAttentionKernel].contains(architecture);
+    return listed ? architecture : "default";
+  }
+
+  /// Puts the chosen member in the place of a list by architecture, or nothing where a part has none.
+  static void keep_attention_kernel(Json& part, const std::string& chosen) {
+    if (!part.is_object() || !part.contains(kAttentionKernel) || !part[kAttentionKernel].is_object()) return;
+    const Json kernels = part[kAttentionKernel];
+    if (kernels.contains(chosen)) {
+      part[kAttentionKernel] = kernels[chosen];
+    } else {
+      part.erase(kAttentionKernel);
+    }
+  }
+
+  void settle_attention_kernel(Json& software) const {
+    keep_attention_kernel(software, attention_choice(software));
   }
 
   GradientDtype gradient_dtype() const {

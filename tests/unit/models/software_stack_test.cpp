@@ -16,7 +16,8 @@ void find_unsourced(const Json& values, const Json& sources, const std::string& 
     const std::string place = pointer + "/" + key;
     const Json source = sources.is_object() && sources.contains(key) ? sources[key] : Json();
     if (value.is_object()) {
-      find_unsourced(value, source, place, missing);
+      // A text explains all that is below it.
+      if (!source.is_string()) find_unsourced(value, source, place, missing);
     } else if (!source.is_string() || source.get<std::string>().size() < 8) {
       missing.push_back(place);
     }
@@ -34,7 +35,8 @@ TEST(SoftwarePresets, EveryNumberHasASource) {
   for (const std::string& name : preset_names("models/software")) {
     Json preset = read_json_file((data_root() / "models/software" / (name + ".json")).string());
     const Json sources = preset["sources"];
-    for (const char* key : {"sources", "source", "fusion", "launch", "collectives"}) preset.erase(key);
+    // An entry of `history` brings its own sources, which the reader demands.
+    for (const char* key : {"sources", "source", "history"}) preset.erase(key);
     std::vector<std::string> missing;
     find_unsourced(preset, sources, name, missing);
     EXPECT_EQ(missing, std::vector<std::string>{});
@@ -48,11 +50,15 @@ TEST(SoftwarePresets, AreReadWithoutAProblemAndDescribeAWorkingStack) {
     const SoftwareStack& stack = outcome.spec;
     EXPECT_EQ(stack.name, name);
     EXPECT_GE(stack.date.year, 2021) << name;
+    EXPECT_FALSE(stack.source.empty()) << name;
     // Two norms and two residual additions of a layer touch each element at least this often, whatever is
     // fused: a fused residual-and-norm reads two and writes two, twice.
     EXPECT_GE(stack.forward_passes.hidden, 8) << name;
     EXPECT_GT(stack.backward_passes.hidden, stack.forward_passes.hidden) << name;
-    EXPECT_GT(stack.kernels_backward, stack.kernels_forward) << name;
+    // Four products, attention, activation and two fused norms, and at least a gradient for the input and one
+    // for the weights of each.
+    EXPECT_GE(stack.kernels_forward, 8) << name;
+    EXPECT_GE(stack.kernels_backward, 16) << name;
     // Adam in mixed precision moves master, two moments and a gradient at least once: 4 + 8 read and written,
     // 2 + 2.
     EXPECT_GE(stack.optimizer_bytes_per_parameter, 28) << name;
@@ -64,12 +70,12 @@ TEST(SoftwarePresets, AreReadWithoutAProblemAndDescribeAWorkingStack) {
 
 TEST(SoftwareStack, DefaultsToMegatronCoreAndTakesOverrides) {
   const auto outcome = reading::software(
-      R"({"date": "2023-05", "attention_kernel": "flash1", "overlap": {"tensor": true}, "collectives": "nccl 2.18.3",
+      R"({"date": "2023-11", "attention_kernel": "flash1", "overlap": {"tensor": true}, "collectives": "nccl 2.18.3",
           "host": {"per_collective": "7 us"}, "vocab_multiple": 64, "gradient_dtype": "bf16", "graph_scope": "full"})");
   EXPECT_EQ(outcome.lines, std::vector<std::string>{});
   const SoftwareStack& stack = outcome.spec;
   EXPECT_EQ(stack.name, "megatron-core");
-  EXPECT_EQ(stack.date, (YearMonth{2023, 5}));
+  EXPECT_EQ(stack.date, (YearMonth{2023, 11}));
   EXPECT_EQ(stack.attention_kernel, AttentionKernel::flash1);
   EXPECT_TRUE(stack.overlap_tensor);
   EXPECT_TRUE(stack.overlap_gradient);  // the preset's

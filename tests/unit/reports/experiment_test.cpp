@@ -116,13 +116,32 @@ TEST(Resolved, NamesTheOriginOfEachValue) {
   EXPECT_EQ(resolved.origins["/model/hidden"], "preset gpt3-1.7b");
   EXPECT_EQ(resolved.origins["/parallel/tensor"], "given");
   EXPECT_EQ(resolved.origins["/parallel/data"], "default");
-  EXPECT_EQ(resolved.origins["/software/attention_kernel"], "preset megatron-core");
+  EXPECT_EQ(resolved.origins["/software/vocab_multiple"], "preset megatron-core");
+  // The stack's own date (2024-11) is past the change to cuDNN, which leaves an A100 with flash-attn.
+  EXPECT_EQ(resolved.values["software"]["attention_kernel"], "flash2");
+  EXPECT_EQ(resolved.origins["/software/attention_kernel"], "preset megatron-core from 2024-01");
   EXPECT_EQ(resolved.origins["/cluster/node/gpu/sms"], "preset a100-sxm4-80gb");
   EXPECT_EQ(resolved.origins["/cluster/gpus"], "given");
 }
 
+TEST(Resolved, NamesThePartOfTheStackThatGivesAValue) {
+  Json document = small_experiment();
+  document["software"] = {{"date", "2023-09"}, {"fusion", "none"}, {"kernels_forward", 30}};
+  const ResolvedExperiment resolved = resolve(read_experiment(document, "small.json"));
+  EXPECT_EQ(resolved.origins["/software/date"], "given");
+  EXPECT_EQ(resolved.origins["/software/kernels_forward"], "given");
+  EXPECT_EQ(resolved.origins["/software/kernels_backward"], "preset megatron-core, fusion none");
+  EXPECT_EQ(resolved.origins["/software/attention_kernel"], "preset megatron-core");
+  EXPECT_EQ(resolved.values["software"]["fused_gradient_accumulation"], false);
+  for (const char* rule : {"since", "history", "variants"}) {
+    EXPECT_FALSE(resolved.values["software"].contains(rule)) << rule;
+  }
+}
+
 TEST(Resolved, IsTheSameExperimentAgain) {
-  const Experiment first = read_experiment(small_experiment(), "small.json");
+  Json document = small_experiment();
+  document["software"] = {{"date", "2025-12"}, {"fusion", "none"}};
+  const Experiment first = read_experiment(document, "small.json");
   const Json echo = resolve(first).values;
   const Experiment second = read_experiment(echo, "echo.json");
   EXPECT_EQ(resolve(second).values, echo);

@@ -1,0 +1,246 @@
+#include "models/software_document.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "models/software_stack.hpp"
+#include "sim/base/data_files.hpp"
+#include "sim/base/presets.hpp"
+#include "sim/cost/year_month.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr const char* kDefaultStack = "megatron-core";
+constexpr const char* kFolder = "models/software";
+/// Keys of a preset that say how its values change; they are no values themselves.
+constexpr std::array<const char*, 3> kRules = {"since", "history", "variants"};
+
+/// Objects merge, anything else replaces what was there. Unlike lay_over no text stands for a preset here: an
+/// attention kernel by architecture replaces a kernel's name.
+void lay(Json& base, const Json& changes) {
+  for (const auto& [key, change] : changes.items()) {
+    Json& place = base[key];
+    if (place.is_object() && change.is_object()) {
+      lay(place, change);
+    } else {
+      place = change;
+    }
+  }
+}
+
+/// Refuses every value below `changes` that `source` does not explain; a text explains all that is below it.
+void require_sources(const SpecReader& changes, const Json& source) {
+  if (source.is_string() && !source.get_ref<const std::string&>().empty()) return;
+  if (!changes.is_object()) {
+    changes.refuse_message("has no source; expected a text at the same place of \"sources\"");
+    return;
+  }
+  for (const auto& [key, value] : changes.members()) {
+    require_sources(value, source.is_object() && source.contains(key) ? source[key] : Json());
+  }
+}
+
+/// A part of the keys of a stack, read as strictly as the whole.
+void check_changes(const SpecReader& changes) {
+  for (const char* key : {"schema", "source", "sources", "date"}) {
+    if (changes.has(key)) changes.at(key).refuse_message("cannot change");
+  }
+  read_stack_values(changes);
+}
+
+/// The keys of a preset that its rules and its values consist of, read from its file.
+class Preset {
+ public:
+  explicit Preset(std::string name, Json document)
+      : name_(std::move(name)),
+        document_(std::move(document)),
+        problems_(fmt::format("{}/{}.json", kFolder, name_)),
+        reader_(document_, "", problems_) {
+    since_ = read_year_month(reader_.at("since"));
+    read_history();
+    read_variants();
+    problems_.throw_if_any();
+  }
+  Preset(const Preset&) = delete;
+  Preset& operator=(const Preset&) = delete;
+
+  YearMonth since() const { return *since_; }
+  const Json& document() const { return document_; }
+
+  StackDocument as_of(YearMonth date) const {
+    StackDocument stack;
+    stack.preset = name_;
+    Json values = document_;
+    for (const char* rule : kRules) values.erase(rule);
+    values.erase("sources");
+    stack.layers.push_back({"preset " + name_, std::move(values)});
+    if (document_.contains("sources")) stack.sources = document_["sources"];
+    for (const Entry& entry : history_) {
+      if (date < entry.from) break;
+      add_layer(stack, fmt::format("preset {} from {}", name_, to_text(entry.from)), entry.changes,
+                entry.sources);
+    }
+    return stack;
+  }
+
+  /// Lays the keys that hold for `key` = `value` over the stack; false if the preset lists none.
+  bool add_variant(StackDocument& stack, const std::string& key, const std::string& value) const {
+    const Json::json_pointer place(fmt::format("/variants/{}/{}", key, value));
+    if (!document_.contains(place)) return false;
+    const Json sources = document_.contains("sources") ? document_["sources"] : Json::object();
+    add_layer(stack, fmt::format("preset {}, {} {}", name_, key, value), document_[place],
+              sources.contains(place) ? sources[place] : Json::object());
+    return true;
+  }
+
+  std::vector<std::string> variants(const std::string& key) const {
+    std::vector<std::string> names;
+    const Json::json_pointer place("/variants/" + key);
+    if (!document_.contains(place)) return names;
+    for (const auto& [name, changes] : document_[place].items()) names.push_back(name);
+    return names;
+  }
+
+ private:
+  struct Entry {
+    YearMonth from;
+    Json changes, sources;
+  };
+
+  static void add_layer(StackDocument& stack, std::string origin, const Json& changes, const Json& sources) {
+    stack.layers.push_back({std::move(origin), changes});
+    lay(stack.sources, sources);
+  }
+
+  void read_history() {
+    if (!reader_.has("history")) return;
+    std::optional<YearMonth> previous = since_;
+    for (const SpecReader& entry : reader_.at("history").elements()) {
+      entry.only({"from", "changes", "sources"});
+      const std::optional<YearMonth> from = read_year_month(entry.at("from"));
+      if (from && previous && *from <= *previous) {
+        entry.at("from").refuse(
+            fmt::format("a month after {}: the entries stand in ascending order", to_text(*previous)));
+      }
+      const SpecReader changes = entry.at("changes");
+      check_changes(changes);
+      if (entry.is_object() && changes.is_object()) {
+        const Json sources = entry.has("sources") ? entry.json()["sources"] : Json::object();
+        require_sources(changes, sources);
+        if (from) history_.push_back({*from, changes.json(), sources});
+      }
+      if (from) previous = from;
+    }
+  }
+
+  void read_variants() {
+    if (!reader_.has("variants")) return;
+    const SpecReader variants = reader_.at("variants");
+    variants.only({"fusion", "gradient_dtype"});
+    if (variants.has("fusion")) variants.at("fusion").only({"none", "partial", "full"});
+    if (variants.has("gradient_dtype")) variants.at("gradient_dtype").only({"fp32", "bf16", "fp16"});
+    for (const auto& [key, values] : variants.members()) {
+      for (const auto& [value, changes] : values.members()) check_changes(changes);
+    }
+  }
+
+  std::string name_;
+  Json document_;
+  Problems problems_;
+  SpecReader reader_;
+  std::optional<YearMonth> since_;
+  std::vector<Entry> history_;
+};
+
+/// Presets that describe their framework at `date`.
+std::string described_at(YearMonth date) {
+  std::vector<std::string> names;
+  for (const std::string& name : preset_names(kFolder)) {
+    const Json document = read_json_file((data_root() / kFolder / (name + ".json")).string());
+    const bool dated = document.is_object() && document.contains("since") && document["since"].is_string();
+    const auto since = dated ? parse_year_month(document["since"].get<std::string>()) : std::nullopt;
+    if (since && *since <= date) names.push_back(name);
+  }
+  return names.empty() ? "no preset does" : list_names(names) + (names.size() == 1 ? " does" : " do");
+}
+
+std::string text_of(const Json& values, const char* key) {
+  return values.contains(key) && values[key].is_string() ? values[key].get<std::string>() : "";
+}
+
+Json together(const StackDocument& stack) {
+  Json values = Json::object();
+  for (const StackLayer& layer : stack.layers) lay(values, layer.values);
+  return values;
+}
+
+void choose_fusion(const SpecReader& reader, const Preset& preset, const Json& given, StackDocument& stack) {
+  const std::string own = text_of(together(stack), "fusion");
+  const std::string asked = text_of(given, "fusion");
+  if (asked.empty() || asked == own || preset.add_variant(stack, "fusion", asked)) return;
+  if (given.contains("forward_passes") && given.contains("backward_passes")) return;
+  std::vector<std::string> listed = preset.variants("fusion");
+  listed.push_back(own);
+  std::sort(listed.begin(), listed.end());
+  // An unknown word is refused where the values are read.
+  constexpr std::array<std::string_view, 3> kFusions = {"none", "partial", "full"};
+  if (std::find(kFusions.begin(), kFusions.end(), asked) == kFusions.end()) return;
+  reader.at("fusion").refuse(
+      fmt::format("{}: the kernels of \"{}\" are counted for no other (or give "
+                  "forward_passes and backward_passes)",
+                  list_names(listed), stack.preset));
+}
+
+void choose_gradient_dtype(const Preset& preset, const Json& given, std::optional<GradientDtype> training,
+                           StackDocument& stack) {
+  constexpr std::array<const char*, 3> kNames = {"fp32", "bf16", "fp16"};
+  const std::string own = text_of(together(stack), "gradient_dtype");
+  std::string asked = text_of(given, "gradient_dtype");
+  if (training) asked = kNames[static_cast<size_t>(*training)];
+  // Where the preset lists none its counts hold for every type.
+  if (!asked.empty() && asked != own) preset.add_variant(stack, "gradient_dtype", asked);
+}
+
+}  // namespace
+
+StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype) {
+  Json given = reader.is_object() ? reader.json() : Json::object();
+  Json name = reader.json();
+  if (reader.is_object())
+    name = Json{{"preset", given.contains("preset") ? given["preset"] : Json(kDefaultStack)}};
+  given.erase("preset");
+  std::string preset_name;
+  Json document = with_preset(SpecReader(name, reader.pointer(), reader.problems()), kFolder, &preset_name);
+  if (document.empty()) return {};
+  const Preset preset(preset_name, std::move(document));
+
+  for (const char* rule : kRules) {
+    if (!given.contains(rule)) continue;
+    reader.at(rule).refuse_message("belongs in a preset of models/software, not in an experiment");
+    given.erase(rule);
+  }
+  std::optional<YearMonth> date = preset.since();
+  if (given.contains("date")) {
+    date = read_year_month(reader.at("date"));
+  } else if (preset.document().contains("date")) {
+    date =
+        read_year_month(SpecReader(preset.document()["date"], reader.pointer() + "/date", reader.problems()));
+  }
+  if (date && *date < preset.since()) {
+    reader.at("date").refuse(fmt::format("{} or later: \"{}\" is not described before; at that date {}",
+                                         to_text(preset.since()), preset_name, described_at(*date)));
+  }
+  StackDocument stack = preset.as_of(date.value_or(preset.since()));
+  choose_fusion(reader, preset, given, stack);
+  choose_gradient_dtype(preset, given, gradient_dtype, stack);
+  stack.sources.erase("variants");
+  stack.values = together(stack);
+  lay(stack.values, given);
+  return stack;
+}
+
+}  // namespace orrery

@@ -1,0 +1,227 @@
+#include "models/software_document.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "models/software_stack.hpp"
+#include "sim/base/data_files.hpp"
+#include "sim/cost/year_month.hpp"
+#include "tests/unit/base/temporary_folder.hpp"
+#include "tests/unit/models/reading.hpp"
+
+namespace orrery {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+/// A data root with one stack that changes twice, and one that begins later.
+class SoftwareHistory : public ::testing::Test {
+ protected:
+  SoftwareHistory() : folder_("software_history") {
+    write_history(
+        R"([{"from": "2022-03", "changes": {"attention_kernel": {"default": "flash2", "ampere": "flash1"},
+                        "forward_passes": {"rope": 2}}, "sources": {"attention_kernel": "notes", "forward_passes": {"rope": "code"}}},
+                      {"from": "2023-06", "changes": {"attention_kernel": {"default": "cudnn"}, "kernels_forward": 9},
+                       "sources": {"attention_kernel": "notes", "kernels_forward": "counted"}}])");
+    folder_.write("models/software/late.json", R"({"since": "2023-01", "sources": {"since": "release"}})");
+    ::setenv("ORRERY_DATA", folder_.path().c_str(), 1);
+  }
+  ~SoftwareHistory() override { ::unsetenv("ORRERY_DATA"); }
+
+  /// The stack "early" with this `history` (JSON text), as the file's only changing part.
+  void write_history(const std::string& history) {
+    folder_.write("models/software/early.json",
+                  R"({"since": "2021-02", "date": "2022-12", "attention_kernel": "unfused", "fusion": "full",
+                      "gradient_dtype": "fp16", "kernels_forward": 20,
+                      "forward_passes": {"hidden": 10, "rope": 10}, "history": )" +
+                      history +
+                      R"(, "variants": {"fusion": {"none": {"forward_passes": {"hidden": 19}}},
+                                        "gradient_dtype": {"fp32": {"gradient_accumulation_bytes": 12}}},
+                      "sources": {"variants": {"fusion": {"none": {"forward_passes": {"hidden": "assumed: eager"}}}}}})");
+  }
+
+  static SoftwareStack stack(const std::string& text, std::optional<GradientDtype> gradients = {}) {
+    const auto outcome = reading::read_text(
+        text, "/software", [&](const SpecReader& reader) { return read_software_stack(reader, gradients); });
+    EXPECT_EQ(outcome.lines, Lines{}) << text;
+    return outcome.spec;
+  }
+
+  static StackDocument document(const std::string& text) {
+    return reading::read_text(text, "/software",
+                              [](const SpecReader& reader) { return lay_out_software(reader, std::nullopt); })
+        .spec;
+  }
+
+  /// What the user sees for the preset as it stands.
+  static Lines preset_problems() {
+    Lines lines;
+    try {
+      document(R"({"preset": "early"})");
+    } catch (const InputError& error) {
+      for (const InputProblem& problem : error.problems()) lines.push_back(problem.line());
+    }
+    return lines;
+  }
+
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(SoftwareHistory, HoldsFromTheMonthOfAnEntryOn) {
+  const SoftwareStack before = stack(R"({"preset": "early", "date": "2022-02"})");
+  EXPECT_EQ(before.attention_kernel, AttentionKernel::unfused);
+  EXPECT_EQ(before.forward_passes.rope, 10);
+  const SoftwareStack first = stack(R"({"preset": "early", "date": "2022-03"})");
+  EXPECT_EQ(first.attention_kernel, AttentionKernel::flash2);
+  EXPECT_EQ(first.forward_passes.rope, 2);
+  EXPECT_EQ(first.forward_passes.hidden, 10);  // an entry merges into an object
+  EXPECT_EQ(first.kernels_forward, 20);
+  const SoftwareStack second = stack(R"({"preset": "early", "date": "2024-01"})");
+  EXPECT_EQ(second.kernels_forward, 9);
+  EXPECT_EQ(second.forward_passes.rope, 2);  // entries add up
+}
+
+TEST_F(SoftwareHistory, ThePresetsOwnDateChoosesWhereNoneIsGiven) {
+  EXPECT_EQ(stack(R"("early")").attention_kernel, AttentionKernel::flash2);
+  EXPECT_EQ(stack(R"("early")").kernels_forward, 20);
+}
+
+TEST_F(SoftwareHistory, GivenKeysWin) {
+  const SoftwareStack given = stack(
+      R"({"preset": "early", "date": "2024-01", "attention_kernel": "flash3", "forward_passes": {"rope": 5}})");
+  EXPECT_EQ(given.attention_kernel, AttentionKernel::flash3);
+  EXPECT_TRUE(given.attention_kernel_on.empty());
+  EXPECT_EQ(given.forward_passes.rope, 5);
+  EXPECT_EQ(given.kernels_forward, 9);
+}
+
+TEST_F(SoftwareHistory, TheGpuChoosesAmongKernels) {
+  SoftwareStack ampere = stack(R"({"preset": "early", "date": "2024-01"})");
+  SoftwareStack hopper = ampere;
+  ampere.choose_attention_kernel("ampere");
+  hopper.choose_attention_kernel("hopper");
+  EXPECT_EQ(ampere.attention_kernel, AttentionKernel::flash1);
+  EXPECT_EQ(hopper.attention_kernel, AttentionKernel::cudnn);  // the default
+}
+
+TEST_F(SoftwareHistory, NamesThePartThatGivesAValue) {
+  const StackDocument laid = document(R"({"preset": "early", "date": "2024-01", "fusion": "none"})");
+  std::vector<std::string> origins;
+  for (const StackLayer& layer : laid.layers) origins.push_back(layer.origin);
+  EXPECT_EQ(origins, (Lines{"preset early", "preset early from 2022-03", "preset early from 2023-06",
+                            "preset early, fusion none"}));
+  EXPECT_EQ(laid.sources["kernels_forward"], "counted");
+  EXPECT_EQ(laid.sources["forward_passes"]["hidden"], "assumed: eager");  // of the variant in force
+  EXPECT_FALSE(laid.values.contains("history"));
+}
+
+TEST_F(SoftwareHistory, AFusionBringsItsKernelsOrIsRefused) {
+  EXPECT_EQ(stack(R"({"preset": "early", "fusion": "none"})").forward_passes.hidden, 19);
+  EXPECT_EQ(stack(R"({"preset": "early", "fusion": "full"})").forward_passes.hidden, 10);
+  EXPECT_EQ(
+      reading::software(R"({"preset": "early", "fusion": "partial"})").lines,
+      (Lines{"experiment.json: /software/fusion: found \"partial\", expected full or none: the kernels of "
+             "\"early\" are counted for no other (or give forward_passes and backward_passes)"}));
+  EXPECT_EQ(
+      reading::software(R"({"preset": "early", "fusion": "most"})").lines,
+      (Lines{"experiment.json: /software/fusion: found \"most\", expected one of none, partial, full"}));
+  EXPECT_EQ(stack(R"({"preset": "early", "fusion": "partial", "forward_passes": {"hidden": 12},
+                      "backward_passes": {"hidden": 14}})")
+                .forward_passes.hidden,
+            12);
+}
+
+TEST_F(SoftwareHistory, TheGradientTypeOfTheTrainingChoosesItsTraffic) {
+  EXPECT_EQ(stack(R"("early")").gradient_accumulation_bytes, 0);
+  EXPECT_EQ(stack(R"("early")", GradientDtype::fp32).gradient_accumulation_bytes, 12);
+  EXPECT_EQ(stack(R"({"preset": "early", "gradient_dtype": "fp32"})").gradient_accumulation_bytes, 12);
+  EXPECT_EQ(stack(R"({"preset": "early", "gradient_dtype": "fp32"})", GradientDtype::fp16)
+                .gradient_accumulation_bytes,
+            0);                                                                        // the training's wins
+  EXPECT_EQ(stack(R"("early")", GradientDtype::bf16).gradient_accumulation_bytes, 0);  // none listed
+}
+
+TEST_F(SoftwareHistory, ADateBeforeThePresetBeginsIsRefusedWithWhatDescribesIt) {
+  EXPECT_EQ(
+      reading::software(R"({"preset": "late", "date": "2022-12"})").lines,
+      (Lines{"experiment.json: /software/date: found \"2022-12\", expected 2023-01 or later: \"late\" is not "
+             "described before; at that date early does"}));
+  EXPECT_EQ(reading::software(R"({"preset": "late", "date": "2023-01"})").lines, Lines{});
+  EXPECT_EQ(
+      reading::software(R"({"preset": "late", "date": "2020-01"})").lines,
+      (Lines{"experiment.json: /software/date: found \"2020-01\", expected 2023-01 or later: \"late\" is not "
+             "described before; at that date no preset does"}));
+  EXPECT_EQ(
+      reading::software(R"({"preset": "late", "date": "soon"})").lines,
+      (Lines{
+          "experiment.json: /software/date: found \"soon\", expected a year and month such as \"2024-11\""}));
+}
+
+TEST_F(SoftwareHistory, AnExperimentCannotRewriteIt) {
+  EXPECT_EQ(reading::software(R"({"preset": "early", "history": []})").lines,
+            (Lines{"experiment.json: /software/history: belongs in a preset of models/software, not in an "
+                   "experiment"}));
+}
+
+TEST_F(SoftwareHistory, RefusesAPresetThatBreaksItsRules) {
+  const std::string at = "models/software/early.json: /history/";
+  write_history(R"([{"from": "2021-02", "changes": {}, "sources": {}}])");
+  EXPECT_EQ(preset_problems(),
+            (Lines{at + "0/from: found \"2021-02\", expected a month after 2021-02: the entries "
+                        "stand in ascending order"}));
+  write_history(R"([{"from": "2023-01", "changes": {}}, {"from": "2022-01", "changes": {}}])");
+  EXPECT_EQ(preset_problems(),
+            (Lines{at + "1/from: found \"2022-01\", expected a month after 2023-01: the entries "
+                        "stand in ascending order"}));
+  write_history(
+      R"([{"from": "2022-01", "changes": {"kernels_forward": 8, "forward_passes": {"rope": 2, "ffn": 3}},
+                     "sources": {"forward_passes": {"ffn": "code"}}}])");
+  EXPECT_EQ(
+      preset_problems(),
+      (Lines{
+          at + "0/changes/kernels_forward: has no source; expected a text at the same place of \"sources\"",
+          at + "0/changes/forward_passes/rope: has no source; expected a text at the same place of "
+               "\"sources\""}));
+  write_history(R"([{"from": "2022-01", "changes": {"kernel_forward": 8, "kernels_backward": "many"},
+                     "sources": {"kernel_forward": "code", "kernels_backward": "code"}, "why": ""}])");
+  EXPECT_EQ(preset_problems().size(), 3U);  // the unknown key, its text for a count, and "why"
+  write_history(R"([{"from": "2022-01", "changes": {"date": "2022-01"}, "sources": {"date": "code"}}])");
+  EXPECT_EQ(preset_problems(), (Lines{at + "0/changes/date: cannot change"}));
+}
+
+/// Shipped presets at every date at which they change, and the month before.
+TEST(ShippedSoftware, IsReadWithoutAProblemAtEveryDate) {
+  for (const std::string& name : preset_names("models/software")) {
+    const Json preset = read_json_file((data_root() / "models/software" / (name + ".json")).string());
+    Lines dates = {preset["since"].get<std::string>()};
+    for (const Json& entry : preset.value("history", Json::array()))
+      dates.push_back(entry["from"].get<std::string>());
+    for (const std::string& date : dates) {
+      const auto outcome = reading::software(Json{{"preset", name}, {"date", date}}.dump());
+      EXPECT_EQ(outcome.lines, Lines{}) << name << " " << date;
+      EXPECT_EQ(to_text(outcome.spec.date), date);
+    }
+  }
+}
+
+TEST(ShippedSoftware, TakesTheAttentionOfItsDayAndGpu) {
+  const auto kernel = [](const std::string& name, const std::string& date, const std::string& architecture) {
+    SoftwareStack stack = reading::software(Json{{"preset", name}, {"date", date}}.dump()).spec;
+    stack.choose_attention_kernel(architecture);
+    return stack.attention_kernel;
+  };
+  // Transformer Engine 1.2 (January 2024) turned to cuDNN on Hopper; on Ampere flash-attn stays first.
+  EXPECT_EQ(kernel("megatron-core", "2023-12", "hopper"), AttentionKernel::flash2);
+  EXPECT_EQ(kernel("megatron-core", "2024-01", "hopper"), AttentionKernel::cudnn);
+  EXPECT_EQ(kernel("megatron-core", "2024-01", "ampere"), AttentionKernel::flash2);
+  EXPECT_EQ(kernel("megatron-core", "2025-06", "blackwell"), AttentionKernel::cudnn);
+  EXPECT_EQ(kernel("megatron-core", "2025-06", "cdna3"), AttentionKernel::flash2);
+  EXPECT_EQ(kernel("megatron-core", "2025-06", "volta"), AttentionKernel::unfused);
+  // Triton's kernel until flash-attn 2 was allowed (October 2023).
+  EXPECT_EQ(kernel("llm-foundry", "2023-06", "ampere"), AttentionKernel::flash1);
+  EXPECT_EQ(kernel("llm-foundry", "2023-11", "ampere"), AttentionKernel::flash2);
+}
+
+}  // namespace
+}  // namespace orrery
