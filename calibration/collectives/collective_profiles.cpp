@@ -1,7 +1,10 @@
 #include "calibration/collectives/collective_profiles.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "calibration/collectives/profile_json.hpp"
 #include "sim/base/data_files.hpp"
@@ -123,6 +126,26 @@ CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol 
   constants.profile_error = std::max(error, fabric.error);
   constants.profile_source = sources + ", " + fabric_name + " " + fabric.hash;
   return constants;
+}
+
+void lay_over_domain(CollectiveConstants& constants, std::string_view gpu, const Json& section,
+                     const std::string& file) {
+  Problems problems(file);
+  ProfileOf<DomainConstants> own = read_domain_profile(SpecReader(section, "/collectives", problems));
+  problems.throw_if_any();
+  if (own.constants.gpu != gpu) return;
+  DomainConstants& domain = constants.domain;
+  if (!domain.stands_in && domain.gpu == gpu) {
+    for (const DomainCurve& curve : domain.curves) {
+      const bool measured = std::any_of(
+          own.constants.curves.begin(), own.constants.curves.end(),
+          [&](const DomainCurve& other) { return other.op == curve.op && other.ranks == curve.ranks; });
+      if (!measured) own.constants.curves.push_back(curve);
+    }
+  }
+  domain = std::move(own.constants);
+  constants.profile_error = std::max(constants.profile_error, own.error);
+  constants.profile_source = fmt::format("{} {} over {}", file, own.hash, constants.profile_source);
 }
 
 CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol protocol) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "sim/base/json_reader.hpp"
 #include "sim/collectives/collective_constants.hpp"
 
 namespace orrery {
@@ -20,6 +21,13 @@ CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol 
 /// The same from another folder of profiles.
 CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol protocol,
                                               const std::filesystem::path& folder);
+
+/// Lays curves that a user measured on this GPU over the shipped ones: the same operation and number of ranks
+/// is replaced, the others stay if they are this GPU's own.
+/// @param section  `collectives` of a calibration profile (calibration/kernels), read from `file`
+/// @throws InputError if it is damaged
+void lay_over_domain(CollectiveConstants& constants, std::string_view gpu, const Json& section,
+                     const std::string& file);
 
 /// NCCL's constants for the architecture of a GPU. @throws InputError
 LibraryConstants load_library_constants(std::string_view gpu, const std::filesystem::path& library_file);

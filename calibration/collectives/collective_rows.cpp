@@ -4,6 +4,7 @@
 #include <array>
 #include <sstream>
 #include <string_view>
+#include <utility>
 
 #include "sim/base/json_reader.hpp"
 
@@ -23,13 +24,36 @@ std::string optional_text(const SpecReader& line, std::string_view key) {
 
 }  // namespace
 
-std::vector<CollectiveRow> read_collective_rows(const std::filesystem::path& file) {
-  constexpr std::array kOps = {CollectiveOp::all_reduce, CollectiveOp::reduce_scatter,
-                               CollectiveOp::all_gather, CollectiveOp::broadcast,
-                               CollectiveOp::all_to_all, CollectiveOp::send_receive};
-  std::array<std::string_view, kOps.size()> names;
-  std::transform(kOps.begin(), kOps.end(), names.begin(), [](CollectiveOp op) { return name_of(op); });
+CollectiveRow collective_row(const SpecReader& line) {
+  constexpr std::array<std::pair<std::string_view, CollectiveOp>, 7> kOps = {
+      {{"all_reduce", CollectiveOp::all_reduce},
+       {"reduce_scatter", CollectiveOp::reduce_scatter},
+       {"all_gather", CollectiveOp::all_gather},
+       {"broadcast", CollectiveOp::broadcast},
+       {"all_to_all", CollectiveOp::all_to_all},
+       {"send_receive", CollectiveOp::send_receive},
+       {"send_recv", CollectiveOp::send_receive}}};
+  CollectiveRow row;
+  row.op = line.at("op").choice_of<CollectiveOp>(kOps);
+  row.ranks = static_cast<int>(line.at("ranks").integer(1, 1 << 20));
+  row.nodes = static_cast<int>(line.at("nodes").integer(1, 1 << 20));
+  row.gpus_per_node = line.has("gpus_per_node")
+                          ? static_cast<int>(line.at("gpus_per_node").integer(1, 1 << 10))
+                          : std::max(1, row.ranks / row.nodes);
+  row.bytes = line.at("bytes").number_above(0.0);
+  row.seconds = line.at("time_s").number_above(0.0);
+  row.gpu = line.at("gpu").text();
+  row.fabric = optional_text(line, "fabric");
+  row.tool = line.has("tool") ? line.at("tool").text() : "nccl-tests";
+  row.source = line.at("source").text();
+  row.algorithm = optional_text(line, "algorithm");
+  row.note = optional_text(line, "note");
+  // Four pairs that exchange at once are four groups of two ranks.
+  if (contains(row.note, "mutual pairs")) row.ranks = 2;
+  return row;
+}
 
+std::vector<CollectiveRow> read_collective_rows(const std::filesystem::path& file) {
   std::vector<CollectiveRow> rows;
   std::istringstream lines(read_text_file(file.string()));
   std::string text;
@@ -38,24 +62,8 @@ std::vector<CollectiveRow> read_collective_rows(const std::filesystem::path& fil
     const std::string place = file.filename().string() + ":" + std::to_string(number);
     const Json json = parse_json(text, place);
     Problems problems(place);
-    const SpecReader line(json, "", problems);
-    CollectiveRow row;
-    row.op = kOps[line.at("op").choice(std::span<const std::string_view>(names))];
-    row.ranks = static_cast<int>(line.at("ranks").integer(1, 1 << 20));
-    row.nodes = static_cast<int>(line.at("nodes").integer(1, 1 << 20));
-    row.gpus_per_node = static_cast<int>(line.at("gpus_per_node").integer(1, 1 << 10));
-    row.bytes = line.at("bytes").number_above(0.0);
-    row.seconds = line.at("time_s").number_above(0.0);
-    row.gpu = line.at("gpu").text();
-    row.fabric = line.at("fabric").text();
-    row.tool = line.at("tool").text();
-    row.source = line.at("source").text();
-    row.algorithm = optional_text(line, "algorithm");
-    row.note = optional_text(line, "note");
-    // Four pairs that exchange at once are four groups of two ranks.
-    if (contains(row.note, "mutual pairs")) row.ranks = 2;
+    rows.push_back(collective_row(SpecReader(json, "", problems)));
     problems.throw_if_any();
-    rows.push_back(std::move(row));
   }
   return rows;
 }

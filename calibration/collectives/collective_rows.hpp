@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/base/json_reader.hpp"
 #include "sim/network/group_shape.hpp"
 #include "sim/workload/collective.hpp"
 
@@ -43,6 +44,10 @@ struct MeasuredMachines {
   std::vector<MeasuredFabric> fabrics;
   std::vector<MeasuredGpu> gpus;
 };
+
+/// One line. What lines of kernels/ leave out follows: GPUs a node from ranks and nodes, no fabric,
+/// nccl-tests. "send_recv" is send_receive. Problems go to the reader.
+CollectiveRow collective_row(const SpecReader& line);
 
 /// All rows of a file; pairs that exchange at once count as groups of two ranks. @throws InputError naming
 /// file and line

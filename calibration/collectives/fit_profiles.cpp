@@ -152,6 +152,11 @@ FittedProfile fit_protocol(NicProtocol protocol, const std::vector<AcrossRow>& r
 
 }  // namespace
 
+FittedProfile fit_domain_profile(const std::string& gpu, double scale_up_bandwidth,
+                                 const std::vector<CollectiveRow>& rows, const std::string& hash) {
+  return profile_gpu(fit_domain(gpu, scale_up_bandwidth, rows), rows, hash);
+}
+
 std::vector<FittedProfile> fit_collective_profiles(const std::filesystem::path& data_folder,
                                                    const std::filesystem::path& library_file) {
   const std::filesystem::path row_file = data_folder / "collectives.jsonl";

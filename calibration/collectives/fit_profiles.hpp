@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "calibration/collectives/collective_rows.hpp"
 #include "calibration/collectives/fit_errors.hpp"
 #include "sim/collectives/collective_constants.hpp"
 
@@ -25,6 +26,13 @@ struct FittedProfile {
   std::vector<OperationErrors> errors;
   int rows = 0;
 };
+
+/// Fits the rows of one GPU, all inside one scale-up domain.
+/// @param scale_up_bandwidth  B/s per GPU and direction
+/// @param hash                of where the rows were read
+/// @return a profile without curves if no operation has enough sizes (domain_fit.hpp)
+FittedProfile fit_domain_profile(const std::string& gpu, double scale_up_bandwidth,
+                                 const std::vector<CollectiveRow>& rows, const std::string& hash);
 
 /// Fits every GPU and protocol that the rows cover; deterministic.
 /// @param data_folder holds collectives.jsonl and collective_fabrics.json

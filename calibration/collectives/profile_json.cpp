@@ -83,10 +83,7 @@ Json fabric_json(const FabricConstants& fabric) {
   return json;
 }
 
-ProfileOf<DomainConstants> read_domain_profile(const std::filesystem::path& file) {
-  const Json json = read_json_file(file.string());
-  Problems problems(file.filename().string());
-  const SpecReader root(json, "", problems);
+ProfileOf<DomainConstants> read_domain_profile(const SpecReader& root) {
   ProfileOf<DomainConstants> profile;
   const SpecReader constants = root.at("constants");
   profile.constants.gpu = constants.at("gpu").text();
@@ -107,6 +104,13 @@ ProfileOf<DomainConstants> read_domain_profile(const std::filesystem::path& file
   }
   profile.error = root.at("error").number(0.0, 10.0);
   profile.hash = root.at("hash").text();
+  return profile;
+}
+
+ProfileOf<DomainConstants> read_domain_profile(const std::filesystem::path& file) {
+  const Json json = read_json_file(file.string());
+  Problems problems(file.filename().string());
+  ProfileOf<DomainConstants> profile = read_domain_profile(SpecReader(json, "", problems));
   problems.throw_if_any();
   return profile;
 }

@@ -16,6 +16,9 @@ struct ProfileOf {
   std::string hash;  ///< of the measurement file
 };
 
+/// Reads the document of a domain's profile: a file, or the `collectives` of a calibration profile. Problems
+/// go to the reader.
+ProfileOf<DomainConstants> read_domain_profile(const SpecReader& root);
 /// @throws InputError
 ProfileOf<DomainConstants> read_domain_profile(const std::filesystem::path& file);
 ProfileOf<FabricConstants> read_fabric_profile(const std::filesystem::path& file);

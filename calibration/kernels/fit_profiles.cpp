@@ -4,299 +4,378 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
-#include <string_view>
+#include <stdexcept>
+#include <tuple>
 #include <utility>
 
-#include "calibration/kernels/fit_attention.hpp"
-#include "calibration/kernels/fit_gemm.hpp"
 #include "calibration/kernels/fit_memory.hpp"
-#include "calibration/kernels/log_error_fit.hpp"
-#include "calibration/kernels/measurements.hpp"
-#include "calibration/kernels/profile_json.hpp"
+#include "calibration/kernels/fit_power.hpp"
+#include "calibration/kernels/profile_tables.hpp"
 #include "calibration/kernels/sustained.hpp"
+#include "sim/base/quantile.hpp"
 
 namespace orrery {
 namespace {
 
-constexpr size_t kFewestRows = 8;  // fewer cannot tell seven parameters
+constexpr std::array kAttentionKernels = {AttentionKernel::flash1, AttentionKernel::flash2,
+                                          AttentionKernel::flash3, AttentionKernel::flash4,
+                                          AttentionKernel::cudnn};
 
-// Rows of an operand off 16 bytes: cuBLAS falls back from the tensor core kernels. Batched fp16 and bf16
-// products then run on the CUDA cores, at an eighth of the tensor peak (A100: 39 of 312 TFLOP/s in bf16);
-// single ones are copied or take narrow loads, taken as half.
-constexpr double kMisaligned = 0.5;
-constexpr double kMisalignedBatched = 0.125;
-constexpr std::string_view kMisalignedSource =
-    "misaligned rows: assumed, CUDA core rate for batched products (NVIDIA A100 whitepaper: bf16 39 of 312 "
-    "TFLOP/s), "
-    "half of the tensor core rate for single ones";
-
-constexpr Seconds kHostBound = microseconds(130);  // see attention_rows
-
-std::string join_sources(const std::set<std::string>& sources) {
-  std::string text;
-  for (const std::string& source : sources) text += (text.empty() ? "" : "; ") + source;
-  return text;
+const DeviceSpec& device_named(const std::vector<DeviceSpec>& devices, const std::string& gpu) {
+  const auto found = std::find_if(devices.begin(), devices.end(),
+                                  [&](const DeviceSpec& other) { return other.name == gpu; });
+  if (found == devices.end()) throw std::invalid_argument("no device is named " + gpu);
+  return *found;
 }
 
-/// A product in 8 or 4 bits starts like one in bf16; what its table has beyond that is the quantise's start.
-void split_quantize_launch(GemmFit& fit, const GemmFit* bf16) {
-  if (!bf16 || !is_quantized(fit.precision) || fit.parameters.launch <= bf16->parameters.launch) return;
-  fit.parameters.quantize_launch =
-      Seconds(six_digits((fit.parameters.launch - bf16->parameters.launch).base()));
-  fit.parameters.launch = bf16->parameters.launch;
+/// Fits tables when they are asked for, each once.
+class TableFits {
+ public:
+  explicit TableFits(const FitInputs& inputs) : inputs_(inputs) {}
+
+  /// @param sustained  loops of minutes alone; else bursts, a compiler's table or, without either, such loops
+  const FittedProducts* products(const std::string& gpu, Precision precision, bool sustained = false) {
+    static constexpr std::array kAny = {Campaign::burst, Campaign::compiler, Campaign::sustained};
+    static constexpr std::array kLoops = {Campaign::sustained};
+    const auto key = std::tuple(gpu, precision, sustained);
+    const auto known = products_.find(key);
+    if (known != products_.end()) return known->second ? &*known->second : nullptr;
+    const bool wants_bf16 = is_quantized(precision);
+    const FittedProducts* bf16 = wants_bf16 ? products(gpu, Precision::bf16) : nullptr;
+    note(fmt::format("{} {}products in {}", gpu, sustained ? "sustained " : "", name_of(precision)));
+    // Lines that state their conditions come with bursts of the same shapes: those few teach the sustained
+    // factor (sustained.hpp), a table of their own they are not.
+    std::vector<GemmMeasurement> rows = inputs_.measurements.gemm;
+    if (sustained) std::erase_if(rows, [](const GemmMeasurement& row) { return row.states_conditions; });
+    auto& slot = products_[key];
+    slot = fit_products(device_named(inputs_.devices, gpu), precision, rows,
+                        sustained ? std::span<const Campaign>(kLoops) : kAny,
+                        bf16 != nullptr ? &bf16->fit : nullptr);
+    if (slot && sustained) slot->error.op = "gemm sustained";
+    return slot ? &*slot : nullptr;
+  }
+
+  const FittedAttention* attention(const std::string& gpu, AttentionKernel kernel) {
+    const auto key = std::pair(gpu, kernel);
+    const auto known = attention_.find(key);
+    if (known != attention_.end()) return known->second ? &*known->second : nullptr;
+    note(fmt::format("{} attention {}", gpu, name_of(kernel)));
+    auto& slot = attention_[key];
+    slot = fit_attention_table(device_named(inputs_.devices, gpu), kernel, inputs_.measurements.attention,
+                               inputs_.rules);
+    return slot ? &*slot : nullptr;
+  }
+
+  /// The shipped profile of another GPU, null without one.
+  const KernelProfile* shipped(const std::string& gpu) {
+    if (!inputs_.shipped) return nullptr;
+    const auto known = shipped_.find(gpu);
+    auto& slot = known != shipped_.end() ? known->second : shipped_[gpu] = inputs_.shipped(gpu);
+    return slot ? &*slot : nullptr;
+  }
+
+ private:
+  void note(const std::string& what) const {
+    if (inputs_.progress) inputs_.progress(what);
+  }
+
+  const FitInputs& inputs_;
+  std::map<std::tuple<std::string, Precision, bool>, std::optional<FittedProducts>> products_;
+  std::map<std::pair<std::string, AttentionKernel>, std::optional<FittedAttention>> attention_;
+  std::map<std::string, std::optional<KernelProfile>> shipped_;
+};
+
+Evidence best_of(ProfileFit fit) {
+  return fit == ProfileFit::own         ? Evidence::measured
+         : fit == ProfileFit::same_chip ? Evidence::extrapolated
+                                        : Evidence::assumed;
 }
 
-/// Rows of the first campaign that has enough of them: bursts, a compiler's, sustained loops.
-void fit_products(KernelProfile& profile, const std::vector<GemmMeasurement>& measurements) {
-  constexpr std::array kCampaigns = {Campaign::burst, Campaign::compiler, Campaign::sustained};
-  for (size_t p = 0; p < profile.device.peak.size(); ++p) {
-    for (const Campaign campaign : kCampaigns) {
-      std::vector<MeasuredGemm> rows;
-      std::set<std::string> sources;
-      for (const GemmMeasurement& row : measurements) {
-        if (row.gpu != profile.gpu || row.campaign != campaign ||
-            row.shape.precision != static_cast<Precision>(p))
-          continue;
-        rows.push_back({row.shape, row.time});
-        sources.insert(row.source);
-      }
-      if (rows.size() < kFewestRows) continue;
-      FitError error;
-      GemmFit fit = fit_gemm(profile.device, std::move(rows), {}, error);
-      fit.measured_sustained = campaign == Campaign::sustained;
-      fit.parameters.misaligned = kMisaligned;
-      fit.parameters.misaligned_batched = kMisalignedBatched;
-      fit.source.text =
-          fmt::format("{} products of {}; {}", fit.shapes.size(), join_sources(sources), kMisalignedSource);
-      split_quantize_launch(fit, profile.gemm_for(Precision::bf16));
-      profile.errors.push_back(error);
-      profile.sources.insert(profile.sources.end(), sources.begin(), sources.end());
-      profile.gemm.push_back(std::move(fit));
-      break;
+/// Puts one profile together.
+class ProfileFitter {
+ public:
+  ProfileFitter(const std::string& gpu, const FitInputs& inputs)
+      : inputs_(inputs), device_(device_named(inputs.devices, gpu)), fits_(inputs) {}
+
+  FittedKernelProfile fit() {
+    profile_.gpu = device_.name;
+    profile_.device = device_;
+    add_products();
+    add_attention();
+    add_memory();
+    add_sustained();
+    add_power();
+    add_information();
+    const bool takes_from_base =
+        std::any_of(result_.tables.begin(), result_.tables.end(),
+                    [](const TableReport& table) { return table.origin == TableOrigin::base; });
+    if (takes_from_base)
+      profile_.sources.push_back(fmt::format("{} ({})", inputs_.base_name, inputs_.base->profile.hash));
+    return std::move(result_);
+  }
+
+ private:
+  void report(std::string op, std::string_view subset, TableOrigin origin, Evidence evidence,
+              const Source& source, FitError error = {}, HeldOut held_out = {}) {
+    result_.tables.push_back({std::move(op), std::string(subset), origin, evidence, source.text,
+                              std::move(error), std::move(held_out)});
+  }
+
+  /// What the base says of itself: its own name, and how far it is from this GPU.
+  template <typename Fit>
+  void mark_as_base(Fit& fit) const {
+    fit.evidence = weaker(fit.evidence, best_of(inputs_.base->fit));
+    if (inputs_.base->fit != ProfileFit::own) fit.covariance = {};
+    fit.source = base_source(fit.source, fit.evidence);
+  }
+
+  Source base_source(const Source& source, Evidence evidence) const {
+    constexpr std::string_view kAssumed = "assumed: ";
+    const std::string text =
+        source.text.starts_with(kAssumed) ? source.text.substr(kAssumed.size()) : source.text;
+    return {
+        fmt::format("{}from {}: {}", evidence == Evidence::assumed ? kAssumed : "", inputs_.base_name, text)};
+  }
+
+  /// The errors that the base has for a table go with it; of all tables of an op without a subset.
+  void take_errors(std::string_view op, std::string_view subset) {
+    for (const FitError& error : inputs_.base->profile.errors) {
+      if (error.op.starts_with(op) && (subset.empty() || error.subset == subset))
+        profile_.errors.push_back(error);
     }
   }
-}
 
-/// Rows of an attention kernel. Loops of a training framework below 130 us are left out: 4 and 8 heads take
-/// the same time there, so the host sets it (30 us and more a call, SimuMax's own constant).
-std::vector<AttentionMeasurement> attention_rows(const std::vector<AttentionMeasurement>& measurements,
-                                                 std::string_view gpu,
-                                                 const std::vector<std::string_view>& kernels) {
-  std::vector<AttentionMeasurement> rows;
-  for (const AttentionMeasurement& row : measurements) {
-    const bool wanted = std::find(kernels.begin(), kernels.end(), row.kernel) != kernels.end();
-    const bool host_bound = row.campaign == Campaign::sustained && row.time < kHostBound;
-    if (row.gpu == gpu && wanted && !host_bound) rows.push_back(row);
+  void add_sources(const std::set<std::string>& sources) {
+    for (const std::string& source : sources) {
+      if (std::find(profile_.sources.begin(), profile_.sources.end(), source) == profile_.sources.end())
+        profile_.sources.push_back(source);
+    }
   }
-  return rows;
-}
 
-/// What is believed before the rows speak: sizes of the three kernels with most rows.
-AttentionParameters attention_prior() {
-  AttentionParameters prior;
-  prior.efficiency = 0.6;
-  prior.full_ramp = 0.2;
-  prior.narrow = 0.5;
-  prior.wide = 0.85;
-  prior.tail = 0.4;
-  prior.backward = 0.85;  // FA2 .80-.95, FA3 .81-.88, FA4 .79-.89: overlap.md, section 8
-  prior.backward_wide = 0.8;
-  prior.memory = 0.8;
-  prior.launch = microseconds(4);
-  return prior;
-}
+  void add_products() {
+    for (size_t i = 0; i < device_.peak.size(); ++i) {
+      const auto precision = static_cast<Precision>(i);
+      if (!device_.peak[i]) continue;
+      if (const FittedProducts* own = fits_.products(device_.name, precision)) {
+        add_own_products(*own);
+        const FittedProducts* loops =
+            own->fit.measured_sustained ? nullptr : fits_.products(device_.name, precision, true);
+        if (loops != nullptr) add_own_products(*loops);
+      } else if (inputs_.base) {
+        for (const GemmFit& base : inputs_.base->profile.gemm) {
+          if (base.precision == precision) add_base_products(base);
+        }
+        take_errors("gemm", name_of(precision));
+      }
+    }
+  }
 
-/// A kernel that is fitted to rows of its own.
-struct FittedKernel {
-  std::string_view gpu;
-  AttentionKernel kernel;
-  std::vector<std::string_view> tables;
-  std::string_view note;
-  double ramp = 900.0;  ///< expected; final where all rows have one length
+  void add_own_products(const FittedProducts& own) {
+    profile_.gemm.push_back(own.fit);
+    profile_.errors.push_back(own.error);
+    add_sources(own.sources);
+    report(own.error.op, name_of(own.fit.precision), TableOrigin::rows, own.fit.evidence, own.fit.source,
+           own.error, inputs_.held_out ? hold_out(device_, own, inputs_.seed) : HeldOut{});
+  }
+
+  void add_base_products(const GemmFit& base) {
+    GemmFit fit = base;
+    if (inputs_.base->fit != ProfileFit::own) fit.shapes.clear();  // times of another GPU
+    mark_as_base(fit);
+    report("gemm", inputs_.base->profile.table_name(base), TableOrigin::base, fit.evidence, fit.source);
+    profile_.gemm.push_back(std::move(fit));
+  }
+
+  /// A kernel of a GPU by its rows, else by a rule, else (a lender's) by its shipped profile.
+  std::optional<AttentionFit> lender(const std::string& gpu, AttentionKernel kernel, int depth) {
+    if (const FittedAttention* own = fits_.attention(gpu, kernel)) return own->fit;
+    if (auto lent = lent_attention(gpu, kernel, depth + 1)) return lent;
+    const KernelProfile* shipped = fits_.shipped(gpu);
+    const AttentionFit* fit = shipped != nullptr ? shipped->attention_for(kernel) : nullptr;
+    if (fit == nullptr) return std::nullopt;
+    AttentionFit result = *fit;
+    result.source.text = fmt::format("the shipped profile {}: {}", gpu, result.source.text);
+    return result;
+  }
+
+  std::optional<AttentionFit> lent_attention(const std::string& gpu, AttentionKernel kernel, int depth = 0) {
+    constexpr int kDeepest = 4;  // rules that name one another in a circle lend nothing
+    if (depth > kDeepest) return std::nullopt;
+    for (const LentAttention& rule : inputs_.rules.attention_lent) {
+      if (rule.gpu != gpu || rule.kernel != kernel) continue;
+      if (const auto fit = lender(rule.from_gpu, rule.from_kernel, depth)) {
+        return lend_attention(rule, *fit, device_named(inputs_.devices, rule.from_gpu),
+                              device_named(inputs_.devices, gpu));
+      }
+    }
+    return std::nullopt;
+  }
+
+  void add_attention() {
+    for (const AttentionKernel kernel : kAttentionKernels) {
+      if (const FittedAttention* own = fits_.attention(device_.name, kernel)) {
+        add_own_attention(*own);
+      } else if (auto lent = lent_attention(device_.name, kernel)) {
+        report("attention", name_of(kernel), TableOrigin::lent, lent->evidence, lent->source);
+        profile_.attention.push_back(std::move(*lent));
+      } else if (const AttentionFit* base =
+                     inputs_.base ? inputs_.base->profile.attention_for(kernel) : nullptr) {
+        AttentionFit fit = *base;
+        if (inputs_.base->fit != ProfileFit::own) fit.shapes.clear();
+        mark_as_base(fit);
+        take_errors("attention", name_of(kernel));
+        report("attention", name_of(kernel), TableOrigin::base, fit.evidence, fit.source);
+        profile_.attention.push_back(std::move(fit));
+      }
+    }
+  }
+
+  void add_own_attention(const FittedAttention& own) {
+    const auto add = [&](const FitError& error, AttentionPass pass) {
+      if (error.rows == 0) return;
+      profile_.errors.push_back(error);
+      report(error.op, error.subset, TableOrigin::rows, own.fit.evidence, own.fit.source, error,
+             inputs_.held_out ? hold_out(device_, own, pass, inputs_.seed) : HeldOut{});
+    };
+    add(own.forward, AttentionPass::forward);
+    add(own.backward, AttentionPass::backward);
+    add_sources(own.sources);
+    profile_.attention.push_back(own.fit);
+  }
+
+  /// Published shares of the architecture, or the base where that is on firmer ground.
+  MemoryFit memory_without_rows(TableOrigin& origin) const {
+    MemoryFit shares =
+        fit_memory_shares(device_, inputs_.devices, inputs_.measurements.memory, inputs_.rules.memory);
+    origin = shares.evidence == Evidence::interpolated   ? TableOrigin::rows
+             : shares.evidence == Evidence::extrapolated ? TableOrigin::lent
+                                                         : TableOrigin::assumed;
+    if (!inputs_.base) return shares;
+    MemoryFit fit = inputs_.base->profile.memory;
+    mark_as_base(fit);
+    if (shares.evidence <= fit.evidence) return shares;
+    if (inputs_.base->fit != ProfileFit::own) fit.ranges.clear();
+    origin = TableOrigin::base;
+    return fit;
+  }
+
+  void add_memory() {
+    TableOrigin origin = TableOrigin::rows;
+    const MemoryFit otherwise = memory_without_rows(origin);
+    auto own =
+        fit_memory_rows(device_, inputs_.measurements.memory, inputs_.rules.memory, otherwise, inputs_.seed);
+    profile_.memory = own ? own->fit : otherwise;
+    if (!own) {
+      if (origin == TableOrigin::base) take_errors("memory", "");
+      report("memory", "all", origin, profile_.memory.evidence, profile_.memory.source);
+      return;
+    }
+    for (FittedMemoryKind& kind : own->kinds) {
+      if (kind.error.rows > 0) profile_.errors.push_back(kind.error);
+      report("memory", name_of(kind.kind), TableOrigin::rows, own->fit.evidence, own->fit.source, kind.error,
+             inputs_.held_out ? std::move(kind.held_out) : HeldOut{});
+    }
+    std::set<std::string> sources;
+    for (const MemoryMeasurement& row : inputs_.measurements.memory) {
+      if (row.gpu == device_.name && !row.share) sources.insert(row.source);
+    }
+    add_sources(sources);
+  }
+
+  void add_sustained() {
+    SustainedFactors factors(inputs_.measurements.gemm, inputs_.devices, inputs_.rules,
+                             [this](const std::string& gpu, Precision precision) {
+                               const FittedProducts* own = fits_.products(gpu, precision);
+                               return own != nullptr ? &own->fit : nullptr;
+                             });
+    for (const GemmFit& fit : profile_.gemm) {
+      if (profile_.gemm_for(fit.precision) != &fit) continue;  // the second table of a precision
+      auto factor = factors.factor_of(profile_, fit.precision);
+      TableOrigin origin =
+          factor && factor->evidence == Evidence::measured ? TableOrigin::rows : TableOrigin::lent;
+      const SustainedFactor* base =
+          !factor && inputs_.base ? inputs_.base->profile.sustained_for(fit.precision) : nullptr;
+      if (base != nullptr) {
+        factor = *base;
+        factor->evidence = weaker(factor->evidence, best_of(inputs_.base->fit));
+        factor->source = base_source(factor->source, factor->evidence);
+        origin = TableOrigin::base;
+      } else if (!factor) {
+        factor = SustainedFactors::unknown(fit.precision);
+        origin = TableOrigin::assumed;
+      }
+      report("sustained", name_of(fit.precision), origin, factor->evidence, factor->source);
+      profile_.sustained.push_back(std::move(*factor));
+    }
+  }
+
+  void add_power() {
+    profile_.power = fit_power(device_, inputs_.measurements);
+    if (profile_.power) {
+      report("power", "all", TableOrigin::rows, profile_.power->evidence, profile_.power->source);
+    } else if (inputs_.base && inputs_.base->fit == ProfileFit::own && inputs_.base->profile.power) {
+      profile_.power = inputs_.base->profile.power;
+      mark_as_base(*profile_.power);
+      report("power", "all", TableOrigin::base, profile_.power->evidence, profile_.power->source);
+    }
+  }
+
+  void add_information() {
+    add_overlap();
+    std::map<std::string, std::vector<double>> launches;
+    for (const LaunchMeasurement& row : inputs_.measurements.launch) {
+      if (row.gpu == device_.name) launches[row.mode].push_back(row.time.base());
+    }
+    for (const auto& [mode, times] : launches) {
+      profile_.launch.push_back({mode, Seconds(*quantile(times, 0.5)), static_cast<int>(times.size())});
+    }
+    std::map<std::string, CopyFigure> copies;
+    for (const CopyMeasurement& row : inputs_.measurements.copy) {
+      if (row.gpu != device_.name) continue;
+      CopyFigure& figure = copies[row.direction];
+      figure.direction = row.direction;
+      figure.rate = max(figure.rate, row.bytes / row.time);
+      ++figure.rows;
+    }
+    for (const auto& [direction, figure] : copies) profile_.copy.push_back(figure);
+    if (!inputs_.base || inputs_.base->fit != ProfileFit::own) return;
+    const KernelProfile& base = inputs_.base->profile;
+    if (profile_.overlap.empty()) profile_.overlap = base.overlap;
+    if (profile_.launch.empty()) profile_.launch = base.launch;
+    if (profile_.copy.empty()) profile_.copy = base.copy;
+    profile_.collectives = base.collectives;
+  }
+
+  void add_overlap() {
+    std::map<std::tuple<Precision, std::string, int>, std::vector<double>> slowdowns;
+    for (const OverlapMeasurement& row : inputs_.measurements.overlap) {
+      if (row.gpu == device_.name)
+        slowdowns[{row.shape.precision, row.beside, row.blocks}].push_back(row.time / row.alone);
+    }
+    for (const auto& [key, values] : slowdowns) {
+      profile_.overlap.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key),
+                                  *quantile(values, 0.5), static_cast<int>(values.size())});
+    }
+  }
+
+  const FitInputs& inputs_;
+  const DeviceSpec& device_;
+  TableFits fits_;
+  FittedKernelProfile result_;
+  KernelProfile& profile_ = result_.profile;
 };
-
-const std::vector<FittedKernel>& fitted_kernels() {
-  using enum AttentionKernel;
-  static const std::vector<FittedKernel> kKernels = {
-      {"a100-sxm4-80gb", flash2, {"flash2"}, ""},
-      {"a100-pcie-80gb", cudnn, {"cudnn"}, "ramp as flash2's on A100 SXM", 300.0},
-      {"h100-sxm-80gb", flash3, {"flash3"}, ""},
-      {"h100-sxm-80gb", flash2, {"flash2"}, "GPU not named, H100 class; heads taken as 16"},
-      {"h100-sxm-80gb", cudnn, {"trtllm"}, "TensorRT-LLM's kernel stands for cuDNN's"},
-      {"h200-sxm-141gb", cudnn, {"trtllm"}, "TensorRT-LLM's kernel stands for cuDNN's"},
-      {"b200-sxm-180gb", cudnn, {"cudnn"}, ""},
-      {"b200-sxm-180gb",
-       flash4,
-       {"flash4", "FA4 cute", "FA4 2-CTA"},
-       "heads taken as 2048 / head size where not given"},
-      {"gb200", flash4, {"flash4"}, "machine named by its peak; heads taken as 2048 / head size"},
-  };
-  return kKernels;
-}
-
-AttentionFreedom freedom_of(const std::vector<AttentionMeasurement>& rows) {
-  std::set<std::int64_t> lengths, sizes;
-  std::set<bool> masks;
-  std::set<AttentionPass> passes;
-  for (const AttentionMeasurement& row : rows) {
-    lengths.insert(row.shape.seq_q);
-    sizes.insert(row.shape.head_dim);
-    masks.insert(row.shape.causal);
-    passes.insert(row.shape.pass);
-  }
-  AttentionFreedom freedom;
-  freedom.ramp = lengths.size() > 1;
-  freedom.full_ramp = masks.size() > 1;
-  freedom.narrow = sizes.count(64) > 0 && sizes.size() > 1;
-  freedom.wide = sizes.count(192) > 0;
-  freedom.backward = passes.size() > 1;
-  return freedom;
-}
-
-void fit_attention_kernel(KernelProfile& profile, const FittedKernel& wanted,
-                          const std::vector<AttentionMeasurement>& measurements) {
-  const std::vector<AttentionMeasurement> measured = attention_rows(measurements, wanted.gpu, wanted.tables);
-  if (measured.size() < kFewestRows) return;
-  const AttentionFreedom freedom = freedom_of(measured);
-  AttentionParameters prior = attention_prior();
-  prior.ramp = wanted.ramp;
-  AttentionRows rows = kernel_times(profile.device, measured, prior, freedom);
-  for (MeasuredAttention& row : rows.rows) {
-    row.time = Seconds(six_digits(row.time.base()));
-    row.overhead = Seconds(six_digits(row.overhead.base()));
-    row.shape.kernel = wanted.kernel;
-  }
-  std::set<std::string> sources;
-  for (const AttentionMeasurement& row : measured) sources.insert(row.source);
-  FitError forward, backward;
-  AttentionFit fit = fit_attention(profile.device, wanted.kernel, std::move(rows.rows), prior, freedom, {},
-                                   forward, backward);
-  fit.measured_sustained = measured.front().campaign == Campaign::sustained;
-  fit.source.text = fmt::format("{} calls of {}", fit.shapes.size(), join_sources(sources));
-  if (rows.cache_passes > 0.0) {
-    fit.source.text +=
-        fmt::format("; 10 us and {:.3g} passes over keys and values taken off", rows.cache_passes);
-  }
-  if (!freedom.backward)
-    fit.source.text += "; backward: assumed at 0.85 of the forward rate (FA2 .80-.95, FA3 .81-.88)";
-  if (!wanted.note.empty()) fit.source.text += fmt::format("; {}", wanted.note);
-  profile.errors.push_back(forward);
-  if (backward.rows > 0) profile.errors.push_back(backward);
-  profile.sources.insert(profile.sources.end(), sources.begin(), sources.end());
-  profile.attention.push_back(std::move(fit));
-}
-
-/// A kernel that takes another's parameters: same kernel on a relative, or a slower relative on the same GPU.
-struct BorrowedKernel {
-  std::string_view gpu;
-  AttentionKernel kernel;
-  std::string_view from_gpu;
-  AttentionKernel from_kernel;
-  double efficiency;  ///< factor; 0: the same absolute rate (peak over peak)
-  Evidence evidence;
-  std::string_view why;
-};
-
-constexpr double kFlash1OverFlash2 = 0.62;
-
-std::vector<BorrowedKernel> borrowed_kernels() {
-  using enum AttentionKernel;
-  constexpr Evidence kNear = Evidence::extrapolated, kFar = Evidence::assumed;
-  constexpr std::string_view kMmaSync =
-      "assumed: flash2 knows none of the newer tensor core instructions, so it keeps "
-      "the rate it has on Hopper";
-  constexpr std::string_view kFirst = "flash1 at 0.62 of flash2 (prototype fit on A100)";
-  constexpr std::string_view kAmpereCudnn = "cuDNN as on A100 PCIe, the same chip";
-  return {
-      {"a100-sxm4-80gb", cudnn, "a100-pcie-80gb", cudnn, 1.0, kNear, kAmpereCudnn},
-      {"a100-pcie-80gb", flash2, "a100-sxm4-80gb", flash2, 1.0, kNear,
-       "flash2 as on A100 SXM, the same chip"},
-      {"h200-sxm-141gb", flash2, "h100-sxm-80gb", flash2, 1.0, kNear, "flash2 as on H100, the same chip"},
-      {"h200-sxm-141gb", flash3, "h100-sxm-80gb", flash3, 1.0, kNear, "flash3 as on H100, the same chip"},
-      {"b200-sxm-180gb", flash2, "h100-sxm-80gb", flash2, 0.0, kFar, kMmaSync},
-      {"gb200", cudnn, "b200-sxm-180gb", cudnn, 1.0, kNear, "cuDNN as on B200, share of the peak"},
-      {"gb200", flash2, "h100-sxm-80gb", flash2, 0.0, kFar, kMmaSync},
-      {"b300-sxm-288gb", cudnn, "b200-sxm-180gb", cudnn, 1.0, kNear, "cuDNN as on B200, share of the peak"},
-      {"b300-sxm-288gb", flash4, "b200-sxm-180gb", flash4, 1.0, kNear,
-       "flash4 as on B200, share of the peak"},
-      {"b300-sxm-288gb", flash2, "h100-sxm-80gb", flash2, 0.0, kFar, kMmaSync},
-      {"gb300", cudnn, "b200-sxm-180gb", cudnn, 1.0, kNear, "cuDNN as on B200, share of the peak"},
-      {"gb300", flash4, "gb200", flash4, 1.0, kNear, "flash4 as on GB200, share of the peak"},
-      {"gb300", flash2, "h100-sxm-80gb", flash2, 0.0, kFar, kMmaSync},
-      {"l40s", flash2, "a100-sxm4-80gb", flash2, 1.0, kFar, "assumed: flash2 as on A100, share of the peak"},
-      {"l40s", cudnn, "a100-pcie-80gb", cudnn, 1.0, kFar, "assumed: cuDNN as on A100, share of the peak"},
-      {"mi300x", flash2, "h100-sxm-80gb", flash2, 1.0, kFar, "assumed: flash2 as on H100, share of the peak"},
-      {"a100-sxm4-80gb", flash1, "a100-sxm4-80gb", flash2, kFlash1OverFlash2, kNear, kFirst},
-      {"a100-pcie-80gb", flash1, "a100-pcie-80gb", flash2, kFlash1OverFlash2, kNear, kFirst},
-      {"h100-sxm-80gb", flash1, "h100-sxm-80gb", flash2, kFlash1OverFlash2, kFar, kFirst},
-      {"h200-sxm-141gb", flash1, "h200-sxm-141gb", flash2, kFlash1OverFlash2, kFar, kFirst},
-  };
-}
-
-template <typename Profiles>
-auto* named(Profiles& profiles, std::string_view gpu) {
-  const auto found =
-      std::find_if(profiles.begin(), profiles.end(), [&](const auto& profile) { return profile.gpu == gpu; });
-  return found == profiles.end() ? nullptr : &*found;
-}
-
-void borrow(std::vector<KernelProfile>& profiles, const BorrowedKernel& wanted) {
-  KernelProfile* profile = named(profiles, wanted.gpu);
-  const KernelProfile* from = named(profiles, wanted.from_gpu);
-  const AttentionFit* lent = from ? from->attention_for(wanted.from_kernel) : nullptr;
-  if (!profile || !lent) return;
-  AttentionFit fit = *lent;
-  fit.kernel = wanted.kernel;
-  fit.shapes.clear();  // times of another GPU or kernel
-  fit.evidence = wanted.evidence;
-  const double factor = wanted.efficiency > 0.0 ? wanted.efficiency
-                                                : *from->device.peak_for(Precision::bf16) /
-                                                      *profile->device.peak_for(Precision::bf16);
-  fit.parameters.efficiency = six_digits(fit.parameters.efficiency * factor);
-  fit.source.text = fmt::format("{}; {}", wanted.why, lent->source.text);
-  profile->attention.push_back(std::move(fit));
-}
-
-std::vector<DeviceSpec> read_devices(const std::string& path) {
-  const Json value = read_json_file(path);
-  Problems problems(path);
-  std::vector<DeviceSpec> devices;
-  for (const SpecReader& device : SpecReader(value, "", problems).at("devices").elements()) {
-    devices.push_back(read_reference_device(device));
-  }
-  problems.throw_if_any();
-  return devices;
-}
 
 }  // namespace
 
-FitInputs shipped_inputs(const std::string& root) {
-  return {root + "/calibration/data/gemm.jsonl", root + "/calibration/data/attention.jsonl",
-          root + "/calibration/kernels/reference_devices.json",
-          root + "/calibration/kernels/memory_rates.json"};
+std::string_view name_of(TableOrigin origin) {
+  constexpr std::array<std::string_view, 4> kNames = {"rows", "lent", "base", "assumed"};
+  return kNames.at(static_cast<size_t>(origin));
 }
 
-std::vector<KernelProfile> fit_profiles(const FitInputs& inputs) {
-  const std::vector<DeviceSpec> devices = read_devices(inputs.devices);
-  const std::vector<GemmMeasurement> gemm = read_gemm_measurements(inputs.gemm);
-  const std::vector<AttentionMeasurement> attention = read_attention_measurements(inputs.attention);
-  std::vector<KernelProfile> profiles;
-  for (const DeviceSpec& device : devices) {
-    KernelProfile profile;
-    profile.gpu = device.name;
-    profile.device = device;
-    profile.memory = fit_memory(device, devices, inputs.memory);
-    fit_products(profile, gemm);
-    for (const FittedKernel& kernel : fitted_kernels()) {
-      if (kernel.gpu == device.name) fit_attention_kernel(profile, kernel, attention);
-    }
-    profiles.push_back(std::move(profile));
-  }
-  for (const BorrowedKernel& kernel : borrowed_kernels()) borrow(profiles, kernel);
-  const SustainedFactors factors(profiles, gemm);
-  for (KernelProfile& profile : profiles) profile.sustained = factors.factors_of(profile);
-  return profiles;
+FittedKernelProfile fit_profile(const std::string& gpu, const FitInputs& inputs) {
+  return ProfileFitter(gpu, inputs).fit();
 }
 
 }  // namespace orrery

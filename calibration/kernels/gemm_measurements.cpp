@@ -33,9 +33,8 @@ std::optional<GemmMeasurement> gemm_measurement(const SpecReader& row) {
   shape.grouped = flag_or(row, "grouped", contains(kernel, "grouped"));
   const bool wide = precision == Precision::tf32 || precision == Precision::fp32;
   shape.output_bytes = row.has("output_bytes") ? row.at("output_bytes").number(1, 16) : wide ? 4 : 2;
-  shape.quantized_inputs =
-      !is_quantized(precision) ||
-      flag_or(row, "includes_quantize", !stated && result.campaign == Campaign::burst);
+  shape.quantized_inputs = !is_quantized(precision) ||
+                           flag_or(row, "includes_quantize", !stated && result.campaign == Campaign::burst);
   result.time = Seconds(row.at("time_s").number_above(0));
   if (zeros || shape.grouped || row.has("beside")) return std::nullopt;
   return result;

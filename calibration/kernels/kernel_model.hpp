@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,19 +23,21 @@ namespace orrery {
 ///   interpolated  inside the ranges of the table (under sustained load this is the best there is: a measured
 ///   time and a
 ///                 clock that was measured on other shapes)
-///   extrapolated  outside them; a precision that takes another's parameters (fp16 from bf16, mxfp8 from
-///   fp8); the same
-///                 chip with other memory; a device whose numbers differ from the measured one's
-///   assumed       another architecture's parameters, a product whose rows are not aligned
+///   extrapolated  outside them, and a kind of kernel that they do not hold (grouped products; windows, other
+///                 value sizes, fewer queries than keys); the same chip with other memory; a device whose
+///                 numbers differ from the measured one's
+///   assumed       a precision without rows of its own (fp16 from bf16, mxfp8 from fp8, ...), another
+///                 architecture's parameters, a product whose rows are not aligned
 /// Thread-safe; a call takes 0.3 to 3 us with the number of measured shapes.
 class CalibratedKernelModel final : public CostModel {
  public:
   /// @throws std::invalid_argument if the device has no SMs, no memory bandwidth, or no peak at all
   CalibratedKernelModel(DeviceSpec device, const LoadedProfile& loaded, const KernelContext& context);
 
-  /// @throws std::invalid_argument for a precision without a peak, unfused attention, an attention kernel
+  /// @throws std::invalid_argument for a precision without a peak, an attention kernel
   /// that the GPU has no numbers for (naming those it has), or an impossible shape
   KernelTime time(const Operator& op) const override;
+  /// From the profile's PowerFit; without one the board's limit, evidence datasheet: an upper bound.
   KernelPower power(const Operator& op) const override;
   const DeviceSpec& device() const override { return device_; }
   std::string profile_name() const override { return profile_name_; }
@@ -51,11 +54,14 @@ class CalibratedKernelModel final : public CostModel {
     ResidualField::Point least{}, most{};  ///< ranges of the table
     double clock = 1.0;
     double relative_spread = 0.0;
+    std::uint32_t classes = 0;           ///< bits: kinds of kernel that the table's shapes are of
+    bool borrowed = false;               ///< the rows are another precision's
+    bool other_architecture = false;     ///< the parameters are another architecture's
     Evidence best = Evidence::measured;  ///< the strongest evidence a time from this table can have
   };
-  using GemmKey = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, double, bool>;
+  using GemmKey = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, double, bool, bool>;
   using AttentionKey = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                                  std::int64_t, std::int64_t, bool, bool>;
+                                  std::int64_t, std::int64_t, std::int64_t, bool, bool>;
   using GemmTable = Table<GemmParameters, GemmKey>;
   using AttentionTable = Table<AttentionParameters, AttentionKey>;
 
@@ -67,11 +73,14 @@ class CalibratedKernelModel final : public CostModel {
   KernelTime corrected(const FitTable& table, const Shape& shape, Seconds form) const;
   KernelTime gemm_time(const GemmShape& shape) const;
   KernelTime attention_time(const AttentionShape& shape) const;
+  KernelTime memory_kernel_time(const MemoryShape& shape) const;
 
   DeviceSpec device_;
   std::array<std::optional<GemmTable>, 9> gemm_;            ///< by Precision
   std::array<std::optional<AttentionTable>, 6> attention_;  ///< by AttentionKernel
+  std::array<std::vector<std::int64_t>, 6> head_sizes_;     ///< of the rows, by AttentionKernel
   MemoryFit memory_;
+  std::optional<PowerFit> power_;
   std::string profile_name_, profile_source_;
   double profile_error_ = 0.0;
 };

@@ -10,29 +10,19 @@ namespace {
 constexpr std::array<std::string_view, 6> kKernelNames = {"unfused", "flash1", "flash2",
                                                           "flash3",  "flash4", "cudnn"};
 
-// Lengths in ln units over which residuals resemble one another, and the noise of a single row: chosen by
-// leaving out whole families of all burst GEMM tables (README.md), then used everywhere.
+// Lengths in ln units over which residuals resemble one another, and the noise of a single row: those of
+// products chosen by leaving out whole families of all burst GEMM tables (README.md), those of heads and head
+// sizes of all attention tables.
 constexpr double kOuterLength = 0.7;  // m and n
 constexpr double kInnerLength = 1.0;  // k
 constexpr double kBatchLength = 1.0;
 constexpr double kSequenceLength = 1.0;
-constexpr double kHeadsLength = 1.0;
-constexpr double kHeadSizeLength = 0.15;  // 64, 72 and 80 are kernels of their own
-constexpr double kOtherKernel = 10.0;     // causal or not, forward or backward: nothing in common
+constexpr double kHeadsLength = 1.5;
+constexpr double kHeadSizeLength = 0.1;  // 64, 72 and 80 are kernels of their own
+constexpr double kOtherKernel = 10.0;    // causal or not, forward or backward: nothing in common
 constexpr double kNoise = 0.5;
 
 double log_of(std::int64_t value) { return std::log(static_cast<double>(value)); }
-
-template <typename Fit, typename Form>
-ResidualField field_of(const Fit& fit, Form form) {
-  std::vector<ResidualField::Point> points;
-  std::vector<double> residuals;
-  for (const auto& row : fit.shapes) {
-    points.push_back(residual_point(row.shape));
-    residuals.push_back(std::log(row.time / form(row.shape)));
-  }
-  return {points, residuals, kNoise};
-}
 
 template <typename List, typename Matches>
 auto find_in(const List& list, Matches matches) {
@@ -42,8 +32,17 @@ auto find_in(const List& list, Matches matches) {
 
 }  // namespace
 
-const GemmFit* KernelProfile::gemm_for(Precision precision) const {
+const GemmFit* KernelProfile::gemm_for(Precision precision, bool under_load) const {
+  const GemmFit* const wanted = find_in(gemm, [&](const GemmFit& fit) {
+    return fit.precision == precision && fit.measured_sustained == under_load;
+  });
+  if (wanted != nullptr) return wanted;
   return find_in(gemm, [&](const GemmFit& fit) { return fit.precision == precision; });
+}
+
+std::string KernelProfile::table_name(const GemmFit& fit) const {
+  const bool second = fit.measured_sustained && !gemm_for(fit.precision)->measured_sustained;
+  return std::string(name_of(fit.precision)) + (second ? std::string(kSustainedSuffix) : "");
 }
 
 const AttentionFit* KernelProfile::attention_for(AttentionKernel kernel) const {
@@ -76,14 +75,29 @@ ResidualField::Point residual_point(const AttentionShape& shape) {
 }
 
 ResidualField residual_field(const GemmFit& fit, const DeviceSpec& device) {
-  return field_of(fit,
-                  [&](const GemmShape& shape) { return gemm_pieces(fit.parameters, device, shape).total(); });
+  std::vector<ResidualField::Point> points;
+  std::vector<double> residuals, noise;
+  for (const MeasuredGemm& row : fit.shapes) {
+    points.push_back(residual_point(row.shape));
+    noise.push_back(row.residual_noise);
+    residuals.push_back(std::log(row.time / gemm_pieces(fit.parameters, device, row.shape).total()));
+  }
+  constexpr int kHeld = 3;  // m, n and k
+  return {points, residuals, noise, kHeld};
 }
 
 ResidualField residual_field(const AttentionFit& fit, const DeviceSpec& device) {
-  return field_of(fit, [&](const AttentionShape& shape) {
-    return attention_pieces(fit.parameters, device, shape).total();
-  });
+  std::vector<ResidualField::Point> points;
+  std::vector<double> residuals;
+  for (const MeasuredAttention& row : fit.shapes) {
+    // What was taken off a row is known no better than the row: where it was most of it, what remains of the
+    // kernel's time says little of its neighbours.
+    const double share = row.time / (row.time + row.overhead);
+    points.push_back(residual_point(row.shape));
+    residuals.push_back(share *
+                        std::log(row.time / attention_pieces(fit.parameters, device, row.shape).total()));
+  }
+  return {points, residuals, std::vector<double>(points.size(), kNoise)};
 }
 
 std::string_view name_of(AttentionKernel kernel) { return kKernelNames.at(static_cast<size_t>(kernel)); }

@@ -27,6 +27,16 @@ std::vector<double> fit_log_errors(std::span<const FreeParameter> parameters, si
                                    const LogError& log_error, double noise,
                                    const std::vector<std::vector<double>>& starts = {});
 
+/// Covariance of the parameters at the optimum of such a fit: (J^T J)^-1 with J the derivatives (central
+/// differences inside the bounds) of the log errors over `noise` and of the priors over their deviations;
+/// rows beyond Huber's bound count by its weight. Symmetric, six significant digits, in the order and units
+/// of `parameters`.
+/// @param scales  factor from a parameter of the search to the unit it is reported in; empty: ones
+std::vector<std::vector<double>> log_error_covariance(std::span<const FreeParameter> parameters, size_t rows,
+                                                      const LogError& log_error, double noise,
+                                                      std::span<const double> optimum,
+                                                      std::span<const double> scales = {});
+
 /// A number with six significant digits: what a profile writes.
 double six_digits(double value);
 

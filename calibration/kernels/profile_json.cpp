@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "calibration/kernels/profile_sections.hpp"
 #include "sim/base/hash.hpp"
 
 namespace orrery {
@@ -13,8 +14,6 @@ namespace {
 
 constexpr std::string_view kSchema = "orrery.calibration/1";
 constexpr std::array kFp8Family = {Precision::fp8_current, Precision::fp8_block, Precision::mxfp8};
-constexpr std::array<std::string_view, 5> kEvidenceNames = {"measured", "interpolated", "extrapolated",
-                                                            "datasheet", "assumed"};
 constexpr std::int64_t kLargest = 1'000'000'000'000;
 
 /// Named numbers of a parameter set, in the order of the file. One list serves the writer and the reader.
@@ -23,20 +22,22 @@ struct Field {
   std::string_view key;
   double Parameters::*number;
   Seconds Parameters::*time = nullptr;
+  bool absent_is_zero = false;  ///< written only where the rows show it
 };
-const std::array<Field<GemmParameters>, 11> kGemmFields = {
+const std::array<Field<GemmParameters>, 12> kGemmFields = {
     {{"efficiency", &GemmParameters::efficiency},
-     {"halving", &GemmParameters::halving},
+     {"feed_s_per_byte", &GemmParameters::feed},
      {"ramp", &GemmParameters::ramp},
      {"quantisation", &GemmParameters::quantisation},
      {"memory", &GemmParameters::memory},
+     {"contention", &GemmParameters::contention},
      {"launch_s", nullptr, &GemmParameters::launch},
      {"split_launch_s", nullptr, &GemmParameters::split_launch},
      {"quantize_launch_s", nullptr, &GemmParameters::quantize_launch},
      {"quantize_memory", &GemmParameters::quantize_memory},
      {"misaligned", &GemmParameters::misaligned},
      {"misaligned_batched", &GemmParameters::misaligned_batched}}};
-const std::array<Field<AttentionParameters>, 11> kAttentionFields = {
+const std::array<Field<AttentionParameters>, 12> kAttentionFields = {
     {{"efficiency", &AttentionParameters::efficiency},
      {"ramp", &AttentionParameters::ramp},
      {"full_ramp", &AttentionParameters::full_ramp},
@@ -44,6 +45,7 @@ const std::array<Field<AttentionParameters>, 11> kAttentionFields = {
      {"wide", &AttentionParameters::wide},
      {"tail", &AttentionParameters::tail},
      {"quantisation", &AttentionParameters::quantisation},
+     {"throttle", &AttentionParameters::throttle, nullptr, true},
      {"backward", &AttentionParameters::backward},
      {"backward_wide", &AttentionParameters::backward_wide},
      {"memory", &AttentionParameters::memory},
@@ -52,6 +54,7 @@ const std::array<Field<AttentionParameters>, 11> kAttentionFields = {
 template <typename Fields, typename Parameters>
 void write_fields(Json& object, const Fields& fields, const Parameters& parameters) {
   for (const auto& field : fields) {
+    if (field.absent_is_zero && parameters.*field.number == 0.0) continue;
     object[std::string(field.key)] = field.time ? (parameters.*field.time).base() : parameters.*field.number;
   }
 }
@@ -59,6 +62,7 @@ void write_fields(Json& object, const Fields& fields, const Parameters& paramete
 template <typename Fields, typename Parameters>
 void read_fields(const SpecReader& object, const Fields& fields, Parameters& parameters) {
   for (const auto& field : fields) {
+    if (field.absent_is_zero && !object.has(field.key)) continue;
     const double value = object.at(field.key).number(-10.0, 1e6);
     if (field.time) {
       parameters.*field.time = Seconds(value);
@@ -96,6 +100,7 @@ Json gemm_json(const GemmFit& fit) {
   object["square_tiles"] = fit.parameters.square_tiles;
   object["measured_sustained"] = fit.measured_sustained;
   object["relative_spread"] = fit.relative_spread;
+  object["evidence"] = name_of(fit.evidence);
   object["source"] = fit.source.text;
   return object;
 }
@@ -139,7 +144,7 @@ Json profile_json(const KernelProfile& profile) {
        gemm_hull = Json::object(), attention_hull = Json::object(), gemm_rows = Json::object(),
        attention_rows = Json::object();
   for (const GemmFit& fit : profile.gemm) {
-    const std::string key(name_of(fit.precision));
+    const std::string key = profile.table_name(fit);
     gemm[key] = gemm_json(fit);
     gemm_hull[key] = hull_json(fit.shapes, {"m", "n", "k", "batch"}, [](const GemmShape& shape) {
       return std::array{shape.m, shape.n, shape.k, shape.batch};
@@ -148,7 +153,7 @@ Json profile_json(const KernelProfile& profile) {
     for (const MeasuredGemm& row : fit.shapes) {
       const GemmShape& shape = row.shape;
       rows.push_back({shape.m, shape.n, shape.k, shape.batch, shape.output_bytes, shape.quantized_inputs,
-                      row.time.base()});
+                      row.time.base(), row.residual_noise});
     }
     gemm_rows[key] = rows;
   }
@@ -187,7 +192,11 @@ Json profile_json(const KernelProfile& profile) {
                           {"evidence", name_of(memory.evidence)},
                           {"source", memory.source.text}}},
                         {"sustained", sustained}};
+  if (profile.power) root["parameters"]["power"] = power_json(*profile.power);
+  write_covariance(root, profile);
   root["hull"] = {{"gemm", gemm_hull}, {"attention", attention_hull}};
+  if (!memory.ranges.empty()) root["hull"]["memory"] = memory_hull_json(memory);
+  write_information(root, profile);
   root["errors"] = Json::array();
   for (const FitError& error : profile.errors) {
     root["errors"].push_back({{"op", error.op},
@@ -197,12 +206,14 @@ Json profile_json(const KernelProfile& profile) {
                               {"p95", error.p95}});
   }
   root["sources"] = profile.sources;
-  root["shapes"] = {{"gemm_columns", {"m", "n", "k", "batch", "output_bytes", "quantized_inputs", "time_s"}},
-                    {"gemm", gemm_rows},
-                    {"attention_columns",
-                     {"batch", "seq_length", "heads", "kv_heads", "head_dim", "value_dim", "causal",
-                      "backward", "time_s", "overhead_s"}},
-                    {"attention", attention_rows}};
+  root["shapes"] = {
+      {"gemm_columns",
+       {"m", "n", "k", "batch", "output_bytes", "quantized_inputs", "time_s", "residual_noise"}},
+      {"gemm", gemm_rows},
+      {"attention_columns",
+       {"batch", "seq_length", "heads", "kv_heads", "head_dim", "value_dim", "causal", "backward", "time_s",
+        "overhead_s"}},
+      {"attention", attention_rows}};
   return root;
 }
 
@@ -213,7 +224,13 @@ bool flat(const Json& value) {
   return true;
 }
 
-/// Indented, but a list or object of plain values stays on one line while that is short.
+bool all_numbers(const Json& value) {
+  return value.is_array() &&
+         std::all_of(value.begin(), value.end(), [](const Json& x) { return x.is_number(); });
+}
+
+/// Indented, but a list or object of plain values stays on one line while that is short, a list of numbers
+/// always.
 void append_json(std::string& text, const Json& value, size_t indent) {
   constexpr size_t kLongest = 100;
   if (!value.is_structured() || value.empty()) {
@@ -222,7 +239,7 @@ void append_json(std::string& text, const Json& value, size_t indent) {
   }
   if (flat(value)) {
     const std::string line = value.dump();
-    if (line.size() <= kLongest) {
+    if (line.size() <= kLongest || all_numbers(value)) {
       text += line;
       return;
     }
@@ -247,7 +264,7 @@ std::string text_of(const Json& value) {
 }
 
 Evidence read_evidence(const SpecReader& reader) {
-  return static_cast<Evidence>(reader.choice(kEvidenceNames));
+  return static_cast<Evidence>(reader.choice(evidence_names()));
 }
 
 /// Elements of a row of the measured shapes; nothing (and a problem) if their number is wrong.
@@ -262,17 +279,21 @@ std::vector<SpecReader> row_of(const SpecReader& reader, size_t columns) {
 
 GemmFit read_gemm(const std::string& name, const SpecReader& object, const SpecReader& rows) {
   GemmFit fit;
-  const auto precision = precision_named(name);
+  const bool second = name.ends_with(kSustainedSuffix);
+  const auto precision =
+      precision_named(second ? name.substr(0, name.size() - kSustainedSuffix.size()) : name);
   if (!precision) object.refuse_message(fmt::format("\"{}\" is no precision", name));
   fit.precision = precision.value_or(Precision::bf16);
-  object.only(keys_with(kGemmFields, {"square_tiles", "measured_sustained", "relative_spread", "source"}));
+  object.only(keys_with(kGemmFields,
+                        {"square_tiles", "measured_sustained", "relative_spread", "evidence", "source"}));
   read_fields(object, kGemmFields, fit.parameters);
   fit.parameters.square_tiles = object.at("square_tiles").boolean();
   fit.measured_sustained = object.at("measured_sustained").boolean();
   fit.relative_spread = object.at("relative_spread").number(0, 10);
+  if (object.has("evidence")) fit.evidence = read_evidence(object.at("evidence"));
   fit.source.text = object.at("source").text();
   for (const SpecReader& row : rows.elements()) {
-    const std::vector<SpecReader> items = row_of(row, 7);
+    const std::vector<SpecReader> items = row_of(row, 8);
     if (items.empty()) continue;
     GemmShape shape;
     shape.m = items[0].integer(1, kLargest);
@@ -282,9 +303,21 @@ GemmFit read_gemm(const std::string& name, const SpecReader& object, const SpecR
     shape.precision = fit.precision;
     shape.output_bytes = items[4].number(0, 64);
     shape.quantized_inputs = items[5].boolean();
-    fit.shapes.push_back({shape, Seconds(items[6].number_above(0))});
+    fit.shapes.push_back({shape, Seconds(items[6].number_above(0)), items[7].number_above(0)});
   }
   return fit;
+}
+
+/// One share a kind; profiles written before there were kinds have `streaming` and `scattered` alone.
+void read_memory_shares(const SpecReader& memory, MemoryParameters& parameters) {
+  if (memory.has("streaming") && !memory.has("share")) {
+    parameters.set_shares(memory.at("streaming").number_above(0), memory.at("scattered").number_above(0));
+    return;
+  }
+  for (int kind = 0; kind < kMemoryKinds; ++kind) {
+    const auto i = static_cast<size_t>(kind);
+    parameters.share[i] = memory.at("share").at(memory_kind_names()[i]).number_above(0);
+  }
 }
 
 AttentionFit read_attention(const std::string& name, const SpecReader& object, const SpecReader& rows) {
@@ -349,7 +382,11 @@ KernelProfile parse_profile(std::string_view text, const std::string& file) {
   Problems problems(file);
   const SpecReader root(value, "", problems);
   KernelProfile profile;
-  root.only({"schema", "gpu", "device", "parameters", "hull", "errors", "sources", "shapes", "hash"});
+  std::vector<std::string> keys = {"schema",     "gpu",  "device", "parameters", "covariance_parameters",
+                                   "covariance", "hull", "errors", "sources",    "shapes",
+                                   "hash"};
+  keys.insert(keys.end(), information_keys().begin(), information_keys().end());
+  root.only(keys);
   root.at("schema").choice({kSchema});
   profile.gpu = root.at("gpu").text();
   profile.device = read_reference_device(root.at("device"));
@@ -361,14 +398,13 @@ KernelProfile parse_profile(std::string_view text, const std::string& file) {
     profile.attention.push_back(read_attention(name, object, shapes.at("attention").at(name)));
   }
   const SpecReader memory = parameters.at("memory");
-  for (int kind = 0; kind < kMemoryKinds; ++kind) {
-    const auto i = static_cast<size_t>(kind);
-    profile.memory.parameters.share[i] = memory.at("share").at(memory_kind_names()[i]).number_above(0);
-  }
+  read_memory_shares(memory, profile.memory.parameters);
   profile.memory.parameters.launch = Seconds(memory.at("launch_s").number(0, 1));
   profile.memory.relative_spread = memory.at("relative_spread").number(0, 10);
   profile.memory.evidence = read_evidence(memory.at("evidence"));
   profile.memory.source.text = memory.at("source").text();
+  read_memory_hull(root.at("hull"), profile.memory);
+  if (parameters.has("power")) profile.power = read_power_fit(parameters.at("power"));
   for (const auto& [name, object] : parameters.at("sustained").members()) {
     const auto precision = precision_named(name);
     if (!precision) object.refuse_message(fmt::format("\"{}\" is no precision", name));
@@ -382,6 +418,8 @@ KernelProfile parse_profile(std::string_view text, const std::string& file) {
   }
   for (const SpecReader& source : root.at("sources").elements()) profile.sources.push_back(source.text());
   profile.hash = root.at("hash").text();
+  read_covariance(root, profile);
+  read_information(root, profile);
   problems.throw_if_any();
   return profile;
 }

@@ -16,7 +16,7 @@ std::string profile_text(const KernelProfile& profile);
 /// @throws InputError with every problem of the file
 KernelProfile parse_profile(std::string_view text, const std::string& file);
 
-/// Reads the device of a profile or of reference_devices.json: name, architecture, sms, memory_bandwidth,
+/// Reads the device of a profile: name, architecture, sms, memory_bandwidth,
 /// peak_tflops. Fp8's peak stands for fp8_current, fp8_block and mxfp8 too.
 DeviceSpec read_reference_device(const SpecReader& reader);
 

@@ -15,14 +15,14 @@ enum class ProfileFit {
   architecture,  ///< the nearest architecture: what it says is assumed
 };
 
-struct LoadedProfile {
+struct LoadedProfile {  // NOLINT(bugprone-exception-escape): moving ordered JSON allocates nothing
   KernelProfile profile;
   ProfileFit fit = ProfileFit::own;
 };
 
-/// The profile of a GPU, of a GPU with the same chip, or of the nearest architecture, in this order.
-/// @param architecture DeviceSpec::architecture: "volta", "ampere", "ada", "hopper", "blackwell", "cdna3";
-/// anything else takes ampere's
+/// The profile of a GPU, of a GPU with the same chip, or of the nearest architecture, in this order
+/// (calibration/data/kernel_rules.json says which).
+/// @param architecture DeviceSpec::architecture
 /// @throws InputError if a profile cannot be read
 LoadedProfile load_kernel_profile(const std::string& gpu_name, std::string_view architecture);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "calibration/collectives/collective_profiles.hpp"
 #include "calibration/kernels/kernel_model.hpp"
@@ -25,17 +26,21 @@ std::string device_key(const DeviceSpec& device) {
 
 /// Refuses a name that no calibration has where it was said: on the command line or in the experiment.
 void check_calibration(const Experiment& experiment, const std::string& option) {
-  const std::string& name = option.empty() ? experiment.calibration : option;
-  if (name.empty() || name.find('/') != std::string::npos || name.ends_with(".json")) return;
-  const std::vector<std::string> names = kernel_profile_names();
-  if (std::find(names.begin(), names.end(), name) != names.end()) return;
-  const bool by_option = !option.empty();
-  throw InputError(InputProblem{by_option ? "--calibration" : experiment.file,
-                                by_option ? "" : "/calibration", "\"" + name + "\"", one_of(names, name),
-                                ""});
+  if (option.empty()) {
+    check_calibration_name(experiment.calibration, experiment.file, "/calibration");
+  } else {
+    check_calibration_name(option, "--calibration", "");
+  }
 }
 
 }  // namespace
+
+void check_calibration_name(const std::string& name, const std::string& file, const std::string& pointer) {
+  if (name.empty() || name.find('/') != std::string::npos || name.ends_with(".json")) return;
+  const std::vector<std::string> names = kernel_profile_names();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return;
+  throw InputError(InputProblem{file, pointer, "\"" + name + "\"", one_of(names, name), ""});
+}
 
 std::shared_ptr<const CostModel> CalibrationStore::kernels(const Experiment& experiment, Tier tier,
                                                            const std::string& calibration) {
@@ -50,12 +55,20 @@ std::shared_ptr<const CostModel> CalibrationStore::kernels(const Experiment& exp
   return model;
 }
 
-std::shared_ptr<const CollectiveModel> CalibrationStore::collectives(const Experiment& experiment) {
-  const std::string key = fmt::format("{}|{}", experiment.device.name, name_of(experiment.shape.protocol));
+std::shared_ptr<const CollectiveModel> CalibrationStore::collectives(const Experiment& experiment,
+                                                                     const std::string& calibration) {
+  const std::string key =
+      fmt::format("{}|{}|{}", experiment.device.name, name_of(experiment.shape.protocol), calibration);
   std::shared_ptr<const CollectiveModel>& model = collectives_[key];
   if (!model) {
-    model = std::make_shared<NcclModel>(
-        load_collective_constants(experiment.device.name, experiment.shape.protocol));
+    CollectiveConstants constants =
+        load_collective_constants(experiment.device.name, experiment.shape.protocol);
+    // A user's own profile may hold the collectives of a node too (orrery calibrate).
+    if (!calibration.empty()) {
+      const Json section = load_profile_named(calibration).collectives;
+      if (!section.is_null()) lay_over_domain(constants, experiment.device.name, section, calibration);
+    }
+    model = std::make_shared<NcclModel>(std::move(constants));
   }
   return model;
 }
@@ -65,8 +78,8 @@ CalibratedModels CalibrationStore::models(const Experiment& experiment, Tier tie
   check_calibration(experiment, calibration);
   const std::lock_guard<std::mutex> lock(mutex_);
   try {
-    return {kernels(experiment, tier, calibration.empty() ? experiment.calibration : calibration),
-            collectives(experiment)};
+    const std::string& used = calibration.empty() ? experiment.calibration : calibration;
+    return {kernels(experiment, tier, used), collectives(experiment, tier == Tier::datasheet ? "" : used)};
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});
   }

@@ -18,6 +18,10 @@ struct CalibratedModels {
   std::shared_ptr<const CollectiveModel> collectives;
 };
 
+/// Refuses the name of a calibration that does not ship; empty names and files pass.
+/// @throws InputError at `file` and `pointer`, with the nearest name first
+void check_calibration_name(const std::string& name, const std::string& file, const std::string& pointer);
+
 /// Makes models and keeps them, so that many predictions read each profile once. Thread-safe.
 class CalibrationStore {
  public:
@@ -32,7 +36,8 @@ class CalibrationStore {
  private:
   std::shared_ptr<const CostModel> kernels(const Experiment& experiment, Tier tier,
                                            const std::string& calibration);
-  std::shared_ptr<const CollectiveModel> collectives(const Experiment& experiment);
+  std::shared_ptr<const CollectiveModel> collectives(const Experiment& experiment,
+                                                     const std::string& calibration);
 
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const CostModel>> kernels_;

@@ -82,12 +82,9 @@ void warn_about_evidence(Prediction& prediction) {
 
 /// Keys that are read and checked but do not move this version's prediction: whoever gives one should know.
 void warn_about_keys_without_effect(const Experiment& experiment, Prediction& prediction) {
-  constexpr std::array<std::string_view, 6> kWithoutEffect = {"/cluster/node/nics/latency",
-                                                              "/cluster/node/scale_up/latency",
-                                                              "/cluster/fabric/link_latency",
-                                                              "/cluster/fabric/switch_latency",
-                                                              "/software/fusion",
-                                                              "/software/date"};
+  constexpr std::array<std::string_view, 4> kWithoutEffect = {
+      "/cluster/node/nics/latency", "/cluster/node/scale_up/latency", "/cluster/fabric/link_latency",
+      "/cluster/fabric/switch_latency"};
   std::string given;
   for (const std::string_view pointer : kWithoutEffect) {
     if (!experiment.document.contains(Json::json_pointer(std::string(pointer)))) continue;

@@ -14,6 +14,8 @@ struct Command {
 
 Command add_predict_command(CLI::App& application);
 Command add_validate_command(CLI::App& application);
+Command add_calibrate_command(CLI::App& application);
+Command add_kernel_command(CLI::App& application);
 Command add_presets_command(CLI::App& application);
 
 }  // namespace orrery

@@ -15,9 +15,8 @@ namespace orrery {
 namespace {
 
 /// Commands of the contract that are not built yet.
-constexpr std::array<std::string_view, 11> kUnbuilt = {"scale",       "search",   "plan",       "compare",
-                                                       "sensitivity", "topology", "collective", "traffic",
-                                                       "kernel",      "replay",   "calibrate"};
+constexpr std::array<std::string_view, 9> kUnbuilt = {
+    "scale", "search", "plan", "compare", "sensitivity", "topology", "collective", "traffic", "replay"};
 
 /// Whether refusals are wanted as JSON: asked before the options are parsed, since parsing may be what fails.
 bool wants_json(const std::vector<std::string>& arguments) {
@@ -31,16 +30,16 @@ bool wants_json(const std::vector<std::string>& arguments) {
 /// The command that the arguments name, refused here if there is none: CLI11 would only say that one is
 /// required.
 std::optional<InputProblem> check_command(const std::vector<std::string>& arguments) {
-  static const std::vector<std::string> kBuilt = {"predict", "validate", "presets"};
+  static const std::vector<std::string> kBuilt = {"predict", "validate", "kernel", "calibrate", "presets"};
   const std::string command = arguments.empty() ? "-" : arguments.front();
   if (command == "--help" || command == "-h" || command == "--version") return std::nullopt;
   if (command.starts_with('-'))
     return InputProblem{"orrery", "", "no command", one_of(kBuilt) + " (see --help)", ""};
   if (std::find(kBuilt.begin(), kBuilt.end(), command) != kBuilt.end()) return std::nullopt;
   if (std::find(kUnbuilt.begin(), kUnbuilt.end(), command) != kUnbuilt.end()) {
-    return InputProblem{
-        "orrery", "", "", "",
-        "the command \"" + command + "\" is not built yet; predict, validate and presets are"};
+    return InputProblem{"orrery", "", "", "",
+                        "the command \"" + command +
+                            "\" is not built yet; predict, validate, kernel, calibrate and presets are"};
   }
   return InputProblem{"orrery", "", "\"" + command + "\"", one_of(kBuilt, command), ""};
 }
@@ -78,6 +77,7 @@ int run(std::vector<std::string> arguments) {
   application.set_version_flag("--version", version());
   application.require_subcommand(1);
   const std::vector<Command> commands = {add_predict_command(application), add_validate_command(application),
+                                         add_kernel_command(application), add_calibrate_command(application),
                                          add_presets_command(application)};
   try {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes its arguments last first

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 #include <stdexcept>
 
 #include "sim/cost/gemm_form.hpp"
@@ -11,7 +13,9 @@
 namespace orrery {
 namespace {
 
-constexpr double kQueryTile = 128.0;  // query rows a block works on
+constexpr std::int64_t kTile = 128;  // query rows, and keys, that a block works on at a time
+constexpr Seconds kThrottled = milliseconds(10);
+constexpr double kBackwardFlops = 2.5;  // five products instead of two
 constexpr double kBackwardTraffic =
     2.5;  // Q, K, V, O, dO read and dQ, dK, dV written, over the forward's four
 
@@ -31,26 +35,73 @@ void check(const AttentionShape& shape) {
   }
 }
 
+std::int64_t rounded_up(std::int64_t value, std::int64_t step) { return (value + step - 1) / step * step; }
+
+/// Sizes of heads of keys and of values together, as the kernel works on them.
+double worked_width(const AttentionShape& shape) {
+  const std::int64_t keys = kernel_head_size(shape.kernel, shape.head_dim);
+  const bool one_size = shape.kernel == AttentionKernel::flash1 || shape.kernel == AttentionKernel::flash2;
+  const std::int64_t values = kernel_head_size(shape.kernel, shape.value_dim);
+  return static_cast<double>(keys + (one_size ? std::max(keys, values) : values));
+}
+
 /// Factor of the head size on the rate; 1 at 128.
 double head_factor(const AttentionParameters& parameters, const AttentionShape& shape) {
-  const auto size = static_cast<double>(shape.head_dim);
-  if (size <= 128.0) return std::pow(size / 128.0, parameters.narrow);
+  const auto size = static_cast<double>(kernel_head_size(shape.kernel, shape.head_dim));
+  if (size == 128.0) return 1.0;
+  if (size < 128.0) return std::pow(size / 128.0, parameters.narrow);
   const double wide = shape.pass == AttentionPass::forward ? parameters.wide : parameters.backward_wide;
   return std::pow(wide, (size - 128.0) / 64.0);
 }
 
-/// Share of the SMs at work on average, from the blocks an SM gets.
-double occupancy_of(const AttentionParameters& parameters, double blocks, bool causal) {
-  if (causal) {
-    const double full_blocks = 0.5 * blocks;
-    return full_blocks / std::max(full_blocks + parameters.tail, 1.0);
-  }
-  const double rounded =
-      parameters.quantisation * std::ceil(blocks) + (1.0 - parameters.quantisation) * std::max(blocks, 1.0);
-  return blocks / rounded;
+/// The window that covers the key tiles which a query tile touches; 0 without one.
+std::int64_t worked_window(const AttentionShape& shape) {
+  return shape.window > 0 ? rounded_up(shape.window, kTile) + kTile / 2 : 0;
+}
+
+/// Keys that the SM with most to do works through.
+double span_of(const AttentionParameters& parameters, const AttentionShape& shape, double tiles_an_sm) {
+  AttentionShape worked = shape;
+  worked.window = worked_window(shape);
+  const double start = parameters.full_ramp * parameters.ramp;
+  const double rounded = parameters.quantisation * std::ceil(tiles_an_sm) +
+                         (1.0 - parameters.quantisation) * std::max(tiles_an_sm, 1.0);
+  const double keys = attended_keys(worked);
+  if (!shape.causal) return (keys + start) * rounded;
+  const auto all = static_cast<double>(shape.seq_kv);
+  const double longest = worked.window > 0 ? std::min(all, static_cast<double>(worked.window)) : all;
+  const double causal =
+      std::max(tiles_an_sm * (keys + 0.5 * parameters.ramp) + parameters.tail * longest, longest);
+  return std::min(causal, (all + start) * rounded);
 }
 
 }  // namespace
+
+std::int64_t kernel_head_size(AttentionKernel kernel, std::int64_t size) {
+  static constexpr std::array<std::int64_t, 3> kFlash1 = {32, 64, 128};
+  static constexpr std::array<std::int64_t, 6> kFlash2 = {32, 64, 96, 128, 192, 256};
+  static constexpr std::array<std::int64_t, 5> kFlash3 = {64, 96, 128, 192, 256};
+  std::span<const std::int64_t> sizes;
+  switch (kernel) {
+    case AttentionKernel::flash1:
+      sizes = kFlash1;
+      break;
+    case AttentionKernel::flash2:
+      sizes = kFlash2;
+      break;
+    case AttentionKernel::flash3:
+      sizes = kFlash3;
+      break;
+    case AttentionKernel::flash4:
+      return rounded_up(size, 16);
+    case AttentionKernel::cudnn:
+      return rounded_up(size, 8);
+    case AttentionKernel::unfused:
+      return size;
+  }
+  const auto found = std::lower_bound(sizes.begin(), sizes.end(), size);
+  return found == sizes.end() ? rounded_up(size, 64) : *found;
+}
 
 AttentionPieces attention_pieces(const AttentionParameters& parameters, const DeviceSpec& device,
                                  const AttentionShape& shape, double clock) {
@@ -58,23 +109,26 @@ AttentionPieces attention_pieces(const AttentionParameters& parameters, const De
   const double peak = require_peak(device, shape.precision).base() * clock;
   const auto batch = static_cast<double>(shape.batch), heads = static_cast<double>(shape.heads);
   const auto queries = static_cast<double>(shape.seq_q), keys = static_cast<double>(shape.seq_kv);
+  const bool backward = shape.pass == AttentionPass::backward;
 
-  const double length = std::sqrt(queries * keys);
-  const double ramp = parameters.ramp * (shape.causal ? 1.0 : parameters.full_ramp);
-  const double blocks = batch * heads * std::ceil(queries / kQueryTile) / static_cast<double>(device.sms);
-  const double occupancy = occupancy_of(parameters, blocks, shape.causal);
-  double rate =
-      peak * parameters.efficiency * length / (length + ramp) * head_factor(parameters, shape) * occupancy;
-  if (shape.pass == AttentionPass::backward) rate *= parameters.backward;
+  const double tiles = std::ceil(queries / static_cast<double>(kTile));
+  const double span = span_of(parameters, shape, batch * heads * tiles / static_cast<double>(device.sms));
+  const double rate = peak * parameters.efficiency * head_factor(parameters, shape) /
+                      static_cast<double>(device.sms) *
+                      (backward ? parameters.backward / kBackwardFlops : 1.0);
+  double compute = span * static_cast<double>(kTile) * 2.0 * worked_width(shape) / rate;
+  if (!backward && parameters.throttle > 0.0) {
+    compute /= 1.0 - parameters.throttle * compute / (compute + kThrottled.base());
+  }
 
-  const auto head_sizes = static_cast<double>(shape.head_dim + shape.value_dim);
-  double traffic = batch * head_sizes * activation_bytes(shape.precision) *
+  double traffic = batch * static_cast<double>(shape.head_dim + shape.value_dim) *
+                   activation_bytes(shape.precision) *
                    (queries * heads + keys * static_cast<double>(shape.kv_heads));
-  if (shape.pass == AttentionPass::backward) traffic *= kBackwardTraffic;
+  if (backward) traffic *= kBackwardTraffic;
 
   AttentionPieces pieces;
   pieces.launch = parameters.launch;
-  pieces.compute = Seconds(attention_flops(shape).base() / rate);
+  pieces.compute = Seconds(compute);
   pieces.memory = Seconds(traffic / (device.memory_bandwidth.base() * parameters.memory));
   return pieces;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "sim/base/quantity.hpp"
 #include "sim/cost/device_spec.hpp"
 #include "sim/workload/operator.hpp"
@@ -15,6 +17,7 @@ struct AttentionParameters {
   double wide = 1.0;        ///< factor at head size 192, geometric in between and beyond
   double tail = 0.0;  ///< causal: blocks of full length that the SMs idle through at the end, on average
   double quantisation = 0.5;   ///< without mask: share of a partly filled last wave that is lost
+  double throttle = 0.0;       ///< forward: share of the rate that a call much longer than 10 ms loses
   double backward = 1.0;       ///< rate of the backward over the rate of the forward
   double backward_wide = 1.0;  ///< `wide` of the backward
   double memory = 1.0;         ///< achieved share of the memory bandwidth
@@ -28,23 +31,33 @@ struct AttentionPieces {
 
 /// Time of a fused attention call on an idle GPU:
 ///
-///   T = launch + max(F / (peak efficiency x/(x + ramp) head backward occupancy), bytes / (bandwidth share))
-///   x = sqrt(seq_q seq_kv),   F = attention_flops (causal: half; backward: 2.5 times)
-///   blocks = batch heads ceil(seq_q/128), one query tile each; occupancy = w / rounded(w)
-///   full:   w = blocks / SMs,       rounded = q ceil(w) + (1-q) max(w, 1)
-///   causal: w = blocks / (2 SMs),   rounded = max(w + tail, 1), both in blocks of full length: the first
-///   query tile
-///           sees one key tile, the last all of them, so blocks are half as long on average and nothing is
-///           faster than the longest
+///   T = launch + max(t / (1 - throttle t/(t + 10 ms)), bytes / (memory bandwidth))
+///   t = span 128 (head + value size) 2 [backward: 2.5 / backward] / (peak efficiency head / SMs)
 ///
-/// The ramp is the diagonal: a causal kernel works through half-empty tiles there. Bytes are Q, K, V and the
-/// output once; two and a half times as many backward. Fp16 and bf16 inputs; head sizes up to 256. Source:
-/// form derived here and judged by the fits in calibration/kernels.
+/// The span is what the SM with most to do works through, in keys of one tile of 128 query rows. With
+/// w = batch heads ceil(seq_q/128) / SMs tiles an SM, k = attended_keys of a query and s = ramp/2 (causal) or
+/// full_ramp ramp (full) keys that starting and ending a tile and the mask's edge cost:
+///
+///   full:   (k + s) (q ceil(w) + (1-q) max(w, 1))
+///   causal: max(w (k + s) + tail n, n), n = keys of the longest tile, and no longer than full
+///
+/// A causal tile sees between one key tile and all of them; nothing is faster than the longest, and the SMs
+/// run dry while the last are worked on. A window is whole key tiles and half a one for its far edge, or the
+/// causal mask where that is less. Kernels exist for some head sizes only; others run as the next one. Bytes
+/// are Q, K, V and the output once; two and a half times as many backward. Long calls reach the board's power
+/// limit (seen in sustained loops only). Not modelled: deterministic backwards, splits of the keys over SMs
+/// (decoding), caches that overflow. Source: form derived here and judged by the fits in calibration/kernels.
 ///
 /// @param clock factor on the peak: sustained clock over the clock of a burst
-/// @throws std::invalid_argument for an unfused shape (several kernels, built from batched products), a
-/// dimension below 1, or a device without a peak for the precision
+/// @throws std::invalid_argument for an unfused shape (unfused_attention.hpp), a dimension below 1, or a
+/// device without a peak for the precision
 AttentionPieces attention_pieces(const AttentionParameters& parameters, const DeviceSpec& device,
                                  const AttentionShape& shape, double clock = 1.0);
+
+/// Head size of the kernel that a call of head size `size` runs on, the rest filled with zeros. Sources:
+/// flash-attention csrc/flash_attn/src/static_switch.h (flash2; head sizes of v1 in its README), hopper/
+/// flash_api.cpp round_up_headdim (flash3); flash4 and cuDNN: multiples of 16 and 8 (assumed: what their
+/// interfaces accept). Beyond the largest: multiples of 64.
+std::int64_t kernel_head_size(AttentionKernel kernel, std::int64_t size);
 
 }  // namespace orrery

@@ -22,10 +22,20 @@ struct KernelContext {
   bool sustained = true;  ///< under the power limit of minutes of training, not the burst of a microbenchmark
 };
 
+/// What most of a kernel's time goes to.
+enum class KernelBound { compute, memory, launch };
+
+/// The largest of a kernel's pieces; of equals the first named.
+constexpr KernelBound bound_of(Seconds compute, Seconds memory, Seconds launch) {
+  if (launch > compute && launch > memory) return KernelBound::launch;
+  return memory > compute ? KernelBound::memory : KernelBound::compute;
+}
+
 struct KernelTime {
   Seconds time;
   double relative_spread = 0.0;  ///< standard deviation of ln(time), from the fit's residuals
   Evidence evidence = Evidence::assumed;
+  KernelBound bound = KernelBound::compute;
 };
 
 /// What the whole board draws while a kernel runs.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -13,10 +14,11 @@ namespace {
 
 struct Tile {
   int rows, columns;
-  int halvings;  ///< of the area, from 256 x 256
+  bool square;  ///< only where square_tiles
 };
-constexpr std::array<Tile, 7> kTiles = {Tile{256, 256, 0}, {256, 128, 1}, {128, 256, 1}, {128, 128, 2},
-                                        {128, 64, 3},      {64, 128, 3},  {64, 64, 4}};
+constexpr std::array<Tile, 7> kTiles = {Tile{256, 256, true}, {256, 128, false}, {128, 256, false},
+                                        {128, 128, false},    {128, 64, false},  {64, 128, false},
+                                        {64, 64, false}};
 constexpr std::array<int, 4> kSplits = {1, 2, 4, 8};
 constexpr double kShortestSplit = 512.0;  // elements of k below which a split saves nothing more
 constexpr double kPartialSumBytes = 8.0;  // fp32, written once and read once
@@ -28,6 +30,13 @@ double rounded_waves(double waves, double quantisation) {
   return quantisation * std::ceil(waves) + (1.0 - quantisation) * std::max(waves, 1.0);
 }
 
+/// (a^p + b^p)^(1/p) with p = 1 / contention.
+double overlapped(double a, double b, double contention) {
+  const double longer = std::max(a, b), shorter = std::min(a, b);
+  if (contention <= 0.0 || shorter <= 0.0) return longer;
+  return longer * std::pow(1.0 + std::pow(shorter / longer, 1.0 / contention), contention);
+}
+
 void check_dimensions(const GemmShape& shape) {
   if (shape.m < 1 || shape.n < 1 || shape.k < 1 || shape.batch < 1) {
     throw std::invalid_argument(
@@ -37,6 +46,10 @@ void check_dimensions(const GemmShape& shape) {
 }
 
 }  // namespace
+
+Seconds overlapped(Seconds a, Seconds b, double contention) {
+  return Seconds(overlapped(a.base(), b.base(), contention));
+}
 
 bool misaligned(const GemmShape& shape) {
   const double width = operand_bytes(shape.precision);
@@ -68,15 +81,16 @@ GemmPieces gemm_pieces(const GemmParameters& parameters, const DeviceSpec& devic
   double alignment = 1.0;
   if (misaligned(shape)) alignment = shape.batch > 1 ? parameters.misaligned_batched : parameters.misaligned;
   const double sm_rate = peak * parameters.efficiency * alignment / sms;  // of one SM with the largest tile
-  const int first_halving = parameters.square_tiles ? 0 : 1;
+  const double width = operand_bytes(shape.precision);
 
-  double compute = -1.0;
+  double compute = std::numeric_limits<double>::infinity();
   for (const Tile& tile : kTiles) {
-    if (tile.halvings < first_halving) continue;
-    double rate = sm_rate;
-    for (int h = first_halving; h < tile.halvings; ++h) rate *= parameters.halving;
+    if (tile.square && !parameters.square_tiles) continue;
     const double tiles = batch * divide_up(m, tile.rows) * divide_up(n, tile.columns);
-    const double column_time = 2.0 * tile.rows * tile.columns / rate;  // of one element of k
+    const double mma = 2.0 * tile.rows * tile.columns / sm_rate;  // of one element of k
+    const double feed = (tile.rows + tile.columns) * width * parameters.feed / clock;
+    const double least = std::max(mma, feed);
+    double column_time = 0.0;  // of both together, worked out for tiles that can win
     for (const int split : kSplits) {
       if (split > 1 && tiles > sms) break;
       const double length = split == 1 ? k : std::max(k / split, kShortestSplit);
@@ -84,17 +98,18 @@ GemmPieces gemm_pieces(const GemmParameters& parameters, const DeviceSpec& devic
                                    ? 0.0
                                    : parameters.split_launch.base() + kPartialSumBytes * split * batch * m *
                                                                           n / (bandwidth * parameters.memory);
-      const double time = rounded_waves(tiles * split / sms, parameters.quantisation) * column_time *
-                              (length + parameters.ramp) +
-                          reduction;
-      if (compute < 0.0 || time < compute) compute = time;
+      const double columns =
+          rounded_waves(tiles * split / sms, parameters.quantisation) * (length + parameters.ramp);
+      if (columns * least + reduction >= compute) continue;
+      if (column_time == 0.0) column_time = overlapped(mma, feed, parameters.contention);
+      compute = std::min(compute, columns * column_time + reduction);
     }
   }
 
-  const double width = operand_bytes(shape.precision);
   const double traffic = batch * ((m * k + k * n) * width + m * n * shape.output_bytes);
   GemmPieces pieces;
   pieces.launch = parameters.launch;
+  pieces.contention = parameters.contention;
   pieces.compute = Seconds(compute);
   pieces.memory = Seconds(traffic / (bandwidth * parameters.memory));
   if (is_quantized(shape.precision) && shape.quantized_inputs) {

@@ -13,15 +13,16 @@ void MemoryParameters::set_shares(double in_order, double by_index) {
   }
 }
 
-Seconds memory_time(const MemoryParameters& parameters, const DeviceSpec& device, const MemoryShape& shape) {
+MemoryPieces memory_pieces(const MemoryParameters& parameters, const DeviceSpec& device,
+                           const MemoryShape& shape) {
   if (shape.traffic < Bytes(0) || shape.launches < 1) {
     throw std::invalid_argument(
         fmt::format("memory-bound kernel of {} bytes in {} launches: expected bytes of at least "
                     "0 and at least 1 launch",
                     shape.traffic.base(), shape.launches));
   }
-  return parameters.launch * static_cast<double>(shape.launches) +
-         shape.traffic / (device.memory_bandwidth * parameters.share_of(shape.kind));
+  return {parameters.launch * static_cast<double>(shape.launches),
+          shape.traffic / (device.memory_bandwidth * parameters.share_of(shape.kind))};
 }
 
 }  // namespace orrery

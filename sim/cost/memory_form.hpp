@@ -19,11 +19,23 @@ struct MemoryParameters {
   void set_shares(double in_order, double by_index);
 };
 
+/// Pieces of a memory-bound kernel's time; they add up.
+struct MemoryPieces {
+  Seconds launch, memory;
+  Seconds total() const { return launch + memory; }
+};
+
 /// Time of `launches` memory-bound kernels in a row: launches x launch + traffic / (bandwidth x share).
 ///
 /// The fixed time is the ramp: a kernel reaches half of its rate at launch x bandwidth x share bytes. A copy
 /// that stays in the L2 cache is not taken to be faster.
 /// @throws std::invalid_argument if the traffic is negative or there is no launch
-Seconds memory_time(const MemoryParameters& parameters, const DeviceSpec& device, const MemoryShape& shape);
+MemoryPieces memory_pieces(const MemoryParameters& parameters, const DeviceSpec& device,
+                           const MemoryShape& shape);
+/// Their sum.
+inline Seconds memory_time(const MemoryParameters& parameters, const DeviceSpec& device,
+                           const MemoryShape& shape) {
+  return memory_pieces(parameters, device, shape).total();
+}
 
 }  // namespace orrery

@@ -7,6 +7,9 @@
 #include <utility>
 #include <variant>
 
+#include "sim/cost/kernel_sequence.hpp"
+#include "sim/cost/unfused_attention.hpp"
+
 namespace orrery {
 
 void check_device(const DeviceSpec& device) {
@@ -24,7 +27,8 @@ Roofline::Roofline(DeviceSpec device, RooflineAssumptions assumptions)
   check_device(device_);
 }
 
-KernelPower Roofline::power(const Operator& /*op*/) const {
+KernelPower Roofline::power(const Operator& op) const {
+  time(op);  // refuses what it refuses
   return {device_.board_power, Evidence::datasheet};
 }
 
@@ -33,11 +37,22 @@ KernelTime Roofline::time(const Operator& op) const {
   result.relative_spread = assumptions_.relative_spread;
   result.evidence = Evidence::datasheet;
   if (const auto* gemm = std::get_if<GemmShape>(&op.shape)) {
-    result.time = gemm_pieces(assumptions_.gemm, device_, *gemm).total();
+    const GemmPieces pieces = gemm_pieces(assumptions_.gemm, device_, *gemm);
+    result.time = pieces.total();
+    result.bound = bound_of(pieces.compute, pieces.memory + pieces.quantize, pieces.launch);
   } else if (const auto* attention = std::get_if<AttentionShape>(&op.shape)) {
-    result.time = attention_pieces(assumptions_.attention, device_, *attention).total();
+    if (attention->kernel == AttentionKernel::unfused) {
+      result = time_in_sequence(*this, unfused_attention(*attention));
+      result.evidence = Evidence::datasheet;
+      return result;
+    }
+    const AttentionPieces pieces = attention_pieces(assumptions_.attention, device_, *attention);
+    result.time = pieces.total();
+    result.bound = bound_of(pieces.compute, pieces.memory, pieces.launch);
   } else {
-    result.time = memory_time(assumptions_.memory, device_, std::get<MemoryShape>(op.shape));
+    const MemoryPieces pieces = memory_pieces(assumptions_.memory, device_, std::get<MemoryShape>(op.shape));
+    result.time = pieces.total();
+    result.bound = bound_of(Seconds(0), pieces.memory, pieces.launch);
   }
   return result;
 }

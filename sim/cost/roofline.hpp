@@ -27,8 +27,9 @@ class Roofline final : public CostModel {
   /// @throws std::invalid_argument if the device has no SMs, no memory bandwidth, or no peak at all
   Roofline(DeviceSpec device, RooflineAssumptions assumptions);
 
-  /// @throws std::invalid_argument for a precision without a peak, unfused attention or an impossible shape
+  /// @throws std::invalid_argument for a precision without a peak or an impossible shape
   KernelTime time(const Operator& op) const override;
+  /// The board's limit: no kernel draws more for longer than a moment. Throws as `time` does.
   KernelPower power(const Operator& op) const override;
   const DeviceSpec& device() const override { return device_; }
   std::string profile_name() const override { return "roofline"; }

@@ -35,7 +35,8 @@ enum class AttentionKernel { unfused, flash1, flash2, flash3, flash4, cudnn };
 enum class AttentionPass { forward, backward };
 
 /// Softmax(Q K^T) V of `batch` sequences. FLOPs forward: 2 batch heads seq_q seq_kv (head_dim + value_dim),
-/// half of it when causal (square); backward 2.5 times that (flash kernels recompute the scores).
+/// half of it when causal (square); backward 2.5 times that (flash kernels recompute the scores). Unfused:
+/// the mask comes after the products, so they are whole, and the backward is twice the forward.
 struct AttentionShape {
   std::int64_t batch = 1;
   std::int64_t seq_q = 0, seq_kv = 0;
@@ -82,6 +83,12 @@ struct Operator {
 const std::array<std::string_view, kMemoryKinds>& memory_kind_names();
 std::string_view name_of(MemoryKind kind);
 std::optional<MemoryKind> memory_kind_named(std::string_view name);
+
+/// Keys that a query meets on average, masked ones left out: all of them, half when causal (the convention of
+/// the flash kernels' own counts: the diagonal is not counted extra), under a window w the band of i-w+1 .. i
+/// (causal) or i-w+1 .. i+w-1 in the same convention. Fewer queries than keys are a context-parallel rank's
+/// balanced share of the square. Unfused kernels meet every key.
+double attended_keys(const AttentionShape& shape);
 
 /// FLOPs of an attention call as a kernel does them (causal: half; window: the band).
 Flops attention_flops(const AttentionShape& shape);

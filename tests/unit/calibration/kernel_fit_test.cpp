@@ -5,11 +5,8 @@
 #include <vector>
 
 #include "calibration/kernels/fit_gemm.hpp"
-#include "calibration/kernels/fit_profiles.hpp"
 #include "calibration/kernels/log_error_fit.hpp"
 #include "calibration/kernels/measurements.hpp"
-#include "calibration/kernels/profile_json.hpp"
-#include "sim/base/json_reader.hpp"
 
 namespace orrery {
 namespace {
@@ -37,7 +34,8 @@ TEST(KernelFit, RecoversTheParametersThatMadeATable) {
   device.peak[static_cast<size_t>(Precision::bf16)] = teraflops(312);
   GemmParameters truth;
   truth.efficiency = 0.88;
-  truth.halving = 0.92;
+  truth.feed = 1.4e-11;
+  truth.contention = 0.3;
   truth.ramp = 60;
   truth.quantisation = 0.5;
   truth.memory = 0.72;
@@ -63,8 +61,7 @@ TEST(KernelFit, RecoversTheParametersThatMadeATable) {
 }
 
 TEST(KernelFit, ReadsTheTables) {
-  const FitInputs inputs = shipped_inputs(kRoot);
-  const auto gemm = read_gemm_measurements(inputs.gemm);
+  const auto gemm = read_gemm_measurements(kRoot + "/calibration/data/gemm.jsonl");
   size_t a100 = 0;
   for (const GemmMeasurement& row : gemm) {
     a100 += row.gpu == "a100-sxm4-80gb" && row.campaign == Campaign::burst ? 1 : 0;
@@ -72,19 +69,39 @@ TEST(KernelFit, ReadsTheTables) {
   }
   EXPECT_EQ(a100, 83u);  // as many as the file has with a CUDA graph method
   // 4 b h s^2 d / 2 of the first A100 row, 1 x 512 x 4 x 128: its 9.1 TFLOP/s are 29.53 us.
-  const auto attention = read_attention_measurements(inputs.attention);
+  const auto attention = read_attention_measurements(kRoot + "/calibration/data/attention.jsonl");
   EXPECT_EQ(attention.front().time, Seconds(2.953e-05));
   EXPECT_TRUE(attention.front().module_overhead);
 }
 
-TEST(KernelFit, RegeneratesTheShippedProfilesByteForByte) {
-  const std::vector<KernelProfile> profiles = fit_profiles(shipped_inputs(kRoot));
-  EXPECT_EQ(profiles.size(), 10u);
-  for (const KernelProfile& profile : profiles) {
-    const std::string path = kRoot + "/calibration/profiles/" + profile.gpu + ".json";
-    EXPECT_TRUE(profile_text(profile) == read_text_file(path))
-        << path << " differs from what its measurements give: run orrery_fit_kernels calibration/profiles";
-  }
+TEST(KernelFit, CovarianceOfALineIsTheTextbooks) {
+  // Residuals v0 and v0 + v1 with unit noise and hardly any prior: J^T J = [[2, 1], [1, 1]], whose inverse is
+  // [[1, -1], [-1, 2]].
+  const std::vector<FreeParameter> free = {{-10, 10, 0, 1e4}, {-10, 10, 0, 1e4}};
+  const LogError error = [](std::span<const double> v, size_t row) { return v[0] + (row == 1 ? v[1] : 0.0); };
+  const std::vector<double> optimum = {0.0, 0.0};
+  const auto covariance = log_error_covariance(free, 2, error, 1.0, optimum);
+  EXPECT_NEAR(covariance[0][0], 1.0, 1e-5);
+  EXPECT_NEAR(covariance[0][1], -1.0, 1e-5);
+  EXPECT_NEAR(covariance[1][1], 2.0, 1e-5);
+  EXPECT_EQ(covariance[0][1], covariance[1][0]);
+  // In microseconds and elements of a hundred: the entries take both scales.
+  const std::vector<double> scales = {1e-6, 100.0};
+  const auto scaled = log_error_covariance(free, 2, error, 1.0, optimum, scales);
+  EXPECT_NEAR(scaled[0][1], -1e-4, 1e-9);
+  EXPECT_NEAR(scaled[1][1], 2e4, 1.0);
+}
+
+TEST(KernelFit, CovarianceKnowsPriorsAndOddRows) {
+  // Four rows of noise 0.1 and a prior of 0.5: 4 / 0.01 + 1 / 0.25 = 404. A row three deviations off counts
+  // half (1.5 / 3): 1 + 0.5 + 1e-8.
+  const LogError exact = [](std::span<const double> v, size_t /*row*/) { return v[0] - 1.0; };
+  const std::vector<FreeParameter> tight = {{0, 2, 1, 0.5}};
+  const std::vector<double> one = {1.0}, zero = {0.0};
+  EXPECT_NEAR(log_error_covariance(tight, 4, exact, 0.1, one)[0][0], 1.0 / 404.0, 1e-8);
+  const LogError odd = [](std::span<const double> v, size_t row) { return v[0] + (row == 1 ? 3.0 : 0.0); };
+  const std::vector<FreeParameter> loose = {{-10, 10, 0, 1e4}};
+  EXPECT_NEAR(log_error_covariance(loose, 2, odd, 1.0, zero)[0][0], 1.0 / 1.5, 1e-5);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ TEST(KernelProfile, EveryShippedProfileReadsBackToItsOwnBytes) {
     const std::string text = profile_text(profile);
     EXPECT_EQ(profile_text(parse_profile(text, name)), text);
     EXPECT_EQ(parse_profile(text, name).hash, profile.hash)
-        << "the file was edited by hand: run orrery_fit_kernels";
+        << "the file was edited by hand: see calibration/README.md";
     for (const SustainedFactor& factor : profile.sustained) {
       EXPECT_GT(factor.factor, 0.5) << name;
       EXPECT_LE(factor.factor, 1.0) << name;
@@ -40,7 +40,7 @@ TEST(KernelProfile, BurstErrorsStayWithinWhatTheReadmePromises) {
     for (const FitError& error : load_profile_named(gpu).errors) {
       if (error.op == "gemm" && error.subset == "bf16") {
         EXPECT_LE(error.median, 0.05) << gpu;
-        EXPECT_LE(error.p95, 0.17) << gpu;
+        EXPECT_LE(error.p95, 0.20) << gpu;
       }
     }
   }

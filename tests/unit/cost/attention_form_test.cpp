@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <stdexcept>
+#include <tuple>
 
 #include "tests/unit/cost/test_device.hpp"
 
@@ -22,7 +23,7 @@ AttentionShape call(std::int64_t batch, std::int64_t length, std::int64_t heads,
 }
 
 TEST(AttentionForm, WholeWavesRunAtTheRate) {
-  // 4096 / 128 = 32 tiles x 25 heads = 800 blocks, 8 on each SM; 4 b h s^2 d FLOP in full.
+  // 4096 / 128 = 32 tiles x 25 heads = 800 tiles, 8 on each SM; 4 b h s^2 d FLOP in full.
   AttentionParameters parameters;
   parameters.efficiency = 0.5;
   const double flops = 4.0 * 25 * 4096.0 * 4096 * 128;
@@ -39,9 +40,100 @@ TEST(AttentionForm, WholeWavesRunAtTheRate) {
 }
 
 TEST(AttentionForm, NothingIsFasterThanTheLongestBlock) {
-  // One causal head of 128 x 1: its last tile sees all keys: 4 x 128 x 128 x s FLOP on one SM of 1 TFLOP/s.
+  // One causal head: its last tile of 128 rows sees all keys: 4 x 128 x 128 x s FLOP on one SM of 1 TFLOP/s.
   const double longest = 4.0 * 128 * 128 * 1024 / 1e12;
   EXPECT_NEAR(attention_pieces({}, round_device(), call(1, 1024, 1, true)).compute.base(), longest, 1e-12);
+  // What starting a tile costs in a crowd does not lengthen the one that runs alone: 8 tiles of 512 + 256
+  // keys on average are 61 keys an SM.
+  AttentionParameters parameters;
+  parameters.ramp = 512;
+  EXPECT_NEAR(attention_pieces(parameters, round_device(), call(1, 1024, 1, true)).compute.base(), longest,
+              1e-12);
+}
+
+TEST(AttentionForm, TheLastTilesLeaveSmsIdle) {
+  // 8 tiles an SM of 2048 keys on average, and a quarter of the longest, 4096.
+  AttentionParameters parameters;
+  parameters.tail = 0.25;
+  EXPECT_NEAR(attention_pieces(parameters, round_device(), call(1, 4096, 25, true)).compute.base(),
+              (8 * 2048.0 + 1024.0) * 4 * 128 * 128 / 1e12, 1e-9);
+}
+
+TEST(AttentionForm, CausalIsNeverSlowerThanFull) {
+  // A ramp of 8192 keys on 512 would make the masked call (256 + 4096) / 512 of the whole one.
+  AttentionParameters parameters;
+  parameters.ramp = 8192;
+  EXPECT_NEAR(attention_pieces(parameters, round_device(), call(25, 512, 8, true)).compute.base(),
+              attention_pieces(parameters, round_device(), call(25, 512, 8, false)).compute.base(), 1e-12);
+}
+
+TEST(AttentionForm, AWindowWorksOnWholeTilesAndHalfAOneAtItsFarEdge) {
+  // 1600 tiles, 16 an SM, of 512 + 64 keys less the triangle at the start of 8192 positions: 576 - 576^2 /
+  // 16384 = 555.75 keys; 100 keys of window take one key tile and a half: 192 - 192^2 / 16384 = 189.75.
+  AttentionShape shape = call(1, 8192, 25, true);
+  shape.heads = shape.kv_heads = 25;
+  const double a_key = 16 * 4.0 * 128 * 128 / 1e12;  // an SM of 1 TFLOP/s
+  shape.window = 512;
+  EXPECT_NEAR(attention_pieces({}, round_device(), shape).compute.base(), 555.75 * a_key, 1e-9);
+  shape.window = 100;
+  EXPECT_NEAR(attention_pieces({}, round_device(), shape).compute.base(), 189.75 * a_key, 1e-9);
+  // A window of all positions, or of all but one, is the causal mask; without mask the band has two sides.
+  shape.window = 0;
+  const double causal = attention_pieces({}, round_device(), shape).compute.base();
+  for (const std::int64_t window : {8191, 8192, 100000}) {
+    shape.window = window;
+    EXPECT_DOUBLE_EQ(attention_pieces({}, round_device(), shape).compute.base(), causal);
+  }
+  shape.causal = false;
+  shape.window = 512;
+  EXPECT_NEAR(attention_pieces({}, round_device(), shape).compute.base(), 2 * 555.75 * a_key, 1e-9);
+}
+
+TEST(AttentionForm, LongCallsThrottle) {
+  // 4 x 25 x 65536^2 x 128 FLOP at 100 TFLOP/s are 0.55 s; of a share of 0.2, 0.55 / 0.56 is lost.
+  AttentionParameters parameters;
+  const double idle = attention_pieces(parameters, round_device(), call(1, 65536, 25, false)).compute.base();
+  EXPECT_NEAR(idle, 4.0 * 25 * 65536.0 * 65536 * 128 / 100e12, 1e-9);
+  parameters.throttle = 0.2;
+  EXPECT_NEAR(attention_pieces(parameters, round_device(), call(1, 65536, 25, false)).compute.base(),
+              idle / (1 - 0.2 * idle / (idle + 0.01)), 1e-9);
+}
+
+TEST(AttentionForm, APartOfTheQueriesTakesItsPartOfTheTime) {
+  // A context-parallel rank's balanced share: 2048 of 8192 queries, 16 tiles x 25 heads = 4 an SM against 16.
+  AttentionShape shape = call(1, 8192, 25, true);
+  const double whole = attention_pieces({}, round_device(), shape).compute.base();
+  shape.seq_q = 2048;
+  EXPECT_NEAR(attention_pieces({}, round_device(), shape).compute.base(), whole / 4, 1e-12);
+}
+
+TEST(AttentionForm, KernelsExistForSomeHeadSizes) {
+  using enum AttentionKernel;
+  const std::tuple<AttentionKernel, std::int64_t, std::int64_t> sizes[] = {
+      {flash1, 80, 128}, {flash2, 64, 64},   {flash2, 80, 96},   {flash2, 128, 128}, {flash2, 160, 192},
+      {flash3, 40, 64},  {flash3, 160, 192}, {flash3, 256, 256}, {flash4, 72, 80},   {cudnn, 96, 96},
+      {cudnn, 100, 104}, {cudnn, 256, 256},  {flash2, 257, 320}};
+  for (const auto& [kernel, size, worked] : sizes) EXPECT_EQ(kernel_head_size(kernel, size), worked);
+  // 80 on a kernel of 96 costs what 96 does; keys of 192 make flash2 fill values of 128 up to 192 as well.
+  AttentionShape shape = call(1, 4096, 25, false);
+  shape.kernel = flash2;
+  const auto time = [&](std::int64_t keys, std::int64_t values) {
+    shape.head_dim = keys;
+    shape.value_dim = values;
+    return attention_pieces({}, round_device(), shape).compute.base();
+  };
+  EXPECT_DOUBLE_EQ(time(80, 80), time(96, 96));
+  EXPECT_DOUBLE_EQ(time(192, 128), time(192, 192));
+  shape.kernel = flash3;
+  EXPECT_NEAR(time(192, 128) / time(192, 192), 320.0 / 384.0, 1e-12);
+}
+
+TEST(AttentionForm, SharedKeysAreReadOnce) {
+  // 1 TB/s: Q and the output of 32 heads and K and V of 4, 2 B each: 2 x 128 x 2 x 128 x (32 + 4) B.
+  AttentionShape shape = call(1, 128, 32, true);
+  shape.kv_heads = 4;
+  EXPECT_NEAR(attention_pieces({}, round_device(), shape).memory.base(), 2.0 * 128 * 2 * 128 * 36 / 1e12,
+              1e-15);
 }
 
 TEST(AttentionForm, BackwardIsTwoAndAHalfTimesAtItsRate) {
@@ -81,6 +173,30 @@ TEST(AttentionForm, MoreWorkIsNeverFaster) {
                       (1 + 1e-12),
                   time);
       }
+    }
+  }
+}
+
+TEST(AttentionForm, AttendedKeysAreThoseOfTheMaskCounted) {
+  // Pair by pair; the convention leaves out half of the diagonal of a causal mask and of each edge of a band.
+  constexpr std::int64_t kLength = 300;
+  for (const bool causal : {true, false}) {
+    for (const std::int64_t window : {0, 1, 7, 128, 150, 299, 300, 400}) {
+      AttentionShape shape = call(1, kLength, 1, causal);
+      shape.window = window;
+      double pairs = 0.0;
+      for (std::int64_t query = 0; query < kLength; ++query) {
+        for (std::int64_t key = 0; key < kLength; ++key) {
+          const std::int64_t distance = query - key;
+          const bool reached = window == 0 || (distance < window && -distance < window);
+          pairs += reached && (distance >= 0 || !causal) ? 1.0 : 0.0;
+        }
+      }
+      const double length = static_cast<double>(kLength);
+      const double band = window == 0 || window >= kLength ? length : static_cast<double>(window);
+      // Exact: L w - w (w - 1) / 2 on one side, the diagonal on both; by convention L w - w^2 / 2.
+      const double left_out = causal ? band / 2 : band < length ? band - length : 0.0;
+      EXPECT_NEAR(attended_keys(shape) * length, pairs - left_out, 1e-9) << causal << " " << window;
     }
   }
 }

@@ -32,9 +32,11 @@ TEST(GemmForm, OneFullWaveRunsAtThePeak) {
 }
 
 TEST(GemmForm, OneTileMoreThanTheSmsCostsAnotherWave) {
-  // Small tiles cost all their efficiency here (halving 0.01), so 101 tiles of 256 x 128 need two waves.
+  // A byte takes as long to load as makes 384 of them a column of a 256 x 128 tile's own time (2 bytes each),
+  // so smaller tiles wait for their loads: 2/3 of the time for half of the work. 101 tiles of 256 x 128 need
+  // two waves, 202 of 128 x 128 three at 2/3 each.
   GemmParameters parameters;
-  parameters.halving = 0.01;
+  parameters.feed = 2.0 * 256 * 128 / 1e12 / (384 * 2);
   const DeviceSpec device = round_device();
   const double full = gemm_pieces(parameters, device, product(256, 128 * 100, 8192)).compute.base();
   const double more = gemm_pieces(parameters, device, product(256, 128 * 101, 8192)).compute.base();
@@ -46,21 +48,42 @@ TEST(GemmForm, OneTileMoreThanTheSmsCostsAnotherWave) {
 }
 
 TEST(GemmForm, SplitsALongInnerDimensionOverIdleSms) {
-  // One tile, k = 4096: eight splits of 512, each 2 x 256 x 128 x 512 FLOP at 1 TFLOP/s, and 8 x 8 bytes an
-  // element.
-  GemmParameters parameters;
-  parameters.halving = 0.01;
-  const GemmPieces pieces = gemm_pieces(parameters, round_device(), product(256, 128, 4096));
-  EXPECT_NEAR(pieces.compute.base(), 2.0 * 256 * 128 * 512 / 1e12 + 8.0 * 8 * 256 * 128 / 1e12, 1e-12);
+  // Eight tiles of 64 x 64, k = 4096: eight splits of 512 each, all on SMs of their own: 2 x 64 x 64 x 512
+  // FLOP at 1 TFLOP/s, and 8 x 8 bytes an element.
+  const GemmPieces pieces = gemm_pieces({}, round_device(), product(256, 128, 4096));
+  EXPECT_NEAR(pieces.compute.base(), 2.0 * 64 * 64 * 512 / 1e12 + 8.0 * 8 * 256 * 128 / 1e12, 1e-12);
 }
 
 TEST(GemmForm, GroupsShareWaves) {
   // 4 products of 25 tiles fill the 100 SMs as one of 100 does; alone each leaves 75 idle.
-  GemmParameters parameters;
-  parameters.halving = 0.01;
   const DeviceSpec device = round_device();
-  const auto together = gemm_pieces(parameters, device, product(256, 128 * 25, 512, 4)).compute;
+  const auto together = gemm_pieces({}, device, product(256, 128 * 25, 512, 4)).compute;
   EXPECT_NEAR(together.base(), 2.0 * 256 * 128 * 512 / 1e12, 1e-15);
+}
+
+TEST(GemmForm, AGroupedProductIsAWaveOfAllGroups) {
+  // 16 groups of 64 rows: 16 x 4 tiles of 64 x 64 on 100 SMs, 16 k n weights read once each.
+  GemmShape shape = product(64, 256, 1024, 16);
+  shape.grouped = true;
+  const GemmPieces pieces = gemm_pieces({}, round_device(), shape);
+  EXPECT_NEAR(pieces.compute.base(), 2.0 * 64 * 64 * 1024 / 1e12, 1e-15);
+  EXPECT_NEAR(pieces.memory.base(), 16 * 2.0 * (64 * 1024 + 1024 * 256 + 64 * 256) / 1e12, 1e-15);
+}
+
+TEST(GemmForm, TilesWaitForTheirLoads) {
+  // One wave of 256 x 128: 384 elements of 2 bytes a column of k, 0.1 ns a byte, longer than its 65.5 ns of
+  // FLOPs.
+  GemmParameters parameters;
+  parameters.feed = 1e-10;
+  const GemmPieces pieces = gemm_pieces(parameters, round_device(), product(2560, 1280, 8192));
+  EXPECT_NEAR(pieces.compute.base(), 384 * 2 * 1e-10 * 8192, 1e-12);
+}
+
+TEST(GemmForm, OverlapRunsFromTheLongerToTheSum) {
+  EXPECT_EQ(overlapped(Seconds(3), Seconds(4), 0.0), Seconds(4));
+  EXPECT_NEAR(overlapped(Seconds(3), Seconds(4), 0.5).base(), 5.0, 1e-14);
+  EXPECT_NEAR(overlapped(Seconds(3), Seconds(4), 1.0).base(), 7.0, 1e-14);
+  EXPECT_EQ(overlapped(Seconds(0), Seconds(4), 0.5), Seconds(4));
 }
 
 TEST(GemmForm, OutputBytesRaiseTheMemoryFloor) {
@@ -119,7 +142,8 @@ TEST(GemmForm, IsMonotone) {
   for (int trial = 0; trial < 2000; ++trial) {
     GemmParameters parameters;
     parameters.efficiency = 0.5 + 0.5 * unit(random);
-    parameters.halving = 0.5 + 0.5 * unit(random);
+    parameters.feed = 1e-10 * unit(random);
+    parameters.contention = unit(random);
     parameters.ramp = 500.0 * unit(random);
     parameters.quantisation = unit(random);
     parameters.split_launch = microseconds(3.0 * unit(random));

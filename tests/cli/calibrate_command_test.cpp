@@ -1,0 +1,350 @@
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sim/cost/attention_form.hpp"
+#include "sim/cost/gemm_form.hpp"
+#include "sim/cost/memory_form.hpp"
+#include "tests/cli/cli_program.hpp"
+
+namespace orrery::test {
+namespace {
+
+constexpr double kEfficiency = 0.78, kStreaming = 0.85, kSustained = 0.9;
+
+/// What topologies/presets/gpus says of the GPU that is "measured" here.
+DeviceSpec h100() {
+  DeviceSpec device;
+  device.name = "h100-sxm-80gb";
+  device.architecture = "hopper";
+  device.sms = 132;
+  device.memory_bandwidth = gigabytes_per_second(3350);
+  device.peak[static_cast<size_t>(Precision::bf16)] = teraflops(989);
+  return device;
+}
+
+/// A folder as kernels/measure.sh leaves it, with times of the forms under known parameters and 1 % of seeded
+/// noise.
+class MadeFolder {
+ public:
+  explicit MadeFolder(const TemporaryFolder& folder) {
+    folder.write("gemm.jsonl", products(false));
+    folder.write("sustained.jsonl", products(true));
+    folder.write("attention.jsonl", attention());
+    folder.write("memory.jsonl", memory());
+    folder.write("launch.jsonl",
+                 line({{"op", "launch"}, {"mode", "graph"}, {"kernels", 1000}, {"time_s", 1.5e-6}}));
+    folder.write("collectives.jsonl", collectives());
+    folder.write("machine.json", "{}\n");
+  }
+
+  double time_of_4096() const { return time_of_4096_; }
+
+ private:
+  double noise() { return std::exp(0.01 * normal_(random_)); }
+
+  static std::string line(const Json& json) {
+    Json whole = {{"gpu", "h100-sxm-80gb"},          {"precision", "bf16"},   {"conditions", "burst"},
+                  {"method", "made from the forms"}, {"source", "made: cli"}, {"samples_s", Json::array()}};
+    whole.update(json);
+    return whole.dump() + "\n";
+  }
+
+  std::string products(bool sustained) {
+    GemmParameters truth;
+    truth.efficiency = kEfficiency;
+    truth.feed = 1e-11;
+    truth.contention = 0.3;
+    truth.ramp = 50;
+    truth.quantisation = 0.4;
+    truth.memory = 0.75;
+    truth.launch = microseconds(3);
+    truth.split_launch = microseconds(1);
+    std::string text;
+    for (const std::int64_t m : {512, 1024, 4096, 16384}) {
+      for (const std::int64_t n : {512, 1024, 4096, 16384}) {
+        for (const std::int64_t k : {512, 1024, 4096, 16384}) {
+          if (sustained && (m < 4096 || n < 4096 || k < 4096)) continue;
+          GemmShape shape;
+          shape.m = m;
+          shape.n = n;
+          shape.k = k;
+          const double ideal = gemm_pieces(truth, h100(), shape).total().base();
+          const double time = sustained ? ideal / kSustained : ideal * noise();
+          if (!sustained && m == 4096 && n == 4096 && k == 4096) time_of_4096_ = time;
+          Json json = {{"op", "gemm"}, {"m", m}, {"n", n}, {"k", k}, {"time_s", time}};
+          if (sustained) json.update({{"conditions", "sustained"}, {"seconds", 60}});
+          text += line(json);
+        }
+      }
+    }
+    return text;
+  }
+
+  std::string attention() {
+    AttentionParameters truth;
+    truth.efficiency = 0.6;
+    truth.ramp = 1000;
+    truth.tail = 0.4;
+    truth.backward = 0.8;
+    truth.memory = 0.8;
+    truth.launch = microseconds(4);
+    std::string text;
+    for (const std::int64_t length : {1024, 2048, 4096, 8192}) {
+      for (const std::int64_t heads : {2, 8, 32}) {
+        for (const char* pass : {"forward", "backward"}) {
+          AttentionShape shape;
+          shape.seq_q = shape.seq_kv = length;
+          shape.heads = shape.kv_heads = heads;
+          shape.head_dim = shape.value_dim = 128;
+          shape.pass = std::string(pass) == "forward" ? AttentionPass::forward : AttentionPass::backward;
+          text += line({{"op", "attention"},
+                        {"batch", 1},
+                        {"seq_length", length},
+                        {"heads", heads},
+                        {"kv_heads", heads},
+                        {"head_dim", 128},
+                        {"causal", true},
+                        {"pass", pass},
+                        {"kernel", "cudnn"},
+                        {"time_s", attention_pieces(truth, h100(), shape).total().base() * noise()}});
+        }
+      }
+    }
+    return text;
+  }
+
+  std::string memory() {
+    MemoryParameters truth;
+    truth.set_shares(kStreaming, 0.5);
+    truth.launch = microseconds(2);
+    std::string text;
+    for (const auto& [kind, name] :
+         {std::pair(MemoryKind::streaming, "swiglu"), std::pair(MemoryKind::norm, "rmsnorm"),
+          std::pair(MemoryKind::gather, "embedding")}) {
+      for (int octave = 20; octave <= 30; octave += 2) {
+        MemoryShape shape;
+        shape.kind = kind;
+        shape.traffic = Bytes(std::ldexp(1.0, octave));
+        text += line({{"op", "memory"},
+                      {"kind", name_of(kind)},
+                      {"name", name},
+                      {"bytes", shape.traffic.base()},
+                      {"launches", 1},
+                      {"time_s", memory_time(truth, h100(), shape).base() * noise()}});
+      }
+    }
+    return text;
+  }
+
+  /// An all-reduce of eight ranks at 400 GB/s bus bandwidth and 20 us.
+  static std::string collectives() {
+    std::string text;
+    for (int octave = 12; octave <= 30; ++octave) {
+      const double bytes = std::ldexp(1.0, octave);
+      text += line({{"op", "all_reduce"},
+                    {"ranks", 8},
+                    {"nodes", 1},
+                    {"bytes", bytes},
+                    {"time_s", 2e-5 + bytes * 1.75 / 400e9},
+                    {"in_place", true}});
+    }
+    return text;
+  }
+
+  std::mt19937_64 random_{11};
+  std::normal_distribution<double> normal_;
+  double time_of_4096_ = 0.0;
+};
+
+const Json& table(const Json& report, const std::string& op, const std::string& subset) {
+  for (const Json& entry : report["report"]["tables"]) {
+    if (entry["op"] == op && entry["precision"] == subset) return entry;
+  }
+  throw std::runtime_error("no table " + op + " " + subset);
+}
+
+TEST(CalibrateCommand, GoesFromAFolderToAPredictionThatRestsOnIt) {
+  const TemporaryFolder measurements, work;
+  const MadeFolder made(measurements);
+  const std::string profile = (work.path() / "mine.json").string();
+  const CliRun run = run_orrery({"calibrate", measurements.path().string(), "--gpu", "h100-sxm-80gb", "--out",
+                                 profile, "--format", "json", "--quiet"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.err, "");
+  const Json report = run.json();
+  EXPECT_EQ(report["schema"], "orrery.calibration/1");
+  for (const char* key : {"gpu", "parameters", "covariance", "hull", "errors", "sources", "hash", "report"})
+    EXPECT_TRUE(report.contains(key)) << key;
+
+  // One percent of noise: what leads comes back to a few percent.
+  const Json& parameters = report["parameters"];
+  EXPECT_NEAR(parameters["gemm"]["bf16"]["efficiency"].get<double>(), kEfficiency, 0.03);
+  EXPECT_NEAR(parameters["attention"]["cudnn"]["backward"].get<double>(), 0.8, 0.03);
+  EXPECT_NEAR(parameters["memory"]["share"]["streaming"].get<double>(), kStreaming, 0.02);
+  EXPECT_NEAR(parameters["memory"]["launch_s"].get<double>(), 2e-6, 0.2e-6);
+  // The pairs hold the noise of the burst alone.
+  EXPECT_NEAR(parameters["sustained"]["bf16"]["factor"].get<double>(), kSustained, 0.02);
+  EXPECT_EQ(parameters["sustained"]["bf16"]["evidence"], "measured");
+  const Json& products = table(report, "gemm", "bf16");
+  EXPECT_EQ(products["from"], "rows");
+  EXPECT_LT(products["cross_validated"]["median"].get<double>(), 0.05);
+  EXPECT_NEAR(products["held_out"]["rows"].get<double>(), 64.0 / 5, 4.0);  // families of four rows stay whole
+  EXPECT_EQ(products["worst"].size(), 5U);
+  EXPECT_EQ(table(report, "gemm", "fp8")["from"], "base");
+  EXPECT_EQ(report["covariance"].size(), report["covariance_parameters"].size());
+  EXPECT_EQ(report["covariance"][0].size(), report["covariance"].size());
+
+  // A measured shape answers with its own time; under load nothing was measured shape by shape.
+  const std::vector<std::string> kernel = {"kernel",  "--gpu",          "h100-sxm-80gb", "--op",  "gemm",
+                                           "--shape", "4096,4096,4096", "--calibration", profile, "--format",
+                                           "json"};
+  std::vector<std::string> burst = kernel;
+  burst.insert(burst.end(), {"--conditions", "burst"});
+  const Json answer = run_orrery(burst).json()["kernels"][0];
+  EXPECT_EQ(answer["evidence"], "measured");
+  EXPECT_NEAR(answer["time_s"].get<double>(), made.time_of_4096(), 1e-9 * made.time_of_4096());
+  EXPECT_EQ(run_orrery(kernel).json()["kernels"][0]["evidence"], "interpolated");
+
+  Json experiment = small_experiment();
+  experiment["cluster"]["preset"] = "dgx-h100";
+  experiment["model"] = "llama2-7b";
+  experiment["parallel"]["tensor"] = 8;
+  experiment["training"]["micro_batch"] = 1;
+  const CliRun predicted =
+      run_orrery({"predict", "-", "--calibration", profile, "--format", "json"}, experiment.dump());
+  ASSERT_EQ(predicted.exit_code, 0) << predicted.err;
+  const Json prediction = predicted.json();
+  EXPECT_EQ(prediction["calibration"]["profile"], "h100-sxm-80gb");
+  EXPECT_NE(prediction["calibration"]["source"].get<std::string>().find("made: cli"), std::string::npos);
+  EXPECT_EQ(prediction["breakdown_evidence"]["forward"], "interpolated");
+  EXPECT_EQ(prediction["breakdown_evidence"]["backward"], "interpolated");
+  // 32 MiB over eight ranks at 20 us + 1.75 x 32 MiB / 400 GB/s is 352 GB/s of bus bandwidth.
+  const double bytes = 2048.0 * 4096 * 2;
+  const double expected = 1.75 * bytes / (2e-5 + 1.75 * bytes / 400e9);
+  bool found = false;
+  for (const Json& call : prediction["communication"]) {
+    if (call["bytes"].get<double>() != bytes || call["op"] != "all_reduce") continue;
+    found = true;
+    EXPECT_NEAR(call["bus_bandwidth_bytes_per_s"].get<double>(), expected, 0.02 * expected);
+  }
+  EXPECT_TRUE(found) << prediction["communication"].dump(1);
+}
+
+TEST(CalibrateCommand, TheReportSaysWhatWasTakenAndWhereItIs) {
+  const TemporaryFolder measurements, work;
+  const MadeFolder made(measurements);
+  const std::string profile = (work.path() / "mine.json").string();
+  const std::vector<std::string> arguments = {
+      "calibrate", measurements.path().string(), "--gpu", "h100-sxm-80gb", "--out", profile};
+  const CliRun run = run_orrery(arguments);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.err, "");
+  const auto says = [&](const std::string& text) { return run.out.find(text) != std::string::npos; };
+  EXPECT_TRUE(says("calibration of h100-sxm-80gb from ")) << run.out;
+  EXPECT_TRUE(says("from the shipped profile h100-sxm-80gb: ")) << run.out;
+  EXPECT_TRUE(says("Worst of gemm bf16, left out in fifths:")) << run.out;
+  EXPECT_TRUE(says("m 512 to 16384, n 512 to 16384, k 512 to 16384")) << run.out;
+  EXPECT_TRUE(says("use it with --calibration " + profile)) << run.out;
+  // The same bytes again; another seed draws another fifth and leaves the profile as it is.
+  const std::string first = read_text_file(profile);
+  EXPECT_EQ(run_orrery(arguments).out, run.out);
+  EXPECT_EQ(read_text_file(profile), first);
+  std::vector<std::string> other = arguments;
+  other.insert(other.end(), {"--seed", "2"});
+  EXPECT_NE(run_orrery(other).out, run.out);
+  EXPECT_EQ(read_text_file(profile), first);
+}
+
+TEST(CalibrateCommand, WithoutABaseThereIsOnlyWhatWasMeasured) {
+  const TemporaryFolder measurements, work;
+  const MadeFolder made(measurements);
+  const std::string profile = (work.path() / "mine.json").string();
+  const CliRun run = run_orrery({"calibrate", measurements.path().string(), "--gpu", "h100-sxm-80gb", "--out",
+                                 profile, "--base", "none", "--format", "json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json parameters = run.json()["parameters"];
+  EXPECT_EQ(parameters["gemm"].size(), 1U);
+  EXPECT_EQ(parameters["attention"].size(), 1U);
+  EXPECT_EQ(run.json()["report"]["base"], nullptr);
+}
+
+TEST(CalibrateCommand, RefusesEveryBadLineAtOnceAndWritesNothing) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write(
+      "bad.jsonl",
+      R"({"op": "gem", "gpu": "l40s", "time_s": 1, "source": "x"})"
+      "\n"
+      R"({"op": "gemm", "gpu": "l40", "m": 1, "n": 1, "k": 1, "precision": "bf16", "time_s": 1, "source": "x"})"
+      "\n"
+      R"({"op": "gemm", "gpu": "l40s", "m": 1, "n": 1, "precision": "bf61", "time_s": 0, "source": "x"})"
+      "\n"
+      R"({"op": "memory", "gpu": "l40s", "kind": "nrom", "name": "rmsnorm", "bytes": 8, "time_s": -1, "source": "x"})"
+      "\n"
+      "{\"op\": \n");
+  const std::string out = (folder.path() / "mine.json").string();
+  const CliRun run = run_orrery({"calibrate", file, "--gpu", "l40s", "--out", out});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_EQ(run.out, "");
+  const auto says = [&](const std::string& line) { return run.err.find(file + line) != std::string::npos; };
+  EXPECT_TRUE(says(":1: /op: found \"gem\", expected \"gemm\" or one of ")) << run.err;
+  EXPECT_TRUE(says(":2: /gpu: found \"l40\", expected \"l40s\" or one of ")) << run.err;
+  EXPECT_TRUE(says(":3: /k: found nothing, expected an integer in [1, 1000000000]")) << run.err;
+  EXPECT_TRUE(says(":3: /precision: found \"bf61\", expected \"bf16\" or one of ")) << run.err;
+  EXPECT_TRUE(says(":3: /time_s: found 0, expected a number above 0")) << run.err;
+  EXPECT_TRUE(says(":4: /kind: found \"nrom\", expected \"norm\" or one of ")) << run.err;
+  EXPECT_TRUE(says(":4: /time_s: found -1, expected a number above 0")) << run.err;
+  EXPECT_TRUE(says(":5: ")) << run.err;
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(CalibrateCommand, RefusesOptionsBeforeItReadsAnything) {
+  const TemporaryFolder folder;
+  const std::string out = (folder.path() / "mine.json").string();
+  const auto errors_of = [](const std::vector<std::string>& arguments) {
+    const CliRun run = run_orrery(arguments);
+    EXPECT_EQ(run.exit_code, 2) << run.err;
+    EXPECT_EQ(run.out, "");
+    return run.err;
+  };
+  EXPECT_EQ(errors_of({"calibrate"}),
+            "MEASUREMENTS: found nothing, expected files or folders of measurement lines\n"
+            "--gpu: found nothing, expected the name of a GPU preset\n"
+            "--out: found nothing, expected the file to write the profile to\n");
+  EXPECT_EQ(
+      errors_of({"calibrate", "x", "--gpu", "l40s", "--out", folder.path().string() + "/no/x.json"}),
+      "--out: found \"" + folder.path().string() + "/no/x.json\", expected a file in a folder that exists\n");
+  EXPECT_EQ(errors_of({"calibrate", "x", "--gpu", "l40s", "--out", out, "--seed", "-1", "--format", "xml"}),
+            "--format: found \"xml\", expected one of text, json, csv\n"
+            "--seed: found \"-1\", expected an integer of at least 0\n");
+  EXPECT_EQ(errors_of({"calibrate", "x", "--gpu", "l40", "--out", out})
+                .rfind("--gpu: found \"l40\", expected \"l40s\" or one of ", 0),
+            0U);
+  EXPECT_EQ(errors_of({"calibrate", "x", "--gpu", "l40s", "--out", out, "--base", "l40"})
+                .rfind("--base: found \"l40\", expected \"l40s\" or one of ", 0),
+            0U);
+  EXPECT_EQ(errors_of({"calibrate", folder.path().string(), "--gpu", "l40s", "--out", out}),
+            folder.path().string() + ": found a folder without *.jsonl, expected files of measurements\n");
+}
+
+TEST(CalibrateCommand, AGpuWithoutALineIsRefusedWithWhatHappensInstead) {
+  const TemporaryFolder measurements, work;
+  const MadeFolder made(measurements);
+  const std::string out = (work.path() / "mine.json").string();
+  const CliRun run = run_orrery({"calibrate", measurements.path().string(), "--gpu", "l40s", "--out", out});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_EQ(run.err,
+            "--gpu: no line of the measurements is of l40s (they are of h100-sxm-80gb): nothing to fit. A "
+            "prediction for a GPU without a profile takes the parameters of its architecture's nearest by "
+            "itself, as assumed\n");
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+}  // namespace
+}  // namespace orrery::test
