@@ -412,9 +412,12 @@ KernelProfile parse_profile(std::string_view text, const std::string& file) {
                                  read_evidence(object.at("evidence")), Source{object.at("source").text()}});
   }
   for (const SpecReader& error : root.at("errors").elements()) {
-    profile.errors.push_back({error.at("op").text(), error.at("precision").text(),
+    profile.errors.push_back({error.at("op").text(),
+                              error.at("precision").text(),
                               static_cast<int>(error.at("rows").integer(0, kLargest)),
-                              error.at("median").number(0, 100), error.at("p95").number(0, 100)});
+                              error.at("median").number(0, 100),
+                              error.at("p95").number(0, 100),
+                              {}});
   }
   for (const SpecReader& source : root.at("sources").elements()) profile.sources.push_back(source.text());
   profile.hash = root.at("hash").text();
