@@ -55,8 +55,7 @@ TEST(Roofline, RefusesADeviceWithoutNumbers) {
   device.peak = {};
   EXPECT_THROW(Roofline(device, assumptions()), std::invalid_argument);
   const Roofline model(round_device(), assumptions());
-  EXPECT_THROW(model.time({"norm", MemoryShape{bytes(8), 0, MemoryKind::streaming}}),
-               std::invalid_argument);
+  EXPECT_THROW(model.time({"norm", MemoryShape{bytes(8), 0, MemoryKind::streaming}}), std::invalid_argument);
 }
 
 }  // namespace
