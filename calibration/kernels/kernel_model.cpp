@@ -93,13 +93,14 @@ constexpr Precision kAttentionRows = Precision::bf16;  // what every table of at
 
 /// What kind of kernel a shape asks for, as a number below 32: rows of one kind say nothing certain about
 /// another.
-unsigned class_of(const GemmShape& shape) { return shape.grouped ? 1U : 0U; }
-
-unsigned class_of(const AttentionShape& shape) {
-  return (shape.causal ? 1U : 0U) | (shape.pass == AttentionPass::backward ? 2U : 0U) |
-         (shape.window > 0 && shape.window < shape.seq_kv ? 4U : 0U) |
-         (shape.value_dim != shape.head_dim ? 8U : 0U) | (shape.seq_q != shape.seq_kv ? 16U : 0U);
-}
+struct KernelClass {
+  static unsigned of(const GemmShape& shape) { return shape.grouped ? 1U : 0U; }
+  static unsigned of(const AttentionShape& shape) {
+    return (shape.causal ? 1U : 0U) | (shape.pass == AttentionPass::backward ? 2U : 0U) |
+           (shape.window > 0 && shape.window < shape.seq_kv ? 4U : 0U) |
+           (shape.value_dim != shape.head_dim ? 8U : 0U) | (shape.seq_q != shape.seq_kv ? 16U : 0U);
+  }
+};
 
 /// Whether a row's own time is the kernel's: where more was taken off than is left, it is a guess.
 bool mostly_kernel(const MeasuredGemm& /*row*/) { return true; }
@@ -115,7 +116,7 @@ void fill_table(Table& table, const Fit& fit, const Device& device, bool use_sha
       table.most[i] = first ? point[i] : std::max(table.most[i], point[i]);
     }
     first = false;
-    table.classes |= 1U << class_of(row.shape);
+    table.classes |= 1U << KernelClass::of(row.shape);
     if (use_shapes && mostly_kernel(row))
       table.measured.emplace(key(row.shape), std::log(row.time / form(row.shape)));
   }
@@ -249,7 +250,7 @@ KernelTime CalibratedKernelModel::corrected(const FitTable& table, const Shape& 
   const ResidualField::Point point = residual_point(shape);
   result.time = form * std::exp(table.field.at(point));
   constexpr double kEdge = 1e-9;  // logarithms of the table's own ends
-  bool inside = !table.measured.empty() && (table.classes >> class_of(shape) & 1U) != 0;
+  bool inside = !table.measured.empty() && (table.classes >> KernelClass::of(shape) & 1U) != 0;
   for (size_t i = 0; i < point.size(); ++i) {
     inside = inside && point[i] >= table.least[i] - kEdge && point[i] <= table.most[i] + kEdge;
   }

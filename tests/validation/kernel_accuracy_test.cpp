@@ -9,6 +9,7 @@
 #include "calibration/kernels/measurement_files.hpp"
 #include "calibration/kernels/profile_library.hpp"
 #include "calibration/kernels/profile_tables.hpp"
+#include "sim/base/data_files.hpp"
 #include "sim/base/quantile.hpp"
 
 namespace orrery {
@@ -18,12 +19,12 @@ namespace {
 /// each (n, k) family predicted by what the others taught.
 TEST(KernelAccuracy, BurstProductsTogetherStayWithinWhatTheReadmeSays) {
   constexpr std::array kBursts = {Campaign::burst};
-  const std::vector<std::string> gpus = kernel_profile_names();
   const std::string root = ORRERY_SOURCE_DIR;
   const KernelRules rules = shipped_kernel_rules();
-  const MeasurementSet set = read_measurements({root + "/calibration/data/gemm.jsonl"}, gpus, rules);
+  const MeasurementSet set = read_measurements({root + "/calibration/data/gemm.jsonl"},
+                                               preset_names("topologies/presets/gpus"), rules);
   std::vector<double> all, without_l40s;
-  for (const std::string& gpu : gpus) {
+  for (const std::string& gpu : kernel_profile_names()) {
     const DeviceSpec device = load_profile_named(gpu).device;
     for (size_t i = 0; i < device.peak.size(); ++i) {
       const auto table = fit_products(device, static_cast<Precision>(i), set.gemm, kBursts, nullptr);
