@@ -8,6 +8,12 @@
 #include <boost/graph/adjacency_list.hpp>
 #include <boost/graph/boykov_kolmogorov_max_flow.hpp>
 #include <cstdint>
+#include <map>
+#include <numeric>
+#include <stdexcept>
+#include <utility>
+
+#include "sim/network/routing_tables.hpp"
 
 namespace orrery {
 namespace {
@@ -36,34 +42,125 @@ void add_capacity(FlowGraph& graph, Node from, Node to, std::int64_t capacity) {
   graph[backward].reverse = forward;
 }
 
-}  // namespace
+std::size_t index_of(std::int32_t id) { return static_cast<std::size_t>(id); }
 
-BytesPerSecond bisection_bandwidth(const Topology& topology) {
-  if (topology.gpu_count() < 2) return {};
-  const std::size_t vertices = topology.vertices().size();
-  FlowGraph graph(vertices + 2);
-  const Node source = vertices;
-  const Node sink = vertices + 1;
-  std::int64_t total = 1;
-  for (const Link& link : topology.links()) {
-    const auto capacity = static_cast<std::int64_t>(link.bandwidth.base());
-    add_capacity(graph, static_cast<Node>(link.from), static_cast<Node>(link.to), capacity);
-    total += capacity;
+enum class Side : std::uint8_t { open, source, sink };
+
+/// Merges vertices into the source or the sink where some smallest cut has them there: a vertex that the
+/// source can fill at least as fast as it can empty never has to be cut off from the source, and the same
+/// backwards from the sink. In a tree of switches without odd ratios that leaves nothing to search.
+class Sides {
+ public:
+  Sides(const Topology& topology, std::vector<bool> unusable)
+      : links_(topology.links()),
+        unusable_(std::move(unusable)),
+        out_(topology.vertices().size(), links_, true, unusable_),
+        in_(topology.vertices().size(), links_, false, unusable_),
+        sides_(topology.vertices().size()) {}
+
+  void put(VertexId v, Side side) {
+    if (sides_[index_of(v)] != Side::open) throw std::invalid_argument("a GPU is on both sides of the cut");
+    sides_[index_of(v)] = side;
   }
-  for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
-    const auto vertex = static_cast<Node>(topology.gpu(gpu));
-    if (gpu < topology.gpu_count() / 2) {
-      add_capacity(graph, source, vertex, total);
-    } else {
-      add_capacity(graph, vertex, sink, total);
+
+  void merge() {
+    std::vector<VertexId> pending;
+    std::vector<bool> is_pending(sides_.size(), false);
+    const auto look_again = [&](VertexId v) {
+      if (is_pending[index_of(v)] || sides_[index_of(v)] != Side::open) return;
+      is_pending[index_of(v)] = true;
+      pending.push_back(v);
+    };
+    for (std::size_t v = 0; v < sides_.size(); ++v) look_again(static_cast<VertexId>(v));
+    for (std::size_t i = 0; i < pending.size(); ++i) {
+      const VertexId v = pending[i];
+      is_pending[index_of(v)] = false;
+      const Side side = side_for(v);
+      if (side == Side::open) continue;
+      sides_[index_of(v)] = side;
+      for (const LinkId l : out_.of(v)) look_again(links_[index_of(l)].to);
+      for (const LinkId l : in_.of(v)) look_again(links_[index_of(l)].from);
     }
   }
-  const std::int64_t flow = boost::boykov_kolmogorov_max_flow(
-      graph, boost::get(&EdgeFlow::capacity, graph), boost::get(&EdgeFlow::residual, graph),
-      boost::get(&EdgeFlow::reverse, graph), boost::get(&NodeFlow::predecessor, graph),
-      boost::get(&NodeFlow::color, graph), boost::get(&NodeFlow::distance, graph),
-      boost::get(boost::vertex_index, graph), source, sink);
-  return BytesPerSecond(static_cast<double>(flow));
+
+  std::int64_t smallest_cut() const {
+    constexpr std::size_t kSource = 0;
+    constexpr std::size_t kSink = 1;
+    std::vector<std::size_t> number(sides_.size());
+    std::size_t nodes = 2;
+    for (std::size_t v = 0; v < sides_.size(); ++v) {
+      number[v] = sides_[v] == Side::source ? kSource : sides_[v] == Side::sink ? kSink : nodes++;
+    }
+    std::map<std::pair<std::size_t, std::size_t>, std::int64_t> capacities;
+    for (std::size_t l = 0; l < links_.size(); ++l) {
+      const std::size_t from = number[index_of(links_[l].from)];
+      const std::size_t to = number[index_of(links_[l].to)];
+      if (!unusable_[l] && from != to && to != kSource && from != kSink) {
+        capacities[{from, to}] += capacity(static_cast<LinkId>(l));
+      }
+    }
+    FlowGraph graph(nodes);
+    for (const auto& [ends, capacity] : capacities) add_capacity(graph, ends.first, ends.second, capacity);
+    return boost::boykov_kolmogorov_max_flow(
+        graph, boost::get(&EdgeFlow::capacity, graph), boost::get(&EdgeFlow::residual, graph),
+        boost::get(&EdgeFlow::reverse, graph), boost::get(&NodeFlow::predecessor, graph),
+        boost::get(&NodeFlow::color, graph), boost::get(&NodeFlow::distance, graph),
+        boost::get(boost::vertex_index, graph), Node{kSource}, Node{kSink});
+  }
+
+ private:
+  std::int64_t capacity(LinkId l) const {
+    return static_cast<std::int64_t>(links_[index_of(l)].bandwidth.base());
+  }
+
+  /// The side that an open vertex can be merged into.
+  Side side_for(VertexId v) const {
+    std::int64_t from_source = 0;
+    std::int64_t in = 0;  // from anywhere but the sink
+    for (const LinkId l : in_.of(v)) {
+      const Side side = sides_[index_of(links_[index_of(l)].from)];
+      if (side == Side::source) from_source += capacity(l);
+      if (side != Side::sink) in += capacity(l);
+    }
+    std::int64_t to_sink = 0;
+    std::int64_t out = 0;  // to anywhere but the source
+    for (const LinkId l : out_.of(v)) {
+      const Side side = sides_[index_of(links_[index_of(l)].to)];
+      if (side == Side::sink) to_sink += capacity(l);
+      if (side != Side::source) out += capacity(l);
+    }
+    if (from_source >= out) return Side::source;
+    return to_sink >= in ? Side::sink : Side::open;
+  }
+
+  std::span<const Link> links_;
+  std::vector<bool> unusable_;
+  LinkLists out_, in_;
+  std::vector<Side> sides_;
+};
+
+}  // namespace
+
+BytesPerSecond cut_bandwidth(const Topology& topology, std::span<const int> from_gpus,
+                             std::span<const int> to_gpus, const std::vector<bool>& without) {
+  if (from_gpus.empty() || to_gpus.empty()) return {};
+  std::vector<bool> unusable = without;
+  unusable.resize(topology.links().size(), false);
+  for (std::size_t l = 0; l < unusable.size(); ++l) {
+    if (!topology.usable(static_cast<LinkId>(l))) unusable[l] = true;
+  }
+  Sides sides(topology, std::move(unusable));
+  for (const int gpu : from_gpus) sides.put(topology.gpu(gpu), Side::source);
+  for (const int gpu : to_gpus) sides.put(topology.gpu(gpu), Side::sink);
+  sides.merge();
+  return BytesPerSecond(static_cast<double>(sides.smallest_cut()));
+}
+
+BytesPerSecond bisection_bandwidth(const Topology& topology, const std::vector<bool>& without) {
+  std::vector<int> gpus(static_cast<std::size_t>(topology.gpu_count()));
+  std::iota(gpus.begin(), gpus.end(), 0);
+  const std::span<const int> all(gpus);
+  return cut_bandwidth(topology, all.first(gpus.size() / 2), all.subspan(gpus.size() / 2), without);
 }
 
 }  // namespace orrery

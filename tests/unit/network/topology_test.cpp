@@ -82,7 +82,6 @@ TEST(Topology, RefusesLinksThatCannotBe) {
   EXPECT_THROW(topology.add_link(a, b, BytesPerSecond(), Seconds()), std::invalid_argument);
   EXPECT_THROW(topology.add_link(a, b, kCable, Seconds(-1)), std::invalid_argument);
   EXPECT_THROW(topology.add_vertex(VertexKind::gpu, 0, "a"), std::invalid_argument);
-  EXPECT_THROW(topology.set_routing(Routing::adaptive), std::invalid_argument);
   EXPECT_THROW(topology.set_payload_efficiency(0.0), std::invalid_argument);
   EXPECT_THROW(topology.set_payload_efficiency(1.01), std::invalid_argument);
   EXPECT_EQ(topology.links().size(), 0u);
