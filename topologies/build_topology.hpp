@@ -6,10 +6,21 @@
 namespace orrery {
 
 /// The cluster as a graph: per node GPUs, NVSwitch (all chips of a domain are one vertex), PCIe switches and
-/// NICs; then leaves, spines and cores. A link's latency is its cable's plus that of the switch or NIC it
-/// leads into. A single node has NICs and no switches. Ids: "node3/gpu5", "node3/pcie1", "node3/nic2",
-/// "node3/nvswitch" ("domain1/nvswitch" under nvl72), "leaf0", "spine2", "core4".
+/// NICs; then the fabric, then storage; what is broken has failed in it. A link's latency is its cable's plus
+/// that of the switch or NIC it leads into. A single node has NICs and no switches. Ids: "node3/gpu5",
+/// "node3/pcie1", "node3/nic2", "node3/nvswitch" ("domain1/nvswitch" under nvl72); trees "leaf0", "spine2",
+/// "core4"; dragonflies "group3/switch5", or "group3/leaf5" and "group3/spine1"; tori "node3/router"; graphs
+/// as given. Where something is broken or drives are local, the PCIe switches of a node meet at "node3/host".
+///
+/// Storage: "node3/nvme" is the drives of a node, on its first PCIe switch. Shared and object stores are
+/// "storage0" behind "storage0/hub", a link of the servers' whole rate, and "storage0/nic", cabled to the
+/// fabric's highest switches; with a rate a client, node 3 reads and writes at "storage0/node3", which hangs
+/// on the hub over a link of that rate. A link out of storage has the read bandwidth, one into it the write
+/// bandwidth over what redundancy writes more.
 /// @throws std::invalid_argument if the fabric cannot be built (which read_cluster_spec refuses)
 Topology build_topology(const ClusterSpec& cluster);
+
+/// The storage vertex that a node reads from and writes to; -1 if the cluster has none.
+VertexId storage_endpoint(const Topology& topology, int node);
 
 }  // namespace orrery

@@ -1,17 +1,219 @@
+#include "topologies/cluster_shape.hpp"
+
 #include <algorithm>
+#include <limits>
+#include <numeric>
+#include <set>
 #include <stdexcept>
 
-#include "topologies/cluster_spec.hpp"
+#include "sim/network/cuts.hpp"
+#include "topologies/build_topology.hpp"
 #include "topologies/fabric_layout.hpp"
 
 namespace orrery {
+namespace {
 
-ClusterShape cluster_shape(const ClusterSpec& cluster) {
-  std::string problem;
-  const FabricLayout layout = fabric_layout(cluster, problem);
-  if (!problem.empty()) throw std::invalid_argument(problem);
+Seconds switch_hop(const FabricSpec& fabric) { return fabric.link_latency + fabric.switch_latency; }
+
+/// GPU to GPU through one switch.
+Seconds one_switch_latency(const ClusterSpec& cluster) {
+  const NodeSpec& node = cluster.node;
+  const Seconds gpu_link =
+      node.scale_up.kind == ScaleUpKind::pcie ? node.scale_up.latency / 2 : node.host_link_latency;
+  return 2 * (gpu_link + node.host_link_latency + node.nics.latency) + switch_hop(cluster.fabric) +
+         cluster.fabric.link_latency;
+}
+
+/// Latencies by the number of switches passed beyond the first.
+void set_latencies(const ClusterSpec& cluster, int pod_hops, int far_hops, ClusterShape& shape) {
+  const Seconds hop = switch_hop(cluster.fabric);
+  shape.network_latency = one_switch_latency(cluster);
+  shape.network_latency_pod = shape.network_latency + pod_hops * hop;
+  shape.network_latency_far = shape.network_latency + far_hops * hop;
+}
+
+void shape_tree(const ClusterSpec& cluster, const FabricLayout& layout, ClusterShape& shape) {
+  const FabricSpec& fabric = cluster.fabric;
+  set_latencies(cluster, layout.tiers == 1 ? 0 : 2, 2 * (layout.tiers - 1), shape);
+  shape.nodes_per_leaf = layout.nodes_per_leaf;
+  shape.nodes_per_pod = layout.tiers == 3 ? layout.nodes_per_pod : 0;
+  shape.rail_optimized = fabric.railed() && layout.rails > 1;
+  if (layout.tiers >= 2) shape.oversubscription_leaf = fabric.oversubscription_of(0);
+  shape.oversubscription =
+      shape.oversubscription_leaf * (layout.tiers == 3 ? fabric.oversubscription_of(1) : 1.0);
+}
+
+/// Longest minimal paths: one more switch inside a group of a dragonfly (two over a spine of a dragonfly+),
+/// and local, global, local (leaf, spine, spine, leaf) between groups.
+void shape_dragonfly(const ClusterSpec& cluster, const DragonflyLayout& layout, ClusterShape& shape) {
+  const bool one_group = cluster.nodes <= layout.nodes_per_group;
+  set_latencies(cluster, layout.plus ? 2 : 1, one_group ? (layout.plus ? 2 : 1) : 3, shape);
+  shape.nodes_per_leaf = layout.nodes_per_leaf;
+  shape.nodes_per_pod = one_group ? 0 : layout.nodes_per_group;
+  shape.rail_optimized = layout.rails > 1;
+  shape.oversubscription = one_group ? 1.0 : layout.global_oversubscription;
+}
+
+/// Nodes of one row are within half a ring of each other, all others within half of every ring.
+void shape_torus(const ClusterSpec& cluster, const std::vector<int>& sizes, ClusterShape& shape) {
+  int diameter = 0;
+  int ring_links = 0;
+  for (const int size : sizes) {
+    diameter += size / 2;
+    ring_links += std::min(size - 1, 2);
+  }
+  shape.nodes_per_leaf = 1;
+  shape.nodes_per_pod = sizes.front() > 1 && sizes.front() < cluster.nodes ? sizes.front() : 0;
+  set_latencies(cluster, shape.nodes_per_pod > 0 ? sizes.front() / 2 : diameter, diameter, shape);
+  const BytesPerSecond rings = cluster.fabric.link_bandwidth * ring_links;
+  shape.nic_bandwidth = min(cluster.node.nics.bandwidth, rings / cluster.nics_per_node());
+}
+
+VertexKind kind_of(const Topology& topology, VertexId v) {
+  return topology.vertices()[static_cast<size_t>(v)].kind;
+}
+const Link& link_of(const Topology& topology, LinkId l) { return topology.links()[static_cast<size_t>(l)]; }
+bool is_switch(VertexKind kind) {
+  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
+}
+
+/// What a graph of equal nodes looks like from its first node: routes are asked, the cut is a max-flow.
+void shape_graph(const ClusterSpec& cluster, ClusterShape& shape) {
+  const Topology topology = build_healthy_topology(cluster);
+  const int per_node = cluster.node.gpus;
+  const BytesPerSecond infinite(std::numeric_limits<double>::infinity());
+  shape.scale_up_latency = Seconds();
+  BytesPerSecond inside = infinite;
+  for (int gpu = 1; gpu < per_node; ++gpu) {
+    const std::vector<LinkId> route = topology.route(0, gpu);
+    shape.scale_up_latency = max(shape.scale_up_latency, route_latency(topology, route));
+    inside = min(inside, route_bandwidth(topology, route));
+  }
+  if (per_node > 1) {
+    const bool mesh = cluster.node.scale_up.kind == ScaleUpKind::nvlink_mesh;
+    shape.scale_up_bandwidth = inside * (mesh ? per_node - 1 : 1);
+  }
+  if (cluster.nodes == 1) return;
+
+  // Ports are the NICs, or the GPUs themselves where they are cabled to switches.
+  BytesPerSecond of_node;
+  std::set<VertexId> ports;
+  shape.host_link = infinite;
+  for (int gpu = 0; gpu < per_node; ++gpu) {
+    const std::vector<LinkId> route = topology.route(gpu, gpu + per_node);
+    for (const LinkId l : route) {
+      const Link& link = link_of(topology, l);
+      if (is_switch(kind_of(topology, link.to))) break;
+      shape.host_link = min(shape.host_link, link.bandwidth);
+    }
+    const std::vector<VertexId> nics = topology.nics_of_gpu(gpu);
+    ports.insert(nics.begin(), nics.end());
+    if (nics.empty()) ports.insert(topology.gpu(gpu));
+  }
+  for (const VertexId port : ports) {
+    for (const LinkId l : topology.links_from(port)) {
+      if (is_switch(kind_of(topology, link_of(topology, l).to))) of_node += link_of(topology, l).bandwidth;
+    }
+  }
+  shape.nics_per_node = static_cast<int>(ports.size());
+  shape.nic_bandwidth = of_node / shape.nics_per_node;
+  if (shape.host_link == infinite) shape.host_link = of_node / per_node;
+  shape.nodes_per_leaf = 1;
+  constexpr int kMostNodesAsked = 64;
+  const int asked = std::min(cluster.nodes, kMostNodesAsked);
+  for (int a = 0; a < asked; ++a) {
+    for (int b = 0; b < cluster.nodes; ++b) {
+      if (a == b) continue;
+      const Seconds latency = route_latency(topology, topology.route(a * per_node, b * per_node));
+      shape.network_latency = max(shape.network_latency, latency);
+    }
+  }
+  shape.network_latency_pod = shape.network_latency_far = shape.network_latency;
+  const BytesPerSecond half = of_node * (cluster.nodes / 2);
+  shape.oversubscription = shape.oversubscription_leaf = std::max(1.0, half / bisection_bandwidth(topology));
+}
+
+/// The worst member's share of what it had. One that has lost everything counts nowhere: its traffic goes
+/// another way, and the tier below has lost it.
+class WorstShare {
+ public:
+  explicit WorstShare(size_t members) : healthy_(members), left_(members) {}
+  void add(size_t member, BytesPerSecond healthy, BytesPerSecond left) {
+    healthy_[member] += healthy;
+    left_[member] += left;
+  }
+  double worst(bool count_lost) const {
+    double share = 1.0;
+    for (size_t i = 0; i < healthy_.size(); ++i) {
+      if (healthy_[i].base() <= 0.0 || (!count_lost && left_[i].base() <= 0.0)) continue;
+      share = std::min(share, left_[i] / healthy_[i]);
+    }
+    return share;
+  }
+
+ private:
+  std::vector<BytesPerSecond> healthy_, left_;
+};
+
+/// Closed form of a damaged cluster: everyone waits for the worst node, and each tier is as narrow for all as
+/// at its worst switch.
+void narrow(const RemainingCapacity& left, ClusterShape& shape) {
+  shape.scale_up_bandwidth = left.scale_up > 0.0 ? shape.scale_up_bandwidth * left.scale_up
+                                                 : min(shape.scale_up_bandwidth, shape.host_link);
+  shape.nic_bandwidth *= left.nics;
+  shape.oversubscription_leaf /= left.leaf_uplinks;
+  shape.oversubscription /= left.leaf_uplinks * left.spine_uplinks;
+}
+
+}  // namespace
+
+RemainingCapacity remaining_capacity(const ClusterSpec& cluster) {
+  RemainingCapacity left;
+  if (!cluster.fabric.what_if.any()) return left;
+  const Topology healthy = build_healthy_topology(cluster);
+  const Topology damaged = build_topology(cluster);
+  const size_t vertices = healthy.vertices().size();
+  WorstShare scale_up(vertices), host(static_cast<size_t>(cluster.nodes)),
+      nics(static_cast<size_t>(cluster.nodes)), up(vertices), above(vertices);
+  for (size_t l = 0; l < healthy.links().size(); ++l) {
+    const Link& link = healthy.links()[l];
+    const VertexKind from = kind_of(healthy, link.from);
+    const VertexKind to = kind_of(healthy, link.to);
+    const int node = healthy.vertices()[static_cast<size_t>(link.from)].node;
+    const BytesPerSecond now = damaged.usable(static_cast<LinkId>(l))
+                                   ? link_of(damaged, static_cast<LinkId>(l)).bandwidth
+                                   : BytesPerSecond();
+    const auto member = static_cast<size_t>(link.from);
+    if (from == VertexKind::gpu && (to == VertexKind::nvswitch || to == VertexKind::gpu)) {
+      scale_up.add(member, link.bandwidth, now);
+    } else if (from == VertexKind::pcie_switch && to == VertexKind::nic && node >= 0) {
+      host.add(static_cast<size_t>(node), link.bandwidth, now);
+    } else if ((from == VertexKind::nic || from == VertexKind::gpu) && is_switch(to) && node >= 0) {
+      nics.add(static_cast<size_t>(node), link.bandwidth, now);
+    } else if (from == VertexKind::leaf && is_switch(to)) {
+      up.add(member, link.bandwidth, now);
+    } else if (from == VertexKind::spine && (to == VertexKind::core || to == VertexKind::spine)) {
+      above.add(member, link.bandwidth, now);
+    }
+  }
+  left.scale_up = scale_up.worst(true);
+  // PCIe carries more than the NICs: a NIC that PCIe has lost is lost, one that it slows may not be.
+  left.nics = std::min(nics.worst(false), host.worst(false));
+  left.leaf_uplinks = up.worst(false);
+  left.spine_uplinks = above.worst(false);
+  return left;
+}
+
+namespace {
+
+/// Nothing broken.
+ClusterShape healthy_shape(const ClusterSpec& cluster) {
+  if (const std::string problem = layout_problem(cluster); !problem.empty()) {
+    throw std::invalid_argument(problem);
+  }
   const NodeSpec& node = cluster.node;
   const FabricSpec& fabric = cluster.fabric;
+  std::string problem;
 
   ClusterShape shape;
   shape.gpus = cluster.gpus;
@@ -30,23 +232,53 @@ ClusterShape cluster_shape(const ClusterSpec& cluster) {
   shape.host_link = node.host_link;
   shape.protocol = node.nics.protocol;
   shape.payload_efficiency = fabric.payload_efficiency;
-  if (layout.tiers == 0) return shape;
-
-  const Seconds gpu_link =
-      node.scale_up.kind == ScaleUpKind::pcie ? node.scale_up.latency / 2 : node.host_link_latency;
-  const Seconds hop = fabric.link_latency + fabric.switch_latency;
-  shape.network_latency =
-      2 * (gpu_link + node.host_link_latency + node.nics.latency) + hop + fabric.link_latency;
-  shape.network_latency_pod = shape.network_latency + 2 * hop;
-  shape.network_latency_far = shape.network_latency + 2 * hop * (layout.tiers - 1);
-  shape.nodes_per_leaf = layout.nodes_per_leaf;
-  shape.nodes_per_pod = layout.tiers == 3 ? layout.nodes_per_pod : 0;
-  shape.rail_optimized = layout.rails > 1;
-  if (layout.tiers == 1) shape.network_latency_pod = shape.network_latency;
-  if (layout.tiers >= 2) shape.oversubscription_leaf = fabric.oversubscription_of(0);
-  shape.oversubscription =
-      shape.oversubscription_leaf * (layout.tiers == 3 ? fabric.oversubscription_of(1) : 1.0);
+  if (fabric.kind == FabricKind::graph) {
+    shape_graph(cluster, shape);
+  } else if (cluster.nodes > 1) {
+    if (fabric.is_dragonfly()) {
+      shape_dragonfly(cluster, dragonfly_layout(cluster, problem), shape);
+    } else if (fabric.kind == FabricKind::torus) {
+      shape_torus(cluster, torus_dimensions(cluster, problem), shape);
+    } else {
+      shape_tree(cluster, fabric_layout(cluster, problem), shape);
+    }
+  }
   return shape;
+}
+
+}  // namespace
+
+ClusterShape cluster_shape(const ClusterSpec& cluster) {
+  ClusterShape shape = healthy_shape(cluster);
+  if (cluster.fabric.what_if.any()) narrow(remaining_capacity(cluster), shape);
+  return shape;
+}
+
+ClusterShape uncontended_shape(const ClusterSpec& cluster) {
+  ClusterShape shape = healthy_shape(cluster);
+  shape.oversubscription = shape.oversubscription_leaf = 1.0;
+  if (cluster.fabric.what_if.any()) {
+    RemainingCapacity left;
+    left.scale_up = remaining_capacity(cluster).scale_up;
+    narrow(left, shape);
+  }
+  return shape;
+}
+
+Seconds transport_ramp(const ClusterSpec& cluster, const Topology& healthy) {
+  const FabricSpec& fabric = cluster.fabric;
+  if (fabric.ramp) return *fabric.ramp;
+  if (cluster.nodes == 1) return {};
+  if (fabric.kind != FabricKind::graph) {
+    ClusterSpec whole = cluster;
+    whole.fabric.what_if = {};
+    return 2 * fabric.ramp_round_trips * cluster_shape(whole).network_latency_far;
+  }
+  Seconds longest;
+  for (int node = 1; node < cluster.nodes; ++node) {
+    longest = max(longest, route_latency(healthy, healthy.route(0, node * cluster.node.gpus)));
+  }
+  return 2 * fabric.ramp_round_trips * longest;
 }
 
 }  // namespace orrery

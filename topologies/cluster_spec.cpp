@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "topologies/fabric_checks.hpp"
 #include "topologies/fabric_layout.hpp"
 
 namespace orrery {
@@ -45,6 +46,17 @@ void read_size(const SpecReader& value, const SpecReader& reader, ClusterSpec& c
   }
 }
 
+/// A preset says how every tier of the whole machine is oversubscribed; fewer nodes may have fewer tiers.
+void keep_ratios_in_use(ClusterSpec& cluster) {
+  std::vector<double>& ratios = cluster.fabric.oversubscription;
+  if (ratios.empty() || cluster.origins.of("fabric.oversubscription") == "given") return;
+  ClusterSpec without = cluster;
+  without.fabric.oversubscription.clear();
+  std::string problem;
+  const int tiers = cluster.fabric.is_clos() ? fabric_layout(without, problem).tiers : 0;
+  ratios.resize(std::min(ratios.size(), static_cast<size_t>(std::max(0, tiers - 1))));
+}
+
 }  // namespace
 
 int ClusterSpec::nics_per_node() const {
@@ -75,16 +87,15 @@ ClusterSpec read_cluster_spec(const SpecReader& value) {
       read_fabric(reader.has("fabric") ? reader.at("fabric")
                                        : SpecReader(empty, reader.pointer() + "/fabric", reader.problems()),
                   cluster.node, cluster.nodes, provenance, "fabric");
-  if (reader.has("storage")) cluster.storage = read_storage(reader.at("storage"));
+  if (reader.has("storage")) cluster.storage = read_storage(reader.at("storage"), provenance, "storage");
   if (reader.has("price")) cluster.price = read_price(reader.at("price"));
   if (reader.has("power")) cluster.power = read_power(reader.at("power"));
   if (reader.has("reliability")) cluster.reliability = read_reliability(reader.at("reliability"));
 
   // Whether the parts fit together can only be asked once each is sound.
   if (value.problems().list().size() == problems_before) {
-    std::string problem;
-    fabric_layout(cluster, problem);
-    if (!problem.empty()) value.problems().add_message(reader.pointer() + "/fabric", problem);
+    keep_ratios_in_use(cluster);
+    check_fabric(cluster, reader.pointer(), value.problems());
   }
   return cluster;
 }

@@ -4,11 +4,10 @@
 #include <cmath>
 
 #include "topologies/cluster_spec.hpp"
+#include "topologies/port_counts.hpp"
 
 namespace orrery {
 namespace {
-
-int divide_up(int a, int b) { return (a + b - 1) / b; }
 
 /// The smallest divisor of `cables` that is at least `least` and less than twice it, else `least`: switches
 /// above take the same number of cables from each switch below if that costs few more of them. (SuperPOD: 16
@@ -20,16 +19,168 @@ int even_switches(int cables, int least) {
   return least;
 }
 
-/// Cables that carry `demand` and their rate; the rate is that of the cable or less, so that the sum is
-/// exact.
-struct Uplinks {
-  int count = 1;
-  BytesPerSecond rate;
+/// Lays out a tree of leaves, spines and cores; the first problem ends it.
+class Clos {
+ public:
+  Clos(const ClusterSpec& cluster, std::string& problem)
+      : cluster_(cluster), fabric_(cluster.fabric), problem_(problem) {}
+
+  FabricLayout lay_out() {
+    layout_.planes = fabric_.planes;
+    const bool done = place_nodes() && choose_tiers() && place_switches() && check_ports();
+    return done ? layout_ : FabricLayout{};
+  }
+
+ private:
+  bool refuse(const std::string& why) {
+    problem_ = why;
+    return false;
+  }
+
+  int leaf_ports() const { return fabric_.radix_of(0) / 2; }
+  int nics_of_plane() const { return cluster_.nics_per_node() / layout_.planes; }
+  int ports_of_node() const { return fabric_.railed() ? 1 : nics_of_plane(); }
+  int rails_of_plane() const { return layout_.rails / layout_.planes; }
+  int groups() const { return divide_up(cluster_.nodes, layout_.nodes_per_leaf); }
+  BytesPerSecond port() const { return min(cluster_.node.nics.bandwidth, fabric_.link_bandwidth); }
+
+  bool place_nodes() {
+    const int nics = cluster_.nics_per_node();
+    // A GPU without a NIC on some plane would not reach those that have theirs there.
+    const int needed = layout_.planes * cluster_.gpus_per_node();
+    if (layout_.planes > 1 && nics % needed != 0) {
+      return refuse(std::to_string(layout_.planes) +
+                    " planes take a NIC of every GPU on each: a multiple of " + std::to_string(needed) +
+                    " NICs a node, found " + std::to_string(nics));
+    }
+    layout_.rails = fabric_.railed() ? nics : layout_.planes;
+    layout_.nodes_per_leaf =
+        fabric_.nodes_per_leaf > 0 ? fabric_.nodes_per_leaf : leaf_ports() / ports_of_node();
+    if (layout_.nodes_per_leaf == 0) {
+      return refuse("a leaf has " + std::to_string(leaf_ports()) + " ports for nodes (half of " +
+                    std::to_string(fabric_.radix_of(0)) + "), a node has " + std::to_string(ports_of_node()) +
+                    " NICs");
+    }
+    if (fabric_.domain_nodes > 1 && layout_.nodes_per_leaf >= fabric_.domain_nodes) {
+      // A domain stays within one group.
+      layout_.nodes_per_leaf -= layout_.nodes_per_leaf % fabric_.domain_nodes;
+    }
+    layout_.leaves = layout_.leaves_per_pod = groups() * layout_.rails;
+    layout_.nodes_per_pod = groups() * layout_.nodes_per_leaf;
+    return true;
+  }
+
+  bool choose_tiers() {
+    const int leaves = layout_.leaves / layout_.planes;
+    const bool one_pod =
+        fabric_.nodes_per_pod > 0 ? cluster_.nodes <= fabric_.nodes_per_pod : leaves <= fabric_.radix_of(1);
+    layout_.tiers = leaves == 1 ? 1 : one_pod ? 2 : 3;
+    // More tiers than needed are built on demand; fewer cannot be.
+    if (fabric_.kind == FabricKind::fat_tree && fabric_.tiers > layout_.tiers && layout_.tiers > 1) {
+      layout_.tiers = fabric_.tiers;
+    }
+    if (fabric_.nodes_per_pod > 0 && fabric_.nodes_per_pod % layout_.nodes_per_leaf != 0) {
+      return refuse("\"nodes_per_pod\" " + std::to_string(fabric_.nodes_per_pod) + " is no multiple of the " +
+                    std::to_string(layout_.nodes_per_leaf) + " nodes that meet at a leaf");
+    }
+    return true;
+  }
+
+  bool place_switches() {
+    const std::string of_radix = "switches of " + std::to_string(fabric_.radix_of(1)) + " ports";
+    if (layout_.tiers > 1) {
+      const int used = std::min(cluster_.nodes, layout_.nodes_per_leaf) * ports_of_node();
+      const Cables up = cables_for(port() * used / fabric_.oversubscription_of(0), fabric_.link_bandwidth);
+      layout_.uplinks = up.count;
+      layout_.uplink_bandwidth = up.rate;
+    }
+    if (layout_.tiers == 2) {
+      const int leaves = layout_.leaves / layout_.planes;
+      layout_.spines_per_pod =
+          even_switches(layout_.uplinks, divide_up(leaves * layout_.uplinks, fabric_.radix_of(1)));
+    } else if (layout_.tiers == 3) {
+      int down = fabric_.radix_of(1) / 2;
+      int groups_per_pod = down / rails_of_plane();
+      if (fabric_.nodes_per_pod > 0) {
+        groups_per_pod = fabric_.nodes_per_pod / layout_.nodes_per_leaf;
+        const double ratio = fabric_.oversubscription_of(1);
+        down = std::max(1, static_cast<int>(std::floor(fabric_.radix_of(1) * ratio / (1.0 + ratio) + 1e-9)));
+      }
+      if (groups_per_pod == 0) {
+        return refuse("three tiers of " + of_radix + " take at most " + std::to_string(down) +
+                      " rails, a node has " + std::to_string(rails_of_plane()) + " NICs");
+      }
+      const int leaves_of_plane = groups_per_pod * rails_of_plane();
+      layout_.leaves_per_pod = groups_per_pod * layout_.rails;
+      layout_.nodes_per_pod = groups_per_pod * layout_.nodes_per_leaf;
+      layout_.pods = divide_up(layout_.leaves, layout_.leaves_per_pod);
+      if (layout_.pods > fabric_.radix_of(2)) {
+        return refuse(std::to_string(cluster_.nodes) + " nodes need more than three tiers of " + of_radix);
+      }
+      layout_.spines_per_pod =
+          even_switches(layout_.uplinks, divide_up(leaves_of_plane * layout_.uplinks, down));
+      const double cables_down =
+          static_cast<double>(leaves_of_plane) * layout_.uplinks / layout_.spines_per_pod;
+      const Cables up = cables_for(layout_.uplink_bandwidth * cables_down / fabric_.oversubscription_of(1),
+                                   fabric_.link_bandwidth);
+      layout_.spine_uplinks = up.count;
+      layout_.spine_uplink_bandwidth = up.rate;
+      layout_.cores_per_spine = even_switches(
+          layout_.spine_uplinks, divide_up(layout_.pods * layout_.spine_uplinks, fabric_.radix_of(2)));
+    }
+    return true;
+  }
+
+  bool check_ports() {
+    if (fabric_.tiers != 0 && fabric_.tiers != layout_.tiers) {
+      return refuse("\"tiers\" is " + std::to_string(fabric_.tiers) + ", this fabric has " +
+                    std::to_string(layout_.tiers));
+    }
+    const auto ratios = static_cast<size_t>(std::max(0, layout_.tiers - 1));
+    if (fabric_.oversubscription.size() > ratios) {
+      return refuse("\"oversubscription\" has " + std::to_string(fabric_.oversubscription.size()) +
+                    " ratios, a fabric of " + std::to_string(layout_.tiers) +
+                    (layout_.tiers == 1 ? " tier" : " tiers") + " has " + std::to_string(ratios));
+    }
+    const int leaf_down = std::min(cluster_.nodes, layout_.nodes_per_leaf) * ports_of_node();
+    problem_ = port_problem("leaf0", leaf_down, layout_.uplinks, fabric_.radix_of(0));
+    if (!problem_.empty() || layout_.tiers < 2) return problem_.empty();
+    const int below = std::min(layout_.leaves, layout_.leaves_per_pod) / layout_.planes * layout_.uplinks;
+    problem_ = port_problem("spine0", divide_up(below, layout_.spines_per_pod), layout_.spine_uplinks,
+                            fabric_.radix_of(1));
+    if (!problem_.empty() || layout_.tiers < 3) return problem_.empty();
+    problem_ = port_problem("core0", divide_up(layout_.pods * layout_.spine_uplinks, layout_.cores_per_spine),
+                            0, fabric_.radix_of(2));
+    return problem_.empty();
+  }
+
+  const ClusterSpec& cluster_;
+  const FabricSpec& fabric_;
+  std::string& problem_;
+  FabricLayout layout_;
 };
-Uplinks uplinks_for(BytesPerSecond demand, BytesPerSecond cable) {
-  // The tolerance keeps 32.000000001 cables from becoming 33.
-  const int count = std::max(1, static_cast<int>(std::ceil(demand / cable - 1e-9)));
-  return {count, demand / count};
+
+FabricLayout one_switch(const ClusterSpec& cluster, std::string& problem) {
+  const FabricSpec& fabric = cluster.fabric;
+  const int ports = cluster.nodes * cluster.node.nics.count;
+  if (fabric.radix_of(0) > 0 && ports > fabric.radix_of(0)) {
+    problem = "one switch of " + std::to_string(fabric.radix_of(0)) + " ports cannot take " +
+              std::to_string(ports) + " NICs";
+    return {};
+  }
+  if (!fabric.oversubscription.empty()) {
+    problem = "\"oversubscription\" has " + std::to_string(fabric.oversubscription.size()) +
+              " ratios, a fabric of 1 tier has 0";
+    return {};
+  }
+  if (fabric.tiers > 1) {
+    problem = "\"tiers\" is " + std::to_string(fabric.tiers) + ", this fabric has 1";
+    return {};
+  }
+  FabricLayout layout;
+  layout.tiers = layout.leaves = layout.leaves_per_pod = 1;
+  layout.nodes_per_leaf = layout.nodes_per_pod = cluster.nodes;
+  return layout;
 }
 
 }  // namespace
@@ -39,91 +190,36 @@ int cable_target(int source, int cable, int cables, int targets) {
 }
 
 FabricLayout fabric_layout(const ClusterSpec& cluster, std::string& problem) {
-  FabricLayout layout;
   problem.clear();
-  const FabricSpec& fabric = cluster.fabric;
-  const int nics = cluster.node.nics.count;
-  const auto refuse = [&](const std::string& why) {
-    problem = why;
-    return FabricLayout{};
-  };
-  if (cluster.nodes <= 1) return layout;
-  if (nics == 0)
-    return refuse("nodes without NICs cannot be joined: " + std::to_string(cluster.nodes) +
-                  " nodes need nics");
-  const BytesPerSecond port = min(cluster.node.nics.bandwidth, fabric.link_bandwidth);
-  const std::string of_radix = "switches of " + std::to_string(fabric.switch_radix) + " ports";
+  if (cluster.nodes <= 1) return {};
+  if (cluster.node.nics.count == 0) {
+    problem = "nodes without NICs cannot be joined: " + std::to_string(cluster.nodes) + " nodes need nics";
+    return {};
+  }
+  if (cluster.fabric.kind == FabricKind::single_switch) return one_switch(cluster, problem);
+  return Clos(cluster, problem).lay_out();
+}
 
-  if (fabric.kind == FabricKind::single_switch) {
-    const int ports = cluster.nodes * nics;
-    if (fabric.switch_radix > 0 && ports > fabric.switch_radix) {
-      return refuse("one switch of " + std::to_string(fabric.switch_radix) + " ports cannot take " +
-                    std::to_string(ports) + " NICs");
-    }
-    layout.tiers = layout.leaves = layout.leaves_per_pod = 1;
-    layout.nodes_per_leaf = layout.nodes_per_pod = cluster.nodes;
+std::string layout_problem(const ClusterSpec& cluster) {
+  std::string problem;
+  const FabricKind kind = cluster.fabric.kind;
+  if (kind == FabricKind::graph) {
+    problem = graph_problem(cluster);
+  } else if (cluster.fabric.is_dragonfly()) {
+    dragonfly_layout(cluster, problem);
+  } else if (kind == FabricKind::torus) {
+    torus_dimensions(cluster, problem);
   } else {
-    const int down = fabric.switch_radix / 2;
-    const bool railed = fabric.kind != FabricKind::leaf_spine;
-    layout.rails = railed ? nics : 1;
-    const int ports_per_node = railed ? 1 : nics;
-    layout.nodes_per_leaf = down / ports_per_node;
-    if (layout.nodes_per_leaf == 0) {
-      return refuse("a leaf has " + std::to_string(down) + " ports for nodes (half of " +
-                    std::to_string(fabric.switch_radix) + "), a node has " + std::to_string(nics) + " NICs");
-    }
-    if (fabric.domain_nodes > 1 && layout.nodes_per_leaf >= fabric.domain_nodes) {
-      layout.nodes_per_leaf -=
-          layout.nodes_per_leaf % fabric.domain_nodes;  // a domain stays within one group
-    }
-    const int groups = divide_up(cluster.nodes, layout.nodes_per_leaf);
-    layout.leaves = layout.leaves_per_pod = groups * layout.rails;
-    layout.nodes_per_pod = groups * layout.nodes_per_leaf;
-    layout.tiers = layout.leaves == 1 ? 1 : layout.leaves <= fabric.switch_radix ? 2 : 3;
-    if (layout.tiers > 1) {
-      const int used = std::min(cluster.nodes, layout.nodes_per_leaf) * ports_per_node;
-      const Uplinks up = uplinks_for(port * used / fabric.oversubscription_of(0), fabric.link_bandwidth);
-      layout.uplinks = up.count;
-      layout.uplink_bandwidth = up.rate;
-    }
-    if (layout.tiers == 2) {
-      layout.spines_per_pod =
-          even_switches(layout.uplinks, divide_up(layout.leaves * layout.uplinks, fabric.switch_radix));
-    } else if (layout.tiers == 3) {
-      const int groups_per_pod = down / layout.rails;
-      if (groups_per_pod == 0) {
-        return refuse("three tiers of " + of_radix + " take at most " + std::to_string(down) +
-                      " rails, a node has " + std::to_string(nics) + " NICs");
-      }
-      layout.leaves_per_pod = groups_per_pod * layout.rails;
-      layout.nodes_per_pod = groups_per_pod * layout.nodes_per_leaf;
-      layout.pods = divide_up(layout.leaves, layout.leaves_per_pod);
-      if (layout.pods > fabric.switch_radix) {
-        return refuse(std::to_string(cluster.nodes) + " nodes need more than three tiers of " + of_radix);
-      }
-      layout.spines_per_pod =
-          even_switches(layout.uplinks, divide_up(layout.leaves_per_pod * layout.uplinks, down));
-      const double cables_down =
-          static_cast<double>(layout.leaves_per_pod) * layout.uplinks / layout.spines_per_pod;
-      const Uplinks up = uplinks_for(layout.uplink_bandwidth * cables_down / fabric.oversubscription_of(1),
-                                     fabric.link_bandwidth);
-      layout.spine_uplinks = up.count;
-      layout.spine_uplink_bandwidth = up.rate;
-      layout.cores_per_spine = even_switches(
-          layout.spine_uplinks, divide_up(layout.pods * layout.spine_uplinks, fabric.switch_radix));
-    }
+    fabric_layout(cluster, problem);
   }
-  if (fabric.tiers != 0 && fabric.tiers != layout.tiers) {
-    return refuse("\"tiers\" is " + std::to_string(fabric.tiers) + ", this fabric has " +
-                  std::to_string(layout.tiers));
+  if (!problem.empty() || cluster.fabric.is_clos()) return problem;
+  for (const auto& [key, given] : {std::pair("oversubscription", !cluster.fabric.oversubscription.empty()),
+                                   std::pair("tiers", cluster.fabric.tiers > 0)}) {
+    if (!given) continue;
+    return '"' + std::string(key) + "\" belongs to trees of switches; a " + std::string(name_of(kind)) +
+           " follows from its own sizes";
   }
-  const size_t ratios = static_cast<size_t>(std::max(0, layout.tiers - 1));
-  if (fabric.oversubscription.size() > ratios) {
-    return refuse("\"oversubscription\" has " + std::to_string(fabric.oversubscription.size()) +
-                  " ratios, a fabric of " + std::to_string(layout.tiers) +
-                  (layout.tiers == 1 ? " tier" : " tiers") + " has " + std::to_string(ratios));
-  }
-  return layout;
+  return {};
 }
 
 }  // namespace orrery

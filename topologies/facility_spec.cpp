@@ -56,7 +56,7 @@ std::string redundancy_text(const StorageSpec& storage) {
                                   : std::string(kReplication) + std::to_string(storage.extra_parts + 1);
 }
 
-StorageSpec read_storage(const SpecReader& reader) {
+StorageSpec read_storage(const SpecReader& reader, Provenance& provenance, const std::string& path) {
   reader.only({"kind", "read_bandwidth", "write_bandwidth", "per_client_bandwidth", "latency", "redundancy"});
   StorageSpec storage;
   storage.kind = static_cast<StorageSpec::Kind>(reader.at("kind").choice(kStorageKinds));
@@ -64,6 +64,17 @@ StorageSpec read_storage(const SpecReader& reader) {
   storage.write_bandwidth = optional_quantity<BytesPerSecond>(reader, "write_bandwidth", false);
   storage.per_client_bandwidth = optional_quantity<BytesPerSecond>(reader, "per_client_bandwidth", false);
   storage.latency = optional_quantity<Seconds>(reader, "latency");
+  if (!storage.read_bandwidth && !storage.write_bandwidth) {
+    reader.at("read_bandwidth").refuse(expected_unit_text<BytesPerSecond>());
+  }
+  if (storage.per_client_bandwidth && storage.kind == StorageSpec::Kind::local) {
+    reader.at("per_client_bandwidth").refuse("nothing, because a node's drives have one client");
+  }
+  std::string default_path = "storage.";
+  default_path.append(name_of(storage.kind)).append(".latency");
+  storage.access_latency = storage.latency
+                               ? *storage.latency
+                               : provenance.default_for(default_path, path + ".latency").quantity<Seconds>();
   if (reader.has("redundancy")) {
     const SpecReader redundancy = reader.at("redundancy");
     if (!redundancy.is_text() || !parse_redundancy(redundancy.text(), storage)) {

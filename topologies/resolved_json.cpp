@@ -1,5 +1,7 @@
 #include "sim/base/precision.hpp"
+#include "topologies/cluster_shape.hpp"
 #include "topologies/cluster_spec.hpp"
+#include "topologies/fabric_layout.hpp"
 
 namespace orrery {
 namespace {
@@ -57,7 +59,7 @@ void put_gpu(Writer& writer, const GpuSpec& gpu) {
 void put_node(Writer& writer, const NodeSpec& node) {
   writer.put("node.gpus", node.gpus);
   writer.put("node.scale_up.kind", Json(name_of(node.scale_up.kind)));
-  writer.put("node.scale_up.bandwidth", node.scale_up.bandwidth);
+  if (node.scale_up.bandwidth.base() > 0.0) writer.put("node.scale_up.bandwidth", node.scale_up.bandwidth);
   writer.put("node.scale_up.latency", node.scale_up.latency);
   writer.put("node.scale_up.in_network_reduction", Json(node.scale_up.in_network_reduction));
   writer.put("node.nics.count", node.nics.count);
@@ -69,16 +71,66 @@ void put_node(Writer& writer, const NodeSpec& node) {
   }
 }
 
-void put_fabric(Writer& writer, const FabricSpec& fabric) {
+Json cable_json(const CableName& cable) { return Json::array({cable.from, cable.to}); }
+
+void put_what_if(Writer& writer, const WhatIf& what_if) {
+  Json failed = Json::array();
+  for (const CableName& cable : what_if.failed_links) failed.push_back(cable_json(cable));
+  Json degraded = Json::array();
+  for (const DegradedCable& entry : what_if.degraded) {
+    degraded.push_back({{"link", cable_json(entry.cable)}, {"bandwidth", exact_text(entry.bandwidth)}});
+  }
+  if (!failed.empty()) writer.put("fabric.failed_links", std::move(failed));
+  if (!what_if.failed_switches.empty()) writer.put("fabric.failed_switches", Json(what_if.failed_switches));
+  if (!degraded.empty()) writer.put("fabric.degraded", std::move(degraded));
+}
+
+/// Sizes, where they are not by rule.
+void put_sizes(Writer& writer, const ClusterSpec& cluster) {
+  const FabricSpec& fabric = cluster.fabric;
+  const auto put_given = [&](const char* key, int value) {
+    if (value > 0) writer.put(std::string("fabric.") + key, value);
+  };
+  put_given("tiers", fabric.tiers);
+  put_given("planes", fabric.planes > 1 ? fabric.planes : 0);
+  std::string problem;
+  const int by_rule = fabric.is_dragonfly() ? dragonfly_layout(cluster, problem).nodes_per_leaf : 0;
+  put_given("nodes_per_leaf", by_rule > 0 ? by_rule : fabric.nodes_per_leaf);
+  put_given("nodes_per_pod", fabric.nodes_per_pod);
+  if (fabric.kind == FabricKind::nvl72) writer.put("fabric.domain_nodes", fabric.domain_nodes);
+  if (fabric.is_dragonfly()) {
+    const DragonflyLayout layout = dragonfly_layout(cluster, problem);
+    writer.put("fabric.groups", layout.groups);
+    writer.put("fabric.switches_per_group", layout.switches_per_group);
+    if (layout.plus) writer.put("fabric.spines_per_group", layout.spines_per_group);
+    put_given("global_links", layout.global_links);
+  }
+  if (fabric.kind == FabricKind::torus)
+    writer.put("fabric.dimensions", Json(torus_dimensions(cluster, problem)));
+  if (fabric.kind == FabricKind::graph) {
+    writer.put("fabric.vertices", vertices_json(fabric.graph));
+    writer.put("fabric.edges", edges_json(fabric.graph));
+  }
+}
+
+void put_fabric(Writer& writer, const ClusterSpec& cluster) {
+  const FabricSpec& fabric = cluster.fabric;
   writer.put("fabric.kind", Json(name_of(fabric.kind)));
   writer.put("fabric.link_bandwidth", fabric.link_bandwidth);
   writer.put("fabric.link_latency", fabric.link_latency);
-  if (fabric.switch_radix > 0) writer.put("fabric.switch_radix", fabric.switch_radix);
+  if (fabric.switch_radix.size() == 1) writer.put("fabric.switch_radix", fabric.switch_radix.front());
+  if (fabric.switch_radix.size() > 1) writer.put("fabric.switch_radix", Json(fabric.switch_radix));
   writer.put("fabric.switch_latency", fabric.switch_latency);
   writer.put("fabric.oversubscription", Json(fabric.oversubscription));
-  writer.put("fabric.routing", Json(fabric.routing == Routing::ecmp ? "ecmp" : "static"));
+  writer.put("fabric.routing", Json(name_of(fabric.routing)));
+  writer.put("fabric.pxn", Json(fabric.pxn));
   writer.put("fabric.transport.payload_efficiency", fabric.payload_efficiency);
-  if (fabric.kind == FabricKind::nvl72) writer.put("fabric.domain_nodes", fabric.domain_nodes);
+  writer.put("fabric.transport.spray_efficiency", fabric.spray_efficiency);
+  const bool is_graph = fabric.kind == FabricKind::graph;
+  writer.put("fabric.transport.ramp",
+             transport_ramp(cluster, is_graph ? build_healthy_topology(cluster) : Topology()));
+  put_sizes(writer, cluster);
+  put_what_if(writer, fabric.what_if);
 }
 
 void put_facility(Writer& writer, const ClusterSpec& cluster) {
@@ -87,7 +139,7 @@ void put_facility(Writer& writer, const ClusterSpec& cluster) {
     writer.put("storage.read_bandwidth", storage->read_bandwidth);
     writer.put("storage.write_bandwidth", storage->write_bandwidth);
     writer.put("storage.per_client_bandwidth", storage->per_client_bandwidth);
-    writer.put("storage.latency", storage->latency);
+    writer.put("storage.latency", storage->access_latency);
     writer.put("storage.redundancy", Json(redundancy_text(*storage)));
   }
   if (const auto& price = cluster.price) {
@@ -121,7 +173,7 @@ Json resolved_cluster_json(const ClusterSpec& cluster) {
   put_node(writer, cluster.node);
   writer.put("nodes", cluster.nodes);
   writer.put("gpus", cluster.gpus);
-  put_fabric(writer, cluster.fabric);
+  put_fabric(writer, cluster);
   put_facility(writer, cluster);
   return writer.take();
 }

@@ -13,14 +13,17 @@ using Names = std::vector<std::string>;
 TEST(Presets, HaveTheNamesOfTheContract) {
   EXPECT_EQ(topology_preset_names(TopologyPresetKind::gpu),
             (Names{"a100-pcie-80gb", "a100-sxm4-40gb", "a100-sxm4-80gb", "b200-sxm-180gb", "b300-sxm-288gb",
-                   "gb200", "gb300", "h100-sxm-80gb", "h100-sxm-96gb-hbm2e", "h200-sxm-141gb",
-                   "h800-sxm-80gb", "l40s", "mi300x", "v100-sxm2-32gb"}));
+                   "gb200", "gb300", "gh200", "h100-sxm-80gb", "h100-sxm-96gb-hbm2e", "h200-sxm-141gb",
+                   "h800-sxm-80gb", "l40s", "mi250x-gcd", "mi300x", "tpu-v4", "v100-sxm2-32gb"}));
   EXPECT_EQ(topology_preset_names(TopologyPresetKind::node),
             (Names{"dgx-a100-40gb", "dgx-a100-80gb", "dgx-b200", "dgx-b300", "dgx-h100", "dgx-h200",
-                   "dgx1-v100", "gb200-tray", "gb300-tray"}));
+                   "dgx1-v100", "frontier", "gb200-tray", "gb300-tray", "gh200-quad", "tpu-v4"}));
   EXPECT_EQ(topology_preset_names(TopologyPresetKind::cluster),
-            (Names{"dgx-a100-40gb", "dgx-a100-80gb", "dgx-b200", "dgx-b300", "dgx-h100", "dgx-h200",
-                   "dgx1-v100", "gb200-nvl72", "gb200-tray", "gb300-nvl72", "gb300-tray"}));
+            (Names{"alps",          "dgx-a100-40gb", "dgx-a100-80gb", "dgx-b200",      "dgx-b300",
+                   "dgx-h100",      "dgx-h200",      "dgx1-v100",     "frontier",      "gb200-nvl72",
+                   "gb200-tray",    "gb300-nvl72",   "gb300-tray",    "hpn-7",         "jean-zay-a100",
+                   "meta-24k-roce", "selene",        "superpod-b200", "superpod-b300", "superpod-h100",
+                   "tpu-v4"}));
 }
 
 TEST(Presets, GiveASourceForEveryValue) {
@@ -44,7 +47,7 @@ TEST(Presets, OfEveryGpuCanBeRead) {
     SCOPED_TRACE(name);
     const Cluster cluster = read_text(R"({"node": {"gpu": ")" + name + R"(", "gpus": 1}, "nodes": 1})");
     EXPECT_EQ(cluster.device.name, name);
-    EXPECT_TRUE(cluster.device.peak_for(Precision::fp16).has_value());
+    EXPECT_TRUE(cluster.device.peak_for(Precision::fp16) || cluster.device.peak_for(Precision::bf16));
     EXPECT_EQ(cluster.device.peak_for(Precision::fp8), cluster.device.peak_for(Precision::fp8_block));
   }
 }

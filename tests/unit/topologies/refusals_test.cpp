@@ -25,18 +25,21 @@ INSTANTIATE_TEST_SUITE_P(
                 {"experiment.json: /cluster/node_count: found an unknown key, expected one of schema, node, "
                  "nodes, gpus, "
                  "fabric, storage, price, power, reliability, sources, note"}},
+        Refusal{"UnknownPreset",
+                R"("dgx-h10")",
+                {"experiment.json: /cluster: found \"dgx-h10\", expected \"dgx-h100\" or one of alps, "
+                 "dgx-a100-40gb, "
+                 "dgx-a100-80gb, dgx-b200, dgx-b300, dgx-h200, dgx1-v100, frontier, gb200-nvl72, gb200-tray, "
+                 "gb300-nvl72, gb300-tray, hpn-7, jean-zay-a100, meta-24k-roce, selene, superpod-b200, "
+                 "superpod-b300, superpod-h100, tpu-v4"}},
         Refusal{
-            "UnknownPreset",
-            R"("dgx-h10")",
-            {"experiment.json: /cluster: found \"dgx-h10\", expected \"dgx-h100\" or one of dgx-a100-40gb, "
-             "dgx-a100-80gb, dgx-b200, dgx-b300, dgx-h200, dgx1-v100, gb200-nvl72, gb200-tray, "
-             "gb300-nvl72, gb300-tray"}},
-        Refusal{"UnknownGpu",
-                R"({"node": {"preset": "dgx-h100", "gpu": "h200"}, "nodes": 1})",
-                {"experiment.json: /cluster/node/gpu: found \"h200\", expected \"gb200\" or one of "
-                 "a100-pcie-80gb, "
-                 "a100-sxm4-40gb, a100-sxm4-80gb, b200-sxm-180gb, b300-sxm-288gb, gb300, h100-sxm-80gb, "
-                 "h100-sxm-96gb-hbm2e, h200-sxm-141gb, h800-sxm-80gb, l40s, mi300x, v100-sxm2-32gb"}},
+            "UnknownGpu",
+            R"({"node": {"preset": "dgx-h100", "gpu": "h200"}, "nodes": 1})",
+            {"experiment.json: /cluster/node/gpu: found \"h200\", expected \"gh200\" or one of "
+             "a100-pcie-80gb, "
+             "a100-sxm4-40gb, a100-sxm4-80gb, b200-sxm-180gb, b300-sxm-288gb, gb200, gb300, h100-sxm-80gb, "
+             "h100-sxm-96gb-hbm2e, h200-sxm-141gb, h800-sxm-80gb, l40s, mi250x-gcd, mi300x, tpu-v4, "
+             "v100-sxm2-32gb"}},
         Refusal{"NotAnObject",
                 "7",
                 {"experiment.json: /cluster: found 7 (number), expected a preset's name or an object"}},
@@ -57,26 +60,39 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"NoNodes",
                 R"({"preset": "dgx-h100", "nodes": 0})",
                 {"experiment.json: /cluster/nodes: found 0, expected an integer in [1, 1000000]"}},
+        Refusal{"InNetworkReduction",
+                R"({"preset": "dgx-h100", "fabric": {"in_network_reduction": true}})",
+                {"experiment.json: /cluster/fabric/in_network_reduction: \"in_network_reduction\" is not "
+                 "modelled yet; only false is"}},
+        Refusal{"SizeOfAnotherKind",
+                R"({"preset": "dgx-h100", "fabric": {"groups": 4, "dimensions": [4, 8]}})",
+                {"experiment.json: /cluster/fabric/groups: found 4 (number), expected nothing, because only "
+                 "dragonfly or dragonfly+ have it",
+                 "experiment.json: /cluster/fabric/dimensions: found a list, expected nothing, because only "
+                 "torus has it"}},
+        Refusal{"GraphWithoutEdges",
+                R"({"node": "dgx-h100", "nodes": 2, "fabric": {"kind": "graph", "vertices": []}})",
+                {"experiment.json: /cluster/fabric/edges: found nothing, expected a list"}},
         Refusal{
-            "KindNotModelled",
-            R"({"preset": "dgx-h100", "fabric": {"kind": "torus"}})",
-            {"experiment.json: /cluster/fabric/kind: fabric kind \"torus\" is not modelled yet; modelled: "
-             "single_switch, leaf_spine, rail_optimized, nvl72"}},
-        Refusal{"AdaptiveRouting",
-                R"({"preset": "dgx-h100", "fabric": {"routing": "adaptive"}})",
-                {"experiment.json: /cluster/fabric/routing: adaptive routing is not modelled yet; modelled: "
-                 "ecmp, static"}},
-        Refusal{"FailedLinks",
-                R"({"preset": "dgx-h100", "fabric": {"failed_links": [["leaf0", "spine0"]]}})",
-                {"experiment.json: /cluster/fabric/failed_links: \"failed_links\" is not modelled yet; only "
-                 "an empty list "
-                 "is"}},
-        Refusal{"Pxn",
-                R"({"preset": "dgx-h100", "fabric": {"pxn": true}})",
-                {"experiment.json: /cluster/fabric/pxn: \"pxn\" is not modelled yet; only false is"}},
-        Refusal{"Ramp",
-                R"({"preset": "dgx-h100", "fabric": {"transport": {"ramp": "3 us"}}})",
-                {"experiment.json: /cluster/fabric/transport/ramp: \"ramp\" is not modelled yet"}},
+            "PortsOfALeaf",
+            R"({"preset": "dgx-h100", "nodes": 80, "fabric": {"nodes_per_leaf": 40}})",
+            {"experiment.json: /cluster/fabric: leaf0 needs 40 + 40 = 80 ports (below and beside or above), "
+             "its switch has 64"}},
+        Refusal{"Planes",
+                R"({"preset": "dgx-h100", "nodes": 4, "fabric": {"planes": 3}})",
+                {"experiment.json: /cluster/fabric: 3 planes take a NIC of every GPU on each: a multiple of "
+                 "24 NICs a node, "
+                 "found 8"}},
+        Refusal{
+            "TiersOfADragonfly",
+            R"({"preset": "dgx-h100", "nodes": 4, "fabric": {"kind": "dragonfly", "tiers": 2}})",
+            {"experiment.json: /cluster/fabric: \"tiers\" belongs to trees of switches; a dragonfly follows "
+             "from its own sizes"}},
+        Refusal{
+            "Ramp",
+            R"({"preset": "dgx-h100", "fabric": {"transport": {"ramp": 3}}})",
+            {"experiment.json: /cluster/fabric/transport/ramp: found 3 (number), expected a string with a "
+             "time unit such as \"1.5 us\""}},
         Refusal{"BareNumber",
                 R"({"preset": "dgx-h100", "fabric": {"link_bandwidth": 400}})",
                 {"experiment.json: /cluster/fabric/link_bandwidth: found 400 (number), expected a string "
@@ -128,11 +144,12 @@ INSTANTIATE_TEST_SUITE_P(
             {"experiment.json: /cluster/node/host_link: found \"63 GB/s\", expected the scale-up bandwidth "
              "31000000000 "
              "B/s or nothing, because both are the same PCIe bus"}},
-        Refusal{"Redundancy",
-                R"({"preset": "dgx-h100", "storage": {"kind": "shared", "redundancy": "raid5"}})",
-                {"experiment.json: /cluster/storage/redundancy: found \"raid5\", expected \"none\", "
-                 "\"replication:N\" or "
-                 "\"erasure:K+M\" with whole numbers"}},
+        Refusal{
+            "Redundancy",
+            R"({"preset": "dgx-h100", "storage": {"kind": "shared", "read_bandwidth": "9 GB/s", "redundancy": "raid5"}})",
+            {"experiment.json: /cluster/storage/redundancy: found \"raid5\", expected \"none\", "
+             "\"replication:N\" or "
+             "\"erasure:K+M\" with whole numbers"}},
         Refusal{"TwoPrices",
                 R"({"preset": "dgx-h100", "price": {"gpu_hour": "2 USD", "years": 4}})",
                 {"experiment.json: /cluster/price: gives both \"gpu_hour\" and a purchase; expected one of "
@@ -151,7 +168,7 @@ INSTANTIATE_TEST_SUITE_P(
              "count, latency, protocol",
              "experiment.json: /cluster/fabric/kind: found \"rail\", expected one of single_switch, "
              "leaf_spine, "
-             "rail_optimized, nvl72, fat_tree, dragonfly, torus, graph",
+             "rail_optimized, nvl72, fat_tree, dragonfly, dragonfly+, torus, graph",
              "experiment.json: /cluster/reliability/spares: found -1, expected an integer in [0, 1000000]"}}),
     [](const testing::TestParamInfo<Refusal>& refusal) { return std::string(refusal.param.name); });
 

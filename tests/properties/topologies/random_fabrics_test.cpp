@@ -1,0 +1,193 @@
+// Laws that hold for any legal fabric, on 200 random small ones: it builds, every GPU reaches every other,
+// the cut between its halves carries no more than the NICs of one, no switch has more cables than ports, and
+// the closed form's shape covers the longest path. And with one thing broken: it is rerouted or refused.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <random>
+
+#include "sim/network/cuts.hpp"
+#include "topologies/build_topology.hpp"
+#include "topologies/cluster.hpp"
+
+namespace orrery {
+namespace {
+
+class Dice {
+ public:
+  explicit Dice(unsigned seed) : engine_(seed) {}
+  int pick(int least, int most) {
+    return least + static_cast<int>(engine_() % static_cast<unsigned>(most - least + 1));
+  }
+  template <typename T, size_t n>
+  T one_of(const std::array<T, n>& all) {
+    return all[static_cast<size_t>(pick(0, static_cast<int>(n) - 1))];
+  }
+
+ private:
+  std::mt19937 engine_;  // the same numbers on any machine
+};
+
+Json random_node(Dice& dice) {
+  const int gpus = dice.one_of(std::array{1, 2, 4, 8});
+  const int nics = dice.one_of(std::array{1, 2, 4, 8});
+  Json node = {{"gpu", "h100-sxm-80gb"}, {"gpus", gpus}};
+  if (gpus > 1) {
+    node["scale_up"] = {{"kind", dice.one_of(std::array{"nvswitch", "nvlink_mesh", "pcie"})}};
+  }
+  node["nics"] = {{"count", nics},
+                  {"bandwidth", dice.one_of(std::array{"100 Gb/s", "200 Gb/s", "400 Gb/s"})},
+                  {"protocol", dice.one_of(std::array{"infiniband", "roce", "ethernet", "slingshot", "efa",
+                                                      "omni_path"})}};
+  return node;
+}
+
+Json random_fabric(Dice& dice, int nodes) {
+  Json fabric = {{"kind", dice.one_of(std::array{"single_switch", "leaf_spine", "rail_optimized", "fat_tree",
+                                                 "dragonfly", "dragonfly+", "torus"})},
+                 {"routing", dice.one_of(std::array{"ecmp", "adaptive", "static"})}};
+  const std::string kind = fabric["kind"];
+  if (kind != "single_switch" && kind != "torus")
+    fabric["switch_radix"] = dice.one_of(std::array{8, 16, 32, 64});
+  const bool tree = kind == "leaf_spine" || kind == "rail_optimized" || kind == "fat_tree";
+  if (tree && dice.pick(0, 1) == 1) fabric["oversubscription"] = {dice.pick(1, 4)};
+  if (tree && dice.pick(0, 3) == 0) fabric["nodes_per_leaf"] = dice.pick(1, 4);
+  if (kind == "torus" && nodes % 2 == 0 && dice.pick(0, 1) == 1) fabric["dimensions"] = {2, nodes / 2};
+  return fabric;
+}
+
+std::optional<Cluster> read(const Json& document, std::string* refusal = nullptr) {
+  Problems problems("random");
+  Cluster cluster = cluster_from_json(SpecReader(document, "", problems));
+  if (problems.empty()) return cluster;
+  if (refusal != nullptr) *refusal = problems.list().front().line();
+  return std::nullopt;
+}
+
+bool is_switch(VertexKind kind) {
+  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
+}
+
+void expect_ports_within_radix(const Cluster& cluster, const Topology& topology) {
+  std::map<VertexId, int> ports;
+  for (const Link& link : topology.links()) {
+    if (is_switch(topology.vertices()[static_cast<size_t>(link.from)].kind)) ++ports[link.from];
+  }
+  for (const auto& [vertex, count] : ports) {
+    const Vertex& v = topology.vertices()[static_cast<size_t>(vertex)];
+    const auto tier = static_cast<size_t>(v.kind) - static_cast<size_t>(VertexKind::leaf);
+    const int radix = cluster.spec.fabric.radix_of(tier);
+    if (radix > 0) {
+      EXPECT_LE(count, radix) << v.id;
+    }
+  }
+}
+
+void expect_bounded_cut(const Cluster& cluster, const Topology& topology) {
+  if (cluster.spec.nodes % 2 != 0) return;  // the cut would run through a node
+  const double nics = cluster.spec.node.nics.bandwidth.base() * cluster.spec.node.nics.count;
+  // Capacities are whole bytes a second, so that the flow may be below by one a cable, never above.
+  EXPECT_LE(bisection_bandwidth(topology).base(), nics * cluster.spec.nodes / 2 + 1);
+}
+
+/// @returns the longest latency between GPUs of different nodes
+double expect_routes(const Cluster& cluster, const Topology& topology) {
+  double longest = 0.0;
+  for (int from = 0; from < topology.gpu_count(); ++from) {
+    for (int to = 0; to < topology.gpu_count(); ++to) {
+      const std::vector<LinkId> route = topology.route(from, to);  // throws if there is none
+      if (topology.node_of_gpu(from) == topology.node_of_gpu(to)) continue;
+      longest = std::max(longest, route_latency(topology, route).base());
+      VertexId at = topology.gpu(from);
+      for (const LinkId l : route) {
+        EXPECT_EQ(topology.links()[static_cast<size_t>(l)].from, at);
+        at = topology.links()[static_cast<size_t>(l)].to;
+      }
+      EXPECT_EQ(at, topology.gpu(to));
+    }
+  }
+  EXPECT_EQ(topology.gpu_count(), cluster.shape.gpus);
+  return longest;
+}
+
+TEST(RandomFabrics, KeepTheLaws) {
+  int built = 0;
+  int refused = 0;
+  for (unsigned seed = 0; built < 200; ++seed) {
+    ASSERT_LT(seed, 1000u) << "too many refusals";
+    Dice dice(seed);
+    const int nodes = dice.pick(2, 24);
+    const Json document = {
+        {"node", random_node(dice)}, {"nodes", nodes}, {"fabric", random_fabric(dice, nodes)}};
+    SCOPED_TRACE("seed " + std::to_string(seed) + " " + document.dump());
+    std::string refusal;
+    const std::optional<Cluster> cluster = read(document, &refusal);
+    if (!cluster) {
+      EXPECT_FALSE(refusal.empty());
+      EXPECT_EQ(refusal.find('\n'), std::string::npos);
+      ++refused;
+      continue;
+    }
+    ++built;
+    const Topology topology = build_topology(cluster->spec);
+    const double longest = expect_routes(*cluster, topology);
+    // PXN swaps two switch hops for an NVLink hop, which the shape leaves out.
+    const double nvlink = topology.pxn() ? cluster->shape.scale_up_latency.base() : 0.0;
+    EXPECT_LE(longest, cluster->shape.network_latency_far.base() + nvlink + 1e-15);
+    expect_bounded_cut(*cluster, topology);
+    expect_ports_within_radix(*cluster, topology);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(refused, 0);  // small switches refuse some of them, with a line each
+}
+
+TEST(RandomFabrics, OneBrokenCableIsRoutedRoundOrRefused) {
+  int rerouted = 0;
+  int refused = 0;
+  for (unsigned seed = 1000; rerouted < 60; ++seed) {
+    ASSERT_LT(seed, 2000u);
+    Dice dice(seed);
+    const int nodes = dice.pick(2, 12);
+    Json document = {{"node", random_node(dice)}, {"nodes", nodes}, {"fabric", random_fabric(dice, nodes)}};
+    const std::optional<Cluster> whole = read(document);
+    if (!whole) continue;
+    const Topology healthy = build_topology(whole->spec);
+    std::vector<const Link*> cables;
+    for (const Link& link : healthy.links()) {
+      if (is_switch(healthy.vertices()[static_cast<size_t>(link.to)].kind)) cables.push_back(&link);
+    }
+    const Link& victim = *cables[static_cast<size_t>(dice.pick(0, static_cast<int>(cables.size()) - 1))];
+    const auto id = [&](VertexId v) { return healthy.vertices()[static_cast<size_t>(v)].id; };
+    document["fabric"]["failed_links"] = Json::array({Json::array({id(victim.from), id(victim.to)})});
+    SCOPED_TRACE("seed " + std::to_string(seed) + " " + document.dump());
+    std::string refusal;
+    const std::optional<Cluster> broken = read(document, &refusal);
+    if (!broken) {
+      EXPECT_NE(refusal.find("no path between"), std::string::npos) << refusal;
+      ++refused;
+      continue;
+    }
+    ++rerouted;
+    const Topology topology = build_topology(broken->spec);
+    for (int from = 0; from < topology.gpu_count(); ++from) {
+      for (int to = 0; to < topology.gpu_count(); ++to) {
+        for (const LinkId l : topology.route(from, to)) EXPECT_TRUE(topology.usable(l));
+      }
+    }
+    // What is broken never adds capacity, in the graph or in the closed form.
+    // (An odd number of nodes is cut through one, and that one has a host bridge more.)
+    if (nodes % 2 == 0) {
+      EXPECT_LE(bisection_bandwidth(topology), bisection_bandwidth(healthy));
+    }
+    EXPECT_LE(broken->shape.nic_bandwidth, whole->shape.nic_bandwidth);
+    EXPECT_GE(broken->shape.oversubscription, whole->shape.oversubscription);
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(refused, 0);
+}
+
+}  // namespace
+}  // namespace orrery

@@ -1,0 +1,397 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "cluster_reading.hpp"
+#include "sim/network/cuts.hpp"
+#include "topologies/build_topology.hpp"
+#include "topologies/fabric_checks.hpp"
+#include "topologies/topology_presets.hpp"
+
+namespace orrery {
+namespace {
+
+using Kind = VertexKind;
+
+Topology built(const std::string& cluster) { return build_topology(read_text(cluster).spec); }
+
+int switches(const Topology& topology) {
+  return topology.count(Kind::leaf) + topology.count(Kind::spine) + topology.count(Kind::core);
+}
+
+/// Cables between two kinds, one direction.
+int cables(const Topology& topology, Kind from, Kind to) {
+  const auto kind = [&](VertexId v) { return topology.vertices()[static_cast<size_t>(v)].kind; };
+  return static_cast<int>(
+      std::count_if(topology.links().begin(), topology.links().end(),
+                    [&](const Link& link) { return kind(link.from) == from && kind(link.to) == to; }));
+}
+
+/// Switches that a route passes.
+int hops(const Topology& topology, int from, int to) {
+  int count = 0;
+  for (const LinkId l : topology.route(from, to)) {
+    const Kind kind =
+        topology.vertices()[static_cast<size_t>(topology.links()[static_cast<size_t>(l)].to)].kind;
+    count += kind == Kind::leaf || kind == Kind::spine || kind == Kind::core;
+  }
+  return count;
+}
+
+/// A node of one GPU behind one 400 Gb/s NIC.
+std::string one_gpu(const std::string& nodes, const std::string& fabric) {
+  return R"({"node": {"preset": "dgx-h100", "gpus": 1, "scale_up": {"kind": "none"}, "nics": {"count": 1}}, "nodes": )" +
+         nodes + R"(, "fabric": )" + fabric + "}";
+}
+
+TEST(PublishedFabrics, SuperPodB300TwinPlane) {
+  // SuperPOD B300 reference: 64 nodes 16 leaves, 8 spines; 1024 nodes 256 leaves, 128 spines.
+  const Topology unit = built(R"("superpod-b300")");
+  EXPECT_EQ(unit.count(Kind::leaf), 16);
+  EXPECT_EQ(unit.count(Kind::spine), 8);
+  const Topology sixteen = built(R"({"preset": "superpod-b300", "nodes": 1024})");
+  EXPECT_EQ(sixteen.count(Kind::leaf), 256);
+  EXPECT_EQ(sixteen.count(Kind::spine), 128);
+  EXPECT_EQ(sixteen.count(Kind::core), 0);
+}
+
+TEST(PublishedFabrics, SuperPodH100AndB200) {
+  for (const auto& [nodes, leaves, spines] :
+       {std::tuple(31, 8, 4), std::tuple(63, 16, 8), std::tuple(95, 24, 16), std::tuple(127, 32, 16)}) {
+    const Topology topology = built(R"({"preset": "superpod-h100", "nodes": )" + std::to_string(nodes) + "}");
+    EXPECT_EQ(topology.count(Kind::leaf), leaves);
+    EXPECT_EQ(topology.count(Kind::spine), spines);
+  }
+  const Topology b200 = built(R"("superpod-b200")");
+  EXPECT_EQ(b200.count(Kind::leaf), 16);
+  EXPECT_EQ(b200.count(Kind::spine), 8);
+}
+
+TEST(PublishedFabrics, PlanesNeverMeet) {
+  const Topology topology = built(R"("superpod-b300")");
+  // NIC 0 and 1 of a node are on planes 0 and 1: flows 0 and 1 of a GPU take them and share no switch.
+  std::set<VertexId> planes[2];
+  for (std::uint64_t flow = 0; flow < 64; ++flow) {
+    for (const LinkId l : topology.route(0, 64 * 4 + 9, flow)) {
+      const VertexId to = topology.links()[static_cast<size_t>(l)].to;
+      if (topology.vertices()[static_cast<size_t>(to)].node < 0) planes[flow % 2].insert(to);
+    }
+  }
+  EXPECT_FALSE(planes[0].empty());
+  for (const VertexId v : planes[0]) EXPECT_FALSE(planes[1].contains(v));
+}
+
+TEST(PublishedFabrics, Hpn7Pod) {
+  // 15 segments of 16 ToRs; 120 aggregation switches a pod, 60 a plane; a host meets 16 ToRs.
+  const Cluster pod = read_text(R"("hpn-7")");
+  const Topology topology = build_topology(pod.spec);
+  EXPECT_EQ(topology.gpu_count(), 15360);
+  EXPECT_EQ(topology.count(Kind::leaf), 15 * 16);
+  EXPECT_EQ(topology.count(Kind::spine), 120);
+  EXPECT_EQ(cables(topology, Kind::leaf, Kind::spine), 240 * 60);
+  std::set<VertexId> tors;
+  for (int gpu = 0; gpu < 8; ++gpu) {
+    for (const VertexId nic : topology.nics_of_gpu(gpu)) {
+      for (const LinkId l : topology.links_from(nic)) {
+        const VertexId to = topology.links()[static_cast<size_t>(l)].to;
+        if (topology.vertices()[static_cast<size_t>(to)].kind == Kind::leaf) tors.insert(to);
+      }
+    }
+  }
+  EXPECT_EQ(tors.size(), 16u);
+  EXPECT_EQ(hops(topology, 0, 127 * 8), 1);  // within a segment
+  EXPECT_EQ(hops(topology, 0, 128 * 8), 3);
+  // Two pods meet at cores, 15:1 below them: 8 uplinks of each of the 240 aggregation switches.
+  const Topology two = built(R"({"preset": "hpn-7", "nodes": 3840})");
+  EXPECT_EQ(two.count(Kind::spine), 240);
+  EXPECT_EQ(cables(two, Kind::spine, Kind::core), 240 * 8);
+}
+
+TEST(PublishedFabrics, MetaRoce24k) {
+  const Cluster cluster = read_text(R"("meta-24k-roce")");
+  EXPECT_EQ(cluster.shape.gpus, 24576);
+  EXPECT_EQ(cluster.shape.nodes_per_pod * 8, 3072);
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 7.0);
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription_leaf, 1.0);
+  const Topology topology = build_topology(cluster.spec);
+  EXPECT_EQ(topology.count(Kind::leaf), 8 * 192);  // a switch a rack
+  EXPECT_EQ(hops(topology, 0, 8), 1);              // the rack's other server
+  EXPECT_EQ(hops(topology, 0, 3071), 3);
+  EXPECT_EQ(hops(topology, 0, 3072), 5);
+  // A pod leaves with a seventh of its 3072 x 50 GB/s.
+  double up = 0.0;
+  for (const Link& link : topology.links()) {
+    if (topology.vertices()[static_cast<size_t>(link.to)].kind == Kind::core) up += link.bandwidth.base();
+  }
+  EXPECT_NEAR(up / 8, 3072 * 50e9 / 7, 1e3);  // rates are made exact; the rest is round-off of 3,500 cables
+}
+
+TEST(PublishedFabrics, Frontier) {
+  const Cluster cluster = read_text(R"("frontier")");
+  const Topology topology = build_topology(cluster.spec);
+  EXPECT_EQ(switches(topology), 74 * 32);
+  EXPECT_EQ(topology.count(Kind::nic), 74 * 32 * 16);
+  // Both directions: 32 x 31 / 2 cables in each group, 4 between each pair of groups.
+  EXPECT_EQ(cables(topology, Kind::leaf, Kind::leaf), 74 * 32 * 31 + 74 * 73 * 4);
+  EXPECT_NEAR(cluster.shape.oversubscription, 1.753, 0.001);  // published: 102.4 in, 58.4 Tb/s out
+  // At most three switch-to-switch hops (Slingshot): four switches.
+  int most = 0;
+  for (int node = 1; node < 9472; node += 97) most = std::max(most, hops(topology, 0, node * 8));
+  EXPECT_EQ(most, 4);
+  EXPECT_EQ(hops(topology, 0, 15 * 8), 1);  // NIC i of a chassis is on its i-th switch
+}
+
+TEST(PublishedFabrics, TpuV4) {
+  const Topology topology = built(R"("tpu-v4")");
+  EXPECT_EQ(topology.gpu_count(), 4096);
+  EXPECT_EQ(cables(topology, Kind::leaf, Kind::leaf), 4096 * 6);
+  // 16 x 16 x 16, cut in two across the last ring: 256 rings, each cut twice.
+  EXPECT_EQ(bisection_bandwidth(topology), gigabytes_per_second(256 * 2 * 50));
+  EXPECT_EQ(read_text(R"({"preset": "tpu-v4", "nodes": 128})").shape.nodes_per_pod, 4);  // 4 x 4 x 8
+}
+
+TEST(FatTree, OfTwoAndThreeTiers) {
+  // k = 4 (Al-Fares et al. 2008): 8 edge, 8 aggregation and 4 core switches for 16 hosts.
+  const Topology three = built(one_gpu("16", R"({"kind": "fat_tree", "switch_radix": 4})"));
+  EXPECT_EQ(three.count(Kind::leaf), 8);
+  EXPECT_EQ(three.count(Kind::spine), 8);
+  EXPECT_EQ(three.count(Kind::core), 4);
+  EXPECT_EQ(bisection_bandwidth(three), gigabytes_per_second(8 * 50));
+  // 8 hosts fit under two tiers (4 leaves, 2 spines); three on demand: two pods of two leaves.
+  const std::string two = R"({"kind": "fat_tree", "switch_radix": 4})";
+  EXPECT_EQ(built(one_gpu("8", two)).count(Kind::core), 0);
+  const Topology demanded = built(one_gpu("8", R"({"kind": "fat_tree", "switch_radix": 4, "tiers": 3})"));
+  EXPECT_EQ(demanded.count(Kind::leaf), 4);
+  EXPECT_EQ(demanded.count(Kind::spine), 4);
+  EXPECT_EQ(demanded.count(Kind::core), 2);
+  EXPECT_EQ(bisection_bandwidth(demanded), gigabytes_per_second(4 * 50));
+}
+
+TEST(FatTree, OversubscriptionOfEachTierNarrowsItsCut) {
+  for (const auto& [ratios, expected] : {std::pair("[2]", 4 * 50), std::pair("[2, 2]", 2 * 50)}) {
+    const Topology topology = built(one_gpu(
+        "16", std::string(R"({"kind": "fat_tree", "switch_radix": 4, "tiers": 3, "oversubscription": )") +
+                  ratios + "}"));
+    EXPECT_EQ(bisection_bandwidth(topology), gigabytes_per_second(expected));
+  }
+}
+
+TEST(Dragonfly, CountsByHand) {
+  // p = 2, a = 4, h = 2 (Kim et al. 2008, balanced): 4 switches x 2 NICs; 9 groups would use all 8 global
+  // ports.
+  const std::string fabric =
+      R"({"kind": "dragonfly", "switch_radix": 7, "groups": 9, "switches_per_group": 4, "nodes_per_leaf": 2})";
+  const Cluster cluster = read_text(one_gpu("72", fabric));
+  const Topology topology = build_topology(cluster.spec);
+  EXPECT_EQ(switches(topology), 36);
+  EXPECT_EQ(cables(topology, Kind::leaf, Kind::leaf), 9 * 4 * 3 + 9 * 8 * 1);
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 1.0);
+  EXPECT_EQ(
+      refusals(one_gpu("72", R"({"kind": "dragonfly", "switch_radix": 6, "groups": 9,
+                                       "switches_per_group": 4, "nodes_per_leaf": 2})")),
+      (std::vector<std::string>{"experiment.json: /cluster/fabric: group0/switch0 needs 2 + 5 = 7 ports "
+                                "(below and beside or above), its switch has 6"}));
+}
+
+TEST(Dragonfly, PlusLeavesItsGroupsFromTheSpines) {
+  // Groups of 2 leaves x 4 NICs and 2 spines; each leaf 2 cables to each spine; 3 groups, 2 cables a pair.
+  const std::string fabric =
+      R"({"kind": "dragonfly+", "switch_radix": 8, "groups": 3, "switches_per_group": 2,
+                                 "spines_per_group": 2, "nodes_per_leaf": 4, "global_links": 2})";
+  const Cluster cluster = read_text(one_gpu("24", fabric));
+  const Topology topology = build_topology(cluster.spec);
+  EXPECT_EQ(topology.count(Kind::leaf), 6);
+  EXPECT_EQ(topology.count(Kind::spine), 6);
+  EXPECT_EQ(cables(topology, Kind::leaf, Kind::spine), 6 * 4);
+  EXPECT_EQ(cables(topology, Kind::spine, Kind::spine), 3 * 2 * 2);
+  EXPECT_EQ(hops(topology, 0, 3), 1);
+  EXPECT_EQ(hops(topology, 0, 4), 3);
+  EXPECT_EQ(hops(topology, 0, 23), 4);
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 8.0 / 4.0);  // 8 NICs, 2 x 2 global cables a group
+}
+
+TEST(Torus, IsRingsInEachDimension) {
+  const std::string fabric = R"({"kind": "torus", "dimensions": [4, 3, 2], "link_bandwidth": "100 Gb/s"})";
+  const Cluster cluster = read_text(one_gpu("24", fabric));
+  const Topology topology = build_topology(cluster.spec);
+  // Both directions: rings of 4 and of 3 have a cable a router, pairs one for two.
+  EXPECT_EQ(cables(topology, Kind::leaf, Kind::leaf), 2 * (24 + 24 + 12));
+  EXPECT_EQ(hops(topology, 0, 1), 2);
+  EXPECT_EQ(hops(topology, 0, 3), 2);               // once round the ring of 4
+  EXPECT_EQ(hops(topology, 0, 2 + 4 * 1 + 12), 5);  // 2 + 1 + 1 steps
+  // 2 + 2 + 1 cables of 12.5 GB/s carry more than the NIC of 50.
+  EXPECT_EQ(cluster.shape.nic_bandwidth, gigabytes_per_second(50));
+  const Cluster thin =
+      read_text(one_gpu("24", R"({"kind": "torus", "dimensions": [4, 3, 2], "link_bandwidth": "40 Gb/s"})"));
+  EXPECT_EQ(thin.shape.nic_bandwidth, gigabytes_per_second(25));
+  EXPECT_EQ(refusals(one_gpu("23", fabric)),
+            (std::vector<std::string>{"experiment.json: /cluster/fabric: \"dimensions\" 4 x 3 x 2 is a torus "
+                                      "of 24 nodes, the cluster has 23"}));
+}
+
+const char* const kTwoNodeGraph = R"({"node": {"gpu": "h100-sxm-80gb", "gpus": 2,
+    "scale_up": {"kind": "nvlink_mesh", "bandwidth": "100 GB/s"}, "nics": {"count": 1, "bandwidth": "200 Gb/s"}},
+  "nodes": 2, "fabric": {"kind": "graph", "vertices": [
+    {"id": "a0", "kind": "gpu", "node": 0}, {"id": "a1", "kind": "gpu", "node": 0}, {"id": "an", "kind": "nic", "node": 0},
+    {"id": "b0", "kind": "gpu", "node": 1}, {"id": "b1", "kind": "gpu", "node": 1}, {"id": "bn", "kind": "nic", "node": 1},
+    {"id": "s", "kind": "switch"}, {"id": "disk", "kind": "storage"}],
+  "edges": [
+    {"from": "a0", "to": "a1", "bandwidth": "80 GB/s", "latency": "1 us"}, {"from": "b0", "to": "b1", "bandwidth": "80 GB/s", "latency": "1 us"},
+    {"from": "a0", "to": "an", "bandwidth": "30 GB/s", "latency": "0.5 us"}, {"from": "a1", "to": "an", "bandwidth": "30 GB/s", "latency": "0.5 us"},
+    {"from": "b0", "to": "bn", "bandwidth": "30 GB/s", "latency": "0.5 us"}, {"from": "b1", "to": "bn", "bandwidth": "30 GB/s", "latency": "0.5 us"},
+    {"from": "an", "to": "s", "bandwidth": "20 GB/s", "latency": "2 us"}, {"from": "bn", "to": "s", "bandwidth": "20 GB/s", "latency": "2 us"},
+    {"from": "disk", "to": "s", "bandwidth": "5 GB/s", "latency": "9 us"}]}})";
+
+TEST(Graph, IsTakenAsItStands) {
+  const Cluster cluster = read_text(kTwoNodeGraph);
+  const Topology topology = build_topology(cluster.spec);
+  EXPECT_EQ(topology.gpu_count(), 4);
+  EXPECT_EQ(topology.count(Kind::leaf), 1);
+  EXPECT_EQ(topology.links().size(), 18u);
+  EXPECT_NEAR(route_latency(topology, topology.route(0, 3)).base(), 5e-6, 1e-15);
+  EXPECT_EQ(cluster.shape.scale_up_bandwidth, gigabytes_per_second(80));
+  EXPECT_EQ(cluster.shape.nic_bandwidth, gigabytes_per_second(20));
+  EXPECT_EQ(cluster.shape.host_link, gigabytes_per_second(30));
+  EXPECT_NEAR(cluster.shape.network_latency_pod.base(), 5e-6, 1e-15);
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 1.0);
+  EXPECT_EQ(topology.ramp(), microseconds(10));  // one round trip
+  const VertexId disk = storage_endpoint(topology, 1);
+  EXPECT_EQ(topology.vertices()[static_cast<size_t>(disk)].id, "disk");
+  EXPECT_EQ(topology.route_between(disk, topology.gpu(3)).size(), 3u);
+}
+
+Json graph_json() { return parse_json(kTwoNodeGraph, "graph"); }
+std::vector<std::string> refused(const Json& cluster) { return refusals(cluster.dump()); }
+using Lines = std::vector<std::string>;
+
+TEST(Graph, OfUnlikeNodesIsRefused) {
+  Json missing = graph_json();
+  missing["fabric"]["vertices"].erase(4);  // b1
+  missing["fabric"]["edges"].erase(5);
+  missing["fabric"]["edges"].erase(1);
+  EXPECT_EQ(refused(missing),
+            (Lines{"experiment.json: /cluster/fabric: node 1 has 1 GPUs among the vertices, a node of this "
+                   "cluster has 2"}));
+  Json slower = graph_json();
+  slower["fabric"]["edges"][7]["bandwidth"] = "10 GB/s";
+  EXPECT_EQ(refused(slower),
+            (Lines{"experiment.json: /cluster/fabric: node 1 has other links than node 0 (kinds, bandwidths "
+                   "and latencies compared); every node must be the same"}));
+  Json unknown = graph_json();
+  unknown["fabric"]["edges"][6]["to"] = "sw";
+  EXPECT_EQ(refused(unknown),
+            (Lines{"experiment.json: /cluster/fabric/edges/6/to: found \"sw\", expected \"s\" "
+                   "or one of a0, a1, an, b0, b1, bn, disk"}));
+  Json apart = graph_json();
+  apart["fabric"]["edges"].erase(7);
+  apart["fabric"]["edges"].erase(6);
+  EXPECT_EQ(refused(apart),
+            (Lines{"experiment.json: /cluster/fabric: no path between a0 and b0; 4 pairs of GPUs in all"}));
+}
+
+TEST(Graph, WithOneWayEdgesIsAskedForEveryPair) {
+  Json one_way = graph_json();
+  for (const size_t edge : {6u, 7u}) one_way["fabric"]["edges"][edge]["directed"] = true;
+  EXPECT_EQ(refused(one_way),
+            (Lines{"experiment.json: /cluster/fabric: no path between a0 and b0; 4 pairs of GPUs in all"}));
+}
+
+TEST(Pxn, IsOnForNvSwitchNodesOnRails) {
+  const auto pxn = [](const std::string& cluster) { return read_text(cluster).spec.fabric.pxn; };
+  EXPECT_TRUE(pxn(R"("dgx-h100")"));
+  EXPECT_TRUE(pxn(R"("gb200-nvl72")"));
+  EXPECT_FALSE(pxn(R"("dgx1-v100")"));
+  EXPECT_FALSE(pxn(R"({"preset": "dgx-h100", "fabric": {"kind": "leaf_spine"}})"));
+  EXPECT_FALSE(pxn(R"({"preset": "dgx-h100", "fabric": {"pxn": false}})"));
+  // Across rails one switch and an NVLink hop instead of three switches.
+  const Topology with = built(R"({"preset": "dgx-h100", "nodes": 2})");
+  const Topology without = built(R"({"preset": "dgx-h100", "nodes": 2, "fabric": {"pxn": false}})");
+  EXPECT_EQ(hops(with, 0, 9), 1);
+  EXPECT_EQ(hops(without, 0, 9), 3);
+}
+
+TEST(Transport, SpraysWhereRoutingIsAdaptive) {
+  const auto fabric = [](const std::string& cluster) { return read_text(cluster).spec.fabric; };
+  EXPECT_DOUBLE_EQ(fabric(R"("dgx-h100")").spray_efficiency, 1.0);
+  EXPECT_DOUBLE_EQ(fabric(R"({"preset": "dgx-h100", "fabric": {"routing": "adaptive"}})").spray_efficiency,
+                   0.95);
+  EXPECT_DOUBLE_EQ(fabric(R"("alps")").spray_efficiency, 0.95);
+  const Topology given = built(
+      R"({"preset": "dgx-h100", "nodes": 2, "fabric": {"transport": {"ramp": "7 us", "spray_efficiency": 0.9}}})");
+  EXPECT_EQ(given.ramp(), microseconds(7));
+  EXPECT_DOUBLE_EQ(given.spray_efficiency(), 0.9);
+  // One round trip of the longest path: 2 x 2.95 us (Latency.AddsUpByHand).
+  EXPECT_NEAR(built(R"({"preset": "dgx-h100", "nodes": 64})").ramp().base(), 5.9e-6, 1e-12);
+}
+
+TEST(EstimateLimits, NameWhatOnlyTheSimulationSees) {
+  const auto limits = [](const std::string& cluster) { return estimate_limits(read_text(cluster).spec); };
+  EXPECT_TRUE(limits(R"("dgx-h100")").empty());
+  EXPECT_EQ(limits(R"({"preset": "dgx-h100", "fabric": {"routing": "ecmp"}})").size(), 1u);
+  EXPECT_TRUE(limits(R"({"preset": "dgx-h100", "nodes": 1, "fabric": {"routing": "ecmp"}})").empty());
+  EXPECT_FALSE(limits(R"("tpu-v4")").empty());
+  EXPECT_TRUE(needs_simulation(
+      read_text(R"({"preset": "dgx-h100", "fabric": {"failed_switches": ["spine0"]}})").spec));
+}
+
+/// The values of {"value", "origin"} pairs.
+Json values_of(const Json& pairs) {
+  if (pairs.contains("origin")) return pairs.at("value");
+  Json values = Json::object();
+  for (const auto& [key, member] : pairs.items()) values[key] = values_of(member);
+  return values;
+}
+
+TEST(ResolvedCluster, ReadsBackAsItself) {
+  std::vector<std::string> clusters = {kTwoNodeGraph};
+  for (const std::string& name : topology_preset_names(TopologyPresetKind::cluster)) {
+    clusters.push_back("\"" + name + "\"");
+    clusters.push_back(R"({"preset": ")" + name + R"(", "nodes": 16})");
+  }
+  clusters.emplace_back(R"({"preset": "dgx-h100", "nodes": 24, "fabric": {"kind": "dragonfly+"}})");
+  clusters.emplace_back(R"({"preset": "dgx-h100", "fabric": {"failed_switches": ["spine0"],
+      "failed_links": [["leaf0", "spine1"]], "degraded": [{"link": ["leaf1", "spine1"], "bandwidth": "1 GB/s"}]}})");
+  for (const std::string& cluster : clusters) {
+    SCOPED_TRACE(cluster);
+    const Json once = values_of(resolved_cluster_json(read_text(cluster).spec));
+    EXPECT_EQ(values_of(resolved_cluster_json(read_text(once.dump()).spec)), once);
+  }
+}
+
+/// Every preset as it ships: it builds, its first GPU reaches GPUs all over it, the graph is within the
+/// shape.
+class EveryPreset : public testing::TestWithParam<std::string> {};
+TEST_P(EveryPreset, BuildsConnectedAndAgreesWithItsShape) {
+  const Cluster cluster = read_text("\"" + GetParam() + "\"");
+  const Topology topology = build_topology(cluster.spec);
+  const ClusterShape& shape = cluster.shape;
+  ASSERT_EQ(topology.gpu_count(), shape.gpus);
+  EXPECT_EQ(topology.payload_efficiency(), shape.payload_efficiency);
+  EXPECT_TRUE(fabric_warnings(cluster.spec).empty());
+  double longest = 0.0;
+  const int step = std::max(1, shape.gpus / 61 / shape.gpus_per_domain) * shape.gpus_per_domain;
+  for (int to = shape.gpus_per_domain; to < shape.gpus; to += step) {
+    const std::vector<LinkId> route = topology.route(0, to);
+    const double latency = route_latency(topology, route).base();
+    longest = std::max(longest, latency);
+    EXPECT_LE(latency, group_shape(shape, std::vector<int>{0, to}).network_latency.base() + 1e-15);
+    // A torus spreads what a rank sends over the six ring links of its router, a route takes one.
+    const double links = cluster.spec.fabric.kind == FabricKind::torus ? 6.0 : 1.0;
+    // Cables are thinned to meet a ratio exactly: Meta's spines take 55 for 54.86, 0.26 % less each.
+    EXPECT_LE(0.997 * std::min(shape.nic_bandwidth, shape.host_link).base(),
+              links * route_bandwidth(topology, route).base());
+  }
+  const double far = shape.gpus > shape.gpus_per_domain ? shape.network_latency_far.base() : 0.0;
+  EXPECT_LE(longest, far + 1e-15);
+}
+INSTANTIATE_TEST_SUITE_P(Topologies, EveryPreset,
+                         testing::ValuesIn(topology_preset_names(TopologyPresetKind::cluster)),
+                         [](const auto& instance) {
+                           std::string name = instance.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace orrery

@@ -1,0 +1,142 @@
+#include <gtest/gtest.h>
+
+#include "cluster_reading.hpp"
+#include "topologies/build_topology.hpp"
+
+namespace orrery {
+namespace {
+
+Topology with_storage(const std::string& storage,
+                      const std::string& cluster = R"("preset": "dgx-h100", "nodes": 64)") {
+  return build_topology(read_text("{" + cluster + R"(, "storage": )" + storage + "}").spec);
+}
+BytesPerSecond rate(const Topology& topology, VertexId from, VertexId to) {
+  return route_bandwidth(topology, topology.route_between(from, to));
+}
+
+TEST(Storage, SharedIsReadAndWrittenAtTheServersRates) {
+  const Topology topology = with_storage(
+      R"({"kind": "shared", "read_bandwidth": "40 GB/s", "write_bandwidth": "20 GB/s", "latency": "100 us"})");
+  const VertexId storage = topology.find("storage0");
+  ASSERT_GE(storage, 0);
+  EXPECT_EQ(storage_endpoint(topology, 5), storage);
+  EXPECT_EQ(rate(topology, storage, topology.gpu(7)), gigabytes_per_second(40));
+  EXPECT_EQ(rate(topology, topology.gpu(7), storage), gigabytes_per_second(20));
+  // 100 us; cable and spine, cable and leaf, cable and NIC, two PCIe links: 100 + 2 x 0.25 + 0.65 + 0.5.
+  const std::vector<LinkId> read = topology.route_between(storage, topology.gpu(7));
+  EXPECT_NEAR(route_latency(topology, read).base(), 101.65e-6, 1e-12);
+}
+
+TEST(Storage, SharesTheCablesOfTheGradients) {
+  const Topology topology = with_storage(R"({"kind": "shared", "read_bandwidth": "400 GB/s"})");
+  const VertexId storage = topology.find("storage0");
+  const std::vector<LinkId> read = topology.route_between(storage, topology.gpu(0));
+  const std::vector<LinkId> gradient = topology.route(8 * 40, 0);  // from another leaf group
+  // The last four links (leaf, NIC, PCIe, GPU) are the same but for the spine chosen.
+  ASSERT_GE(read.size(), 4u);
+  EXPECT_TRUE(std::equal(read.end() - 3, read.end(), gradient.end() - 3));
+  EXPECT_EQ(topology.vertices()[static_cast<size_t>(topology.links()[static_cast<size_t>(read[2])].to)].kind,
+            VertexKind::spine);
+}
+
+TEST(Storage, RedundancyMakesWritesDearer) {
+  // Three copies take three times the bytes, 8+2 take 10/8.
+  const auto written = [](const std::string& redundancy) {
+    const Topology topology = with_storage(
+        R"({"kind": "object", "read_bandwidth": "60 GB/s", "write_bandwidth": "30 GB/s", "redundancy": ")" +
+        redundancy + "\"}");
+    EXPECT_EQ(rate(topology, topology.find("storage0"), topology.gpu(0)),
+              gigabytes_per_second(50));  // the NIC
+    return rate(topology, topology.gpu(0), topology.find("storage0"));
+  };
+  EXPECT_EQ(written("none"), gigabytes_per_second(30));
+  EXPECT_EQ(written("replication:3"), gigabytes_per_second(10));
+  EXPECT_EQ(written("erasure:8+2"), gigabytes_per_second(24));
+}
+
+TEST(Storage, AClientIsCappedOnItsOwnLink) {
+  const Topology topology =
+      with_storage(R"({"kind": "shared", "read_bandwidth": "40 GB/s", "per_client_bandwidth": "8 GB/s"})");
+  const VertexId client = storage_endpoint(topology, 3);
+  EXPECT_EQ(topology.vertices()[static_cast<size_t>(client)].id, "storage0/node3");
+  EXPECT_EQ(rate(topology, client, topology.gpu(3 * 8 + 1)), gigabytes_per_second(8));
+  EXPECT_EQ(rate(topology, topology.gpu(3 * 8 + 1), client), gigabytes_per_second(8));
+  EXPECT_EQ(topology.count(VertexKind::storage), 1 + 64);
+  // All clients together cross the link of the servers' rate.
+  const VertexId hub = topology.find("storage0/hub");
+  const std::vector<LinkId> one = topology.route_between(client, topology.gpu(24));
+  const std::vector<LinkId> other = topology.route_between(storage_endpoint(topology, 9), topology.gpu(72));
+  EXPECT_EQ(topology.links()[static_cast<size_t>(one[1])].from, hub);
+  EXPECT_EQ(one[1], other[1]);
+  EXPECT_EQ(topology.links()[static_cast<size_t>(one[1])].bandwidth, gigabytes_per_second(40));
+}
+
+TEST(Storage, LocalDrivesStayInTheirNode) {
+  const Topology topology =
+      with_storage(R"({"kind": "local", "read_bandwidth": "28 GB/s", "write_bandwidth": "14 GB/s"})");
+  const VertexId drive = topology.find("node2/nvme");
+  ASSERT_GE(drive, 0);
+  EXPECT_EQ(storage_endpoint(topology, 2), drive);
+  for (int gpu = 16; gpu < 24; ++gpu) {
+    EXPECT_EQ(rate(topology, drive, topology.gpu(gpu)), gigabytes_per_second(28));
+    EXPECT_EQ(rate(topology, topology.gpu(gpu), drive), gigabytes_per_second(14));
+    for (const LinkId l : topology.route_between(drive, topology.gpu(gpu))) {
+      const VertexId to = topology.links()[static_cast<size_t>(l)].to;
+      EXPECT_EQ(topology.vertices()[static_cast<size_t>(to)].node, 2);
+    }
+  }
+  // A node without NICs has drives too.
+  const Topology alone = with_storage(R"({"kind": "local", "read_bandwidth": "7 GB/s"})",
+                                      R"("node": {"gpu": "h100-sxm-80gb", "gpus": 1}, "nodes": 1)");
+  EXPECT_EQ(rate(alone, alone.find("node0/nvme"), alone.gpu(0)), gigabytes_per_second(7));
+}
+
+TEST(Storage, LeavesTheGradientsPathsAlone) {
+  const Topology with =
+      with_storage(R"({"kind": "shared", "read_bandwidth": "400 GB/s", "per_client_bandwidth": "8 GB/s"})");
+  const Topology without = build_topology(read_text(R"({"preset": "dgx-h100", "nodes": 64})").spec);
+  for (int to = 1; to < 512; to += 7) EXPECT_EQ(with.route(0, to), without.route(0, to));
+}
+
+TEST(Storage, OfOneNodeIsOnASwitchOfItsOwn) {
+  const Topology topology = with_storage(R"({"kind": "shared", "read_bandwidth": "40 GB/s"})",
+                                         R"("preset": "dgx-h100", "nodes": 1)");
+  EXPECT_EQ(topology.count(VertexKind::leaf), 1);
+  EXPECT_EQ(rate(topology, topology.find("storage0"), topology.gpu(5)), gigabytes_per_second(40));
+}
+
+TEST(Storage, IsOnEveryKindOfFabric) {
+  for (const char* fabric :
+       {R"({"kind": "single_switch"})", R"({"kind": "leaf_spine"})", R"({"kind": "fat_tree"})",
+        R"({"kind": "dragonfly"})", R"({"kind": "dragonfly+"})", R"({"kind": "torus"})"}) {
+    SCOPED_TRACE(fabric);
+    const Topology topology =
+        with_storage(R"({"kind": "shared", "read_bandwidth": "20 GB/s", "per_client_bandwidth": "10 GB/s"})",
+                     R"("node": "dgx-h100", "nodes": 24, "fabric": )" + std::string(fabric));
+    for (int gpu = 0; gpu < 24 * 8; gpu += 5) {
+      EXPECT_EQ(rate(topology, storage_endpoint(topology, gpu / 8), topology.gpu(gpu)),
+                gigabytes_per_second(10));
+    }
+  }
+}
+
+TEST(Storage, RefusesWhatCannotBe) {
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(
+      refusals(R"({"preset": "dgx-h100", "storage": {"kind": "shared"}})"),
+      (Lines{"experiment.json: /cluster/storage/read_bandwidth: found nothing, expected a string with a "
+             "rate unit such as \"450 GB/s\""}));
+  EXPECT_EQ(
+      refusals(R"({"preset": "dgx-h100", "storage": {"kind": "local", "read_bandwidth": "7 GB/s",
+                         "per_client_bandwidth": "1 GB/s"}})"),
+      (Lines{"experiment.json: /cluster/storage/per_client_bandwidth: found \"1 GB/s\", expected nothing, "
+             "because a node's drives have one client"}));
+  EXPECT_EQ(
+      refusals(R"({"node": {"gpu": "h100-sxm-80gb", "gpus": 1}, "nodes": 1,
+                         "storage": {"kind": "shared", "read_bandwidth": "7 GB/s"}})"),
+      (Lines{"experiment.json: /cluster/storage: nodes without NICs reach no shared storage: expected the "
+             "node's nics"}));
+}
+
+}  // namespace
+}  // namespace orrery

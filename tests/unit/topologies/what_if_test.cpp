@@ -1,0 +1,140 @@
+#include "topologies/what_if.hpp"
+
+#include <gtest/gtest.h>
+
+#include "cluster_reading.hpp"
+#include "sim/network/cuts.hpp"
+#include "topologies/build_topology.hpp"
+#include "topologies/cluster_shape.hpp"
+#include "topologies/fabric_checks.hpp"
+
+namespace orrery {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+std::string h100(int nodes, const std::string& fabric) {
+  return R"({"preset": "dgx-h100", "nodes": )" + std::to_string(nodes) + R"(, "fabric": )" + fabric + "}";
+}
+Topology built(const std::string& cluster) { return build_topology(read_text(cluster).spec); }
+
+/// Whether any route between these GPUs, over many flows, crosses a vertex.
+bool crosses(const Topology& topology, int from, int to, const std::string& id) {
+  for (std::uint64_t flow = 0; flow < 200; ++flow) {
+    for (const LinkId l : topology.route(from, to, flow)) {
+      const Link& link = topology.links()[static_cast<size_t>(l)];
+      if (topology.vertices()[static_cast<size_t>(link.to)].id == id) return true;
+    }
+  }
+  return false;
+}
+
+TEST(FailedSwitch, SpineLeavesTheOthersShare) {
+  // 64 nodes, 8 spines: with one gone, 7/8 of the cut and of what the closed form gives across it.
+  const std::string fabric = R"({"routing": "ecmp", "failed_switches": ["spine3"]})";
+  const Cluster cluster = read_text(h100(64, fabric));
+  const Topology topology = build_topology(cluster.spec);
+  EXPECT_TRUE(crosses(built(h100(64, R"({"routing": "ecmp"})")), 0, 256, "spine3"));
+  EXPECT_FALSE(crosses(topology, 0, 256, "spine3"));
+  EXPECT_NEAR(bisection_bandwidth(topology).base(), 32 * 8 * 50e9 * 7 / 8, 1e3);
+  EXPECT_NEAR(cluster.shape.oversubscription, 8.0 / 7.0, 1e-12);
+  EXPECT_NEAR(cluster.shape.oversubscription_leaf, 8.0 / 7.0, 1e-12);
+  EXPECT_EQ(cluster.shape.nic_bandwidth, gigabits_per_second(400));
+  EXPECT_TRUE(fabric_warnings(cluster.spec).empty());  // every leaf lost the same
+}
+
+TEST(FailedSwitch, LeafTakesARailFromItsNodes) {
+  const Cluster cluster = read_text(h100(64, R"({"failed_switches": ["leaf2"]})"));
+  EXPECT_NEAR(cluster.shape.nic_bandwidth.base(), 50e9 * 7 / 8, 1);
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 1.0);
+  // GPU 2 of node 0 has lost its NIC: it leaves over a neighbour's, and is reached over one.
+  const Topology topology = build_topology(cluster.spec);
+  EXPECT_FALSE(topology.route(2, 8 * 40 + 2).empty());
+  EXPECT_FALSE(topology.route(8 * 40 + 2, 2).empty());
+  EXPECT_EQ(fabric_warnings(cluster.spec),
+            (Lines{"node0 reaches the fabric with 87.5 % of the rate of node32"}));
+}
+
+TEST(FailedLink, OfParallelCablesOneEntryTakesOne) {
+  // 32 nodes: each leaf has 8 cables to each of 4 spines.
+  const RemainingCapacity left = remaining_capacity(
+      read_text(h100(32, R"({"failed_links": [["leaf0", "spine0"], ["spine0", "leaf0"]]})")).spec);
+  EXPECT_NEAR(left.leaf_uplinks, 30.0 / 32, 1e-12);
+  EXPECT_DOUBLE_EQ(left.nics, 1.0);
+  EXPECT_EQ(fabric_warnings(read_text(h100(32, R"({"failed_links": [["leaf0", "spine0"]]})")).spec),
+            (Lines{"uneven cut: leaf0 has uplinks for 96.9 % of its ports below, leaf1 for 100 %"}));
+}
+
+TEST(Degraded, CableKeepsWhatIsSaid) {
+  const Cluster cluster =
+      read_text(h100(2, R"({"degraded": [{"link": ["node1/nic3", "leaf3"], "bandwidth": "100 Gb/s"}]})"));
+  const Topology topology = build_topology(cluster.spec);
+  EXPECT_EQ(route_bandwidth(topology, topology.route(3, 8 + 3)), gigabits_per_second(100));
+  EXPECT_EQ(route_bandwidth(topology, topology.route(8 + 3, 3)), gigabits_per_second(100));
+  // Seven NICs and a quarter of the eighth; everyone waits for that node.
+  EXPECT_NEAR(cluster.shape.nic_bandwidth.base(), 50e9 * 7.25 / 8, 1);
+}
+
+TEST(FailedLink, OfNvlinkNarrowsTheDomain) {
+  const Cluster cluster = read_text(
+      h100(2, R"({"degraded": [{"link": ["node0/gpu0", "node0/nvswitch"], "bandwidth": "225 GB/s"}]})"));
+  EXPECT_EQ(cluster.shape.scale_up_bandwidth, gigabytes_per_second(225));
+}
+
+struct Refusal {
+  const char* name;
+  const char* fabric;
+  Lines lines;
+};
+class WhatIfRefused : public testing::TestWithParam<Refusal> {};
+TEST_P(WhatIfRefused, WithTheseLines) { EXPECT_EQ(refusals(h100(32, GetParam().fabric)), GetParam().lines); }
+INSTANTIATE_TEST_SUITE_P(
+    Fabric, WhatIfRefused,
+    testing::Values(
+        Refusal{
+            "UnknownSwitch",
+            R"({"failed_switches": ["spin3"]})",
+            {"experiment.json: /cluster/fabric/failed_switches/0: found \"spin3\", expected \"spine3\" or "
+             "another id of this fabric"}},
+        Refusal{
+            "Gpu",
+            R"({"failed_switches": ["node0/gpu0"]})",
+            {"experiment.json: /cluster/fabric/failed_switches/0: found \"node0/gpu0\", expected a switch "
+             "or a NIC"}},
+        Refusal{
+            "NoSuchCable",
+            R"({"failed_links": [["leaf0", "leaf1"]]})",
+            {"experiment.json: /cluster/fabric/failed_links/0: found \"leaf0\" and \"leaf1\", which no cable "
+             "joins, expected a neighbour of leaf0: one of node0/nic0, node1/nic0, node10/nic0, "
+             "node11/nic0, node12/nic0, node13/nic0, node14/nic0, node15/nic0, ..."}},
+        Refusal{
+            "NotAPair",
+            R"({"failed_links": [["leaf0"]]})",
+            {"experiment.json: /cluster/fabric/failed_links/0: found a list, expected the ids of two ends, "
+             "[from, to]"}},
+        Refusal{"FasterThanItWas",
+                R"({"degraded": [{"link": ["leaf0", "spine0"], "bandwidth": "800 Gb/s"}]})",
+                {"experiment.json: /cluster/fabric/degraded/0/bandwidth: found 100000000000 B/s, expected at "
+                 "most 50000000000 B/s, the whole cable"}}),
+    [](const testing::TestParamInfo<Refusal>& refusal) { return std::string(refusal.param.name); });
+
+TEST(Unreachable, NamesAPairAndCountsAll) {
+  // One NIC a node and one leaf gone: 4 of 8 nodes (ports of a leaf) reach nobody: 4 x 4 + 4 x 3 / 2 pairs.
+  const std::string cluster = R"({"node": {"preset": "dgx-h100", "gpus": 1, "scale_up": {"kind": "none"},
+      "nics": {"count": 1}}, "nodes": 8, "fabric": {"kind": "leaf_spine", "switch_radix": 8,
+      "failed_switches": ["leaf0"]}})";
+  EXPECT_EQ(refusals(cluster), (Lines{"experiment.json: /cluster/fabric: no path between node0/gpu0 and "
+                                      "node1/gpu0; 22 pairs of GPUs in all"}));
+}
+
+TEST(Unreachable, OfEightRailsAllMustFail) {
+  std::string leaves;
+  for (int i = 0; i < 8; ++i) leaves += (i == 0 ? "\"leaf" : ", \"leaf") + std::to_string(i) + '"';
+  // Both nodes hang on these leaves alone: 8 x 8 pairs are lost, those inside a node are not.
+  EXPECT_EQ(refusals(h100(2, R"({"failed_switches": [)" + leaves + "]}")),
+            (Lines{"experiment.json: /cluster/fabric: no path between node0/gpu0 and node1/gpu0; 64 pairs of "
+                   "GPUs in all"}));
+}
+
+}  // namespace
+}  // namespace orrery

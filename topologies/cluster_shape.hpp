@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sim/network/topology.hpp"
+#include "topologies/cluster_spec.hpp"
+
+namespace orrery {
+
+/// The cluster's graph before anything in it is broken.
+Topology build_healthy_topology(const ClusterSpec& cluster);
+
+/// How much of its healthy rate the worst part of each tier has left, 1 where nothing is broken.
+struct RemainingCapacity {
+  double scale_up = 1.0;      ///< of a GPU's NVLink; 0: none, PCIe is left
+  double nics = 1.0;          ///< of a node's NICs together, on their PCIe side and on the fabric's
+  double leaf_uplinks = 1.0;  ///< of a leaf's cables to spines, or of a dragonfly or torus switch's to others
+  double spine_uplinks = 1.0;  ///< of a spine's to cores, or of a group's global cables
+};
+RemainingCapacity remaining_capacity(const ClusterSpec& cluster);
+
+/// The time that a flow needs before it runs at full rate: what is given, or round trips of the longest path.
+Seconds transport_ramp(const ClusterSpec& cluster, const Topology& healthy);
+
+}  // namespace orrery

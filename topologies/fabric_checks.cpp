@@ -1,0 +1,151 @@
+#include "topologies/fabric_checks.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <tuple>
+
+#include "topologies/build_topology.hpp"
+#include "topologies/cluster_shape.hpp"
+#include "topologies/fabric_layout.hpp"
+#include "topologies/what_if.hpp"
+
+namespace orrery {
+namespace {
+
+std::string percent(double share) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.3g %%", 100.0 * share);
+  return text.data();
+}
+
+/// The members of a tier with their rates: who has least, who most, and whether these differ.
+class Spread {
+ public:
+  void add(const std::string& id, double rate) {
+    if (members_ == 0 || rate < least_) std::tie(least_, least_id_) = std::pair(rate, id);
+    if (members_ == 0 || rate > most_) std::tie(most_, most_id_) = std::pair(rate, id);
+    ++members_;
+  }
+  bool uneven() const {
+    constexpr double kRounding = 1e-9;
+    return members_ > 1 && least_ < most_ * (1.0 - kRounding);
+  }
+  double least() const { return least_; }
+  double most() const { return most_; }
+  const std::string& least_id() const { return least_id_; }
+  const std::string& most_id() const { return most_id_; }
+
+ private:
+  double least_ = 0.0;
+  double most_ = 0.0;
+  std::string least_id_, most_id_;
+  int members_ = 0;
+};
+
+bool is_switch(VertexKind kind) {
+  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
+}
+
+}  // namespace
+
+void check_fabric(const ClusterSpec& cluster, const std::string& cluster_pointer, Problems& problems) {
+  const std::string fabric = cluster_pointer + "/fabric";
+  if (const std::string problem = layout_problem(cluster); !problem.empty()) {
+    problems.add_message(fabric, problem);
+    return;
+  }
+  if (const std::string problem = storage_problem(cluster); !problem.empty()) {
+    problems.add_message(cluster_pointer + "/storage", problem);
+    return;
+  }
+  if (!cluster.fabric.what_if.any() && cluster.fabric.kind != FabricKind::graph) return;
+  Topology topology = build_healthy_topology(cluster);
+  const std::vector<WhatIfProblem> misfits = apply_what_if(cluster.fabric.what_if, topology);
+  for (const WhatIfProblem& misfit : misfits) {
+    problems.add(fabric + misfit.place, misfit.found, misfit.expected);
+  }
+  if (!misfits.empty()) return;
+  if (const std::string lost = unreachable_pairs(topology); !lost.empty()) {
+    problems.add_message(fabric, lost);
+  }
+}
+
+std::vector<std::string> fabric_warnings(const ClusterSpec& cluster) {
+  const Topology topology = build_topology(cluster);
+  const size_t vertices = topology.vertices().size();
+  std::vector<double> up(vertices, 0.0), down(vertices, 0.0);
+  std::vector<double> of_node(static_cast<size_t>(cluster.nodes), 0.0);
+  for (size_t l = 0; l < topology.links().size(); ++l) {
+    if (!topology.usable(static_cast<LinkId>(l))) continue;
+    const Link& link = topology.links()[l];
+    const Vertex& from = topology.vertices()[static_cast<size_t>(link.from)];
+    const Vertex& to = topology.vertices()[static_cast<size_t>(link.to)];
+    const double rate = link.bandwidth.base();
+    if (is_switch(from.kind) && is_switch(to.kind) && from.kind <= to.kind)
+      up[static_cast<size_t>(link.from)] += rate;
+    const bool port = from.kind == VertexKind::nic || from.kind == VertexKind::gpu;
+    if (!port || !is_switch(to.kind) || from.node < 0) continue;
+    of_node[static_cast<size_t>(from.node)] += rate;
+    down[static_cast<size_t>(link.to)] += rate;
+  }
+  std::vector<std::string> warnings;
+  Spread nodes;
+  for (size_t node = 0; node < of_node.size(); ++node)
+    nodes.add("node" + std::to_string(node), of_node[node]);
+  if (nodes.uneven()) {
+    warnings.push_back(nodes.least_id() + " reaches the fabric with " +
+                       percent(nodes.least() / nodes.most()) + " of the rate of " + nodes.most_id());
+  }
+  Spread leaves, spines;
+  for (size_t v = 0; v < vertices; ++v) {
+    const Vertex& vertex = topology.vertices()[v];
+    if (topology.failed(static_cast<VertexId>(v)) || up[v] <= 0.0) continue;
+    // A half-full leaf needs half of the uplinks: what counts is up over down.
+    if (vertex.kind == VertexKind::leaf && down[v] > 0.0)
+      leaves.add(vertex.id, std::min(1.0, up[v] / down[v]));
+    if (vertex.kind == VertexKind::spine) spines.add(vertex.id, up[v]);
+  }
+  if (leaves.uneven()) {
+    warnings.push_back("uneven cut: " + leaves.least_id() + " has uplinks for " + percent(leaves.least()) +
+                       " of its ports below, " + leaves.most_id() + " for " + percent(leaves.most()));
+  }
+  if (spines.uneven()) {
+    warnings.push_back("uneven cut: " + spines.least_id() + " has " +
+                       percent(spines.least() / spines.most()) + " of the uplink rate of " +
+                       spines.most_id());
+  }
+  return warnings;
+}
+
+std::vector<std::string> estimate_limits(const ClusterSpec& cluster) {
+  const FabricSpec& fabric = cluster.fabric;
+  std::vector<std::string> limits;
+  if (fabric.what_if.any()) {
+    limits.emplace_back(
+        "the estimate takes the worst node and the worst switch of each tier for all of them; which traffic "
+        "crosses what is broken only the simulation sees");
+  }
+  if (cluster.nodes == 1) return limits;
+  std::string problem;
+  const bool many_paths = !fabric.is_clos() || fabric_layout(cluster, problem).tiers > 1;
+  if (fabric.routing == Routing::ecmp && many_paths) {
+    limits.emplace_back("the estimate knows no hash collisions of ECMP");
+  }
+  if (fabric.is_dragonfly()) {
+    limits.emplace_back(
+        "the estimate gives traffic between groups its share of all global links of a group, as traffic to "
+        "all groups alike gets; minimal paths between two groups have only their own");
+  } else if (fabric.kind == FabricKind::torus) {
+    limits.emplace_back(
+        "the estimate gives every rank all ring links of its router; traffic that is not laid along the "
+        "rings shares them");
+  } else if (fabric.kind == FabricKind::graph) {
+    limits.emplace_back(
+        "the estimate takes the longest path and the cut between the halves for all traffic of the graph");
+  }
+  return limits;
+}
+
+}  // namespace orrery

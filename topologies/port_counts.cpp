@@ -1,0 +1,21 @@
+#include "topologies/port_counts.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace orrery {
+
+Cables cables_for(BytesPerSecond demand, BytesPerSecond cable) {
+  // The tolerance keeps 32.000000001 cables from becoming 33.
+  const int count = std::max(1, static_cast<int>(std::ceil(demand / cable - 1e-9)));
+  return {count, demand / count};
+}
+
+std::string port_problem(const std::string& id, int first, int second, int radix) {
+  if (radix == 0 || first + second <= radix) return {};
+  return id + " needs " + std::to_string(first) + " + " + std::to_string(second) + " = " +
+         std::to_string(first + second) + " ports (below and beside or above), its switch has " +
+         std::to_string(radix);
+}
+
+}  // namespace orrery
