@@ -75,6 +75,8 @@ LibraryConstants load_library_constants(std::string_view gpu, const std::filesys
   for (const SpecReader& entry : root.at("architectures").elements()) {
     if (entry.at("architecture").text() != architecture) continue;
     found = true;
+    if (entry.has("fabric_library")) library.fabric_library = entry.at("fabric_library").text();
+    library.host_age = entry.at("host_age").number(-10.0, 10.0);
     library.usable_link_share = entry.at("usable_link_share").number_above(0.0);
     library.ll_limit = entry.at("ll_limit").number_above(0.0);
     library.ring_ll128_per_channel = entry.at("ring_ll128_per_channel").number_above(0.0);
@@ -89,6 +91,12 @@ LibraryConstants load_library_constants(std::string_view gpu, const std::filesys
   if (!found) root.at("architectures").refuse_message("no entry for the architecture " + architecture);
   problems.throw_if_any();
   return library;
+}
+
+std::string fabric_library(const LibraryConstants& library) { return library.fabric_library; }
+
+std::string fabric_profile_name(const std::string& library, NicProtocol protocol) {
+  return "fabric-" + std::string(name_of(protocol)) + (library.empty() ? "" : "-" + library);
 }
 
 std::string profile_standing_for(std::string_view gpu, const std::filesystem::path& library_file) {
@@ -117,8 +125,10 @@ CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol 
   } else {
     sources = "NCCL's own formulas (" + constants.library.architecture + ")";
   }
-  const NicProtocol fitted = fitted_protocol(protocol);
-  const std::string fabric_name = "fabric-" + std::string(name_of(fitted));
+  // A library of its own was measured on one protocol, which stands for the others.
+  const std::string own = fabric_library(constants.library);
+  const NicProtocol fitted = own.empty() ? fitted_protocol(protocol) : NicProtocol::roce;
+  const std::string fabric_name = fabric_profile_name(own, fitted);
   const ProfileOf<FabricConstants> fabric = read_fabric_profile(folder / (fabric_name + ".json"));
   constants.fabric = fabric.constants;
   constants.fabric.protocol = protocol;

@@ -31,6 +31,10 @@ void lay_over_domain(CollectiveConstants& constants, std::string_view gpu, const
 
 /// NCCL's constants for the architecture of a GPU. @throws InputError
 LibraryConstants load_library_constants(std::string_view gpu, const std::filesystem::path& library_file);
+/// Suffix of the fabric profiles of a library with constants of its own ("cdna"); empty for NCCL's.
+std::string fabric_library(const LibraryConstants& library);
+/// "fabric-PROTOCOL" or "fabric-PROTOCOL-LIBRARY".
+std::string fabric_profile_name(const std::string& library, NicProtocol protocol);
 /// The GPU whose profile stands for this one; empty if its architecture has none. @throws InputError
 std::string profile_standing_for(std::string_view gpu, const std::filesystem::path& library_file);
 

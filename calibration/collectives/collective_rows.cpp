@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <sstream>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -53,8 +54,8 @@ CollectiveRow collective_row(const SpecReader& line) {
   return row;
 }
 
-std::vector<CollectiveRow> read_collective_rows(const std::filesystem::path& file) {
-  std::vector<CollectiveRow> rows;
+CollectiveRows read_collective_rows(const std::filesystem::path& file) {
+  CollectiveRows read;
   std::istringstream lines(read_text_file(file.string()));
   std::string text;
   for (int number = 1; std::getline(lines, text); ++number) {
@@ -62,17 +63,26 @@ std::vector<CollectiveRow> read_collective_rows(const std::filesystem::path& fil
     const std::string place = file.filename().string() + ":" + std::to_string(number);
     const Json json = parse_json(text, place);
     Problems problems(place);
-    rows.push_back(collective_row(SpecReader(json, "", problems)));
+    const SpecReader line(json, "", problems);
+    if (const std::string op = line.at("op").text(); op.starts_with("ep_")) {
+      ++read.passed_over["expert exchange (" + op + ")"];
+    } else if (!line.has("bytes")) {
+      ++read.passed_over["no payload stated"];
+    } else if (!line.has("time_s")) {
+      ++read.passed_over["no time stated"];
+    } else {
+      read.rows.push_back(collective_row(line));
+    }
     problems.throw_if_any();
   }
-  return rows;
+  return read;
 }
 
 MeasuredMachines read_measured_machines(const std::filesystem::path& file) {
   const Json json = read_json_file(file.string());
   Problems problems(file.filename().string());
   const SpecReader root(json, "", problems);
-  root.only({"description", "one_domain", "fabrics", "gpus"});
+  root.only({"description", "one_domain", "payload_efficiency", "fabrics", "gpus"});
   std::array<std::string_view, kProtocols.size()> names;
   std::transform(kProtocols.begin(), kProtocols.end(), names.begin(),
                  [](NicProtocol p) { return name_of(p); });
@@ -87,17 +97,39 @@ MeasuredMachines read_measured_machines(const std::filesystem::path& file) {
     fabric.protocol = kProtocols[entry.at("protocol").choice(std::span<const std::string_view>(names))];
     fabric.nics_per_node = static_cast<int>(entry.at("nics_per_node").integer(1, 256));
     fabric.nic_rate = gigabits_per_second(entry.at("nic_gigabits").number_above(0.0)).base();
+    fabric.payload_efficiency =
+        root.at("payload_efficiency").at(name_of(fabric.protocol)).at("value").number_above(0.0);
     fabric.gpus_per_node = static_cast<int>(entry.at("gpus_per_node").integer(1, 256));
     fabric.gpus_per_domain = static_cast<int>(entry.at("gpus_per_domain").integer(1, 4096));
     machines.fabrics.push_back(std::move(fabric));
   }
   for (const SpecReader& entry : root.at("gpus").elements()) {
-    entry.only({"gpu", "scale_up_bandwidth", "pairs_from", "source"});
-    machines.gpus.push_back({entry.at("gpu").text(), entry.at("scale_up_bandwidth").number_above(0.0),
-                             optional_text(entry, "pairs_from")});
+    entry.only({"gpu", "scale_up_bandwidth", "generation", "gpus_per_domain", "gpus_per_host", "mesh_gpus",
+                "in_network_reduction", "profile", "pairs_from", "source"});
+    MeasuredGpu gpu;
+    gpu.name = entry.at("gpu").text();
+    gpu.scale_up_bandwidth = entry.at("scale_up_bandwidth").number_above(0.0);
+    gpu.generation = entry.at("generation").text();
+    gpu.gpus_per_domain = static_cast<int>(entry.at("gpus_per_domain").integer(2, 4096));
+    gpu.gpus_per_host = entry.has("gpus_per_host")
+                            ? static_cast<int>(entry.at("gpus_per_host").integer(1, 4096))
+                            : gpu.gpus_per_domain;
+    if (entry.has("mesh_gpus")) gpu.mesh_gpus = static_cast<int>(entry.at("mesh_gpus").integer(2, 4096));
+    if (entry.has("in_network_reduction"))
+      gpu.in_network_reduction = entry.at("in_network_reduction").boolean();
+    if (entry.has("profile")) gpu.profile = entry.at("profile").boolean();
+    gpu.pairs_from = optional_text(entry, "pairs_from");
+    machines.gpus.push_back(std::move(gpu));
   }
   problems.throw_if_any();
   return machines;
+}
+
+const MeasuredGpu& MeasuredMachines::gpu(std::string_view name) const {
+  const auto found =
+      std::find_if(gpus.begin(), gpus.end(), [&](const MeasuredGpu& g) { return g.name == name; });
+  if (found == gpus.end()) throw std::invalid_argument("no measured GPU is called " + std::string(name));
+  return *found;
 }
 
 std::string reason_unused(const CollectiveRow& row) {
@@ -109,22 +141,23 @@ std::string reason_unused(const CollectiveRow& row) {
       contains(row.note, "before tuning")) {
     return "forced settings";
   }
-  if (contains(row.note, "aws-ofi 1.7.3") || contains(row.note, "older NCCL and plugin"))
-    return "outdated plugin";
-  // 32 of 50 GB/s in Kubernetes pods of one GPU and one NIC, where the same machine type reaches 47 with all
-  // eight.
-  if (contains(row.source, "google/dranet")) return "container network";
   if (contains(row.note, "smallest time over all sizes")) return "floor without a size";
   if (contains(row.note, "has XLA start-up")) return "start-up of the tool";
-  const bool xla_table = contains(row.note, "XLA table");
-  const bool eight_gpu_host = row.gpu == "h100-sxm-80gb" || row.gpu == "b200-sxm-180gb";
-  if (xla_table && eight_gpu_host && row.op == CollectiveOp::all_reduce) return "all-reduce without NVLS";
   if (contains(row.note, "one way i->i+n/2")) return "half of the ranks send";
   if (contains(row.note, "slower small-message host") && row.bytes < 16.0 * kMebibyte) return "slow host";
   if (contains(row.algorithm, "SHARP") || contains(row.fabric, "SHARP")) return "in-network reduction";
   if (contains(row.gpu, "unspecified") || row.gpu == "see note") return "hardware not named";
   if (row.gpu == "l40s") return "not credible";
   if (contains(row.note, "op uncertain")) return "operation uncertain";
+  return {};
+}
+
+std::string reason_not_fitted(const CollectiveRow& row) {
+  if (contains(row.note, "aws-ofi 1.7.3") || contains(row.note, "older NCCL and plugin"))
+    return "outdated plugin";
+  // 32 of 50 GB/s in Kubernetes pods of one GPU and one NIC, where the same machine type reaches 47 with all
+  // eight.
+  if (contains(row.source, "google/dranet")) return "single-GPU pods";
   return {};
 }
 
@@ -147,7 +180,8 @@ std::optional<GroupShape> shape_across(const CollectiveRow& row, const MeasuredM
   shape.scale_up = ScaleUpKind::nvswitch;
   shape.protocol = fabric->protocol;
   shape.nic_bandwidth = BytesPerSecond(fabric->nic_rate);
-  shape.scale_out_per_rank = BytesPerSecond(fabric->nic_rate * fabric->nics_per_node / fabric->gpus_per_node);
+  shape.scale_out_per_rank = BytesPerSecond(fabric->nic_rate * fabric->nics_per_node / fabric->gpus_per_node *
+                                            fabric->payload_efficiency);
   return shape;
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/base/json_reader.hpp"
@@ -27,7 +29,8 @@ struct MeasuredFabric {
   std::string text;
   NicProtocol protocol = NicProtocol::infiniband;
   int nics_per_node = 1;
-  double nic_rate = 0;  ///< B/s
+  double nic_rate = 0;            ///< B/s
+  double payload_efficiency = 1;  ///< of its protocol: share of the line rate left for payload
   int gpus_per_node = 1;
   int gpus_per_domain = 1;
 };
@@ -35,11 +38,19 @@ struct MeasuredFabric {
 struct MeasuredGpu {
   std::string name;
   double scale_up_bandwidth = 0;  ///< B/s per direction
+  std::string generation;         ///< GPUs of one generation predict one another
+  int gpus_per_domain = 8;
+  int gpus_per_host = 8;  ///< fewer than the domain's on NVL72
+  int mesh_gpus = 0;      ///< GPUs that are linked pair by pair instead of by a switch; 0: a switch
+  bool in_network_reduction = false;
+  bool profile = true;  ///< false: its rows help its generation, no profile is written
   std::string
       pairs_from;  ///< whose send-receive pairs stand for its own, which nobody measured; may be empty
 };
 
 struct MeasuredMachines {
+  /// @throws std::invalid_argument for a GPU that is not listed
+  const MeasuredGpu& gpu(std::string_view name) const;
   std::vector<std::string> one_domain;  ///< fabric texts whose nodes share one NVLink domain
   std::vector<MeasuredFabric> fabrics;
   std::vector<MeasuredGpu> gpus;
@@ -49,16 +60,25 @@ struct MeasuredMachines {
 /// nccl-tests. "send_recv" is send_receive. Problems go to the reader.
 CollectiveRow collective_row(const SpecReader& line);
 
+/// Rows of a file, and how many were passed over for which reason: another operation (DeepEP's expert
+/// exchange) or no payload or no time stated.
+struct CollectiveRows {
+  std::vector<CollectiveRow> rows;
+  std::map<std::string, int> passed_over;
+};
 /// All rows of a file; pairs that exchange at once count as groups of two ranks. @throws InputError naming
 /// file and line
-std::vector<CollectiveRow> read_collective_rows(const std::filesystem::path& file);
+CollectiveRows read_collective_rows(const std::filesystem::path& file);
 /// @throws InputError
 MeasuredMachines read_measured_machines(const std::filesystem::path& file);
 
-/// Why a row is not fitted, or empty: degraded or forced settings, outdated plugins, floors without a size,
-/// start-up of the tool inside the time, in-network reduction, hardware that is not named, tables known to be
-/// off (XLA's all-reduce on hosts with eight GPUs runs without NVLink SHARP; L40S).
+/// Why a row is neither fitted nor scored, or empty: degraded or forced settings, floors without a size,
+/// start-up of the tool inside the time, in-network reduction, hardware or operation that is not named, a
+/// host that its note calls slow, a broken one (L40S: 2 GB/s over PCIe).
 std::string reason_unused(const CollectiveRow& row);
+/// Why a row that is scored is not fitted, or empty: set-ups that nobody should expect (outdated plugins of
+/// EFA, Kubernetes pods of one GPU and NIC).
+std::string reason_not_fitted(const CollectiveRow& row);
 
 /// True if all ranks shared one NVLink domain.
 bool inside_one_domain(const CollectiveRow& row, const MeasuredMachines& machines);

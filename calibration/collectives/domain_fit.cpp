@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "calibration/collectives/fit_errors.hpp"
+#include "calibration/collectives/generation_fit.hpp"
 #include "calibration/least_squares/least_squares.hpp"
 #include "sim/collectives/domain_times.hpp"
 
@@ -95,29 +96,6 @@ Eigen::VectorXd correction(const Form& form, std::span<const CollectiveRow> rows
     at_knots = normal.ldlt().solve(right);
   }
   return at_knots;
-}
-
-/// Nearest never-falling sequence in the least-squares sense (pool adjacent violators), in log time.
-void make_monotone(std::vector<double>& seconds) {
-  struct Block {
-    double sum;
-    size_t count;
-    double mean() const { return sum / static_cast<double>(count); }
-  };
-  std::vector<Block> blocks;
-  for (const double value : seconds) {
-    blocks.push_back({std::log(value), 1});
-    while (blocks.size() > 1 && blocks[blocks.size() - 2].mean() > blocks.back().mean()) {
-      const Block last = blocks.back();
-      blocks.pop_back();
-      blocks.back().sum += last.sum;
-      blocks.back().count += last.count;
-    }
-  }
-  size_t at = 0;
-  for (const Block& block : blocks) {
-    for (size_t i = 0; i < block.count; ++i) seconds[at++] = std::exp(block.mean());
-  }
 }
 
 DomainCurve curve_of(const Form& form, const Eigen::VectorXd& at_knots, std::span<const CollectiveRow> rows) {

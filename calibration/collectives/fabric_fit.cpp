@@ -38,8 +38,16 @@ constexpr std::array kMembers = {
     Member{&FabricConstants::tree_hop_factor, 1.0, 0.2, 0.05, 50.0},
     Member{&FabricConstants::inner_hop_factor, 1.0, 0.3, 0.1, 20.0},
     Member{&FabricConstants::peer_latency, 2e-6, 1.0, 1e-8, 1e-3},
-    Member{&FabricConstants::tree_fill, 1.0, 1.0, 1e-3, 10.0},
-    Member{&FabricConstants::ring_fill, 0.3, 1.0, 1e-3, 10.0},
+    Member{&FabricConstants::tree_fill, 0.15, 0.7, 1e-3, 10.0},
+    Member{&FabricConstants::ring_fill, 0.1, 0.7, 1e-3, 10.0},
+    Member{&FabricConstants::tree_chunks, 1.5, 1.0, 1e-2, 20.0},
+    Member{&FabricConstants::ring_chunks, 0.5, 1.0, 1e-2, 20.0},
+    Member{&FabricConstants::simple_hop_factor, 1.0, 0.3, 0.1, 10.0},
+    Member{&FabricConstants::ll_limit_share, 0.25, 0.7, 1e-3, 1.0},
+    Member{&FabricConstants::ll128_share, 0.9, 0.3, 0.02, 1.0},
+    Member{&FabricConstants::old_host_factor, 2.0, 0.3, 1.0, 6.0},
+    Member{&FabricConstants::all_to_all_fill, 0.3, 1.0, 1e-3, 10.0},
+    Member{&FabricConstants::all_to_all_node_power, 0.06, 0.5, 1e-3, 0.5},
 };
 
 /// Constants from their logarithms. A search changes one parameter at a time: the others are kept.
@@ -70,11 +78,8 @@ double predicted(const FabricConstants& fabric, const AcrossRow& across) {
 
 /// Rows of different clusters differ by about this much (log time).
 constexpr double kRowSpread = 0.12;
-/// Training sends megabytes: shorter payloads count for less.
-double weight_of(const CollectiveRow& row) {
-  constexpr double kMebibyte = 1024.0 * 1024.0;
-  return row.bytes >= kMebibyte ? 1.0 : 0.3;
-}
+/// Training sends megabytes: what is shorter than the scored sizes counts for less.
+double weight_of(const CollectiveRow& row) { return row.bytes >= 8192.0 ? 1.0 : 0.3; }
 
 }  // namespace
 
@@ -86,11 +91,21 @@ std::vector<double> across_log_ratios(const FabricConstants& fabric, std::span<c
   return ratios;
 }
 
-FabricConstants fit_fabric(NicProtocol protocol, std::span<const AcrossRow> rows) {
+FabricConstants assumed_fabric(NicProtocol protocol) {
+  FabricConstants fabric;
+  fabric.protocol = protocol;
+  for (const Member& member : kMembers) fabric.*member.value = member.prior;
+  return fabric;
+}
+
+FabricConstants fit_fabric(NicProtocol protocol, std::span<const AcrossRow> rows,
+                           const FabricConstants& prior, const FabricConstants& start, double tolerance) {
   std::vector<FitParameter> parameters;
-  parameters.reserve(kMembers.size());
-  for (const Member& member : kMembers) {
-    parameters.push_back({std::log(member.prior), std::log(member.least), std::log(member.most)});
+  std::array<double, kMembers.size()> expected;
+  for (size_t i = 0; i < kMembers.size(); ++i) {
+    const Member& member = kMembers[i];
+    parameters.push_back({std::log(start.*member.value), std::log(member.least), std::log(member.most)});
+    expected[i] = std::log(prior.*member.value);
   }
   ConstantsOfLogs constants(protocol);
   // The rows, then the priors.
@@ -101,10 +116,12 @@ FabricConstants fit_fabric(NicProtocol protocol, std::span<const AcrossRow> rows
       return weight_of(across.row) * std::log(ratio) / kRowSpread;
     }
     const size_t member = index - rows.size();
-    return (logs[member] - std::log(kMembers[member].prior)) / kMembers[member].spread;
+    return (logs[member] - expected[member]) / kMembers[member].spread;
   };
+  LeastSquaresOptions options;
+  options.tolerance = tolerance;
   const std::vector<double> fitted =
-      robust_least_squares(parameters, rows.size(), rows.size() + kMembers.size(), residual).values;
+      robust_least_squares(parameters, rows.size(), rows.size() + kMembers.size(), residual, options).values;
   FabricConstants fabric = constants(fitted);
   for (const Member& member : kMembers) fabric.*member.value = rounded(fabric.*member.value, 4);
 

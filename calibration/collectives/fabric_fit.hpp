@@ -19,10 +19,17 @@ struct AcrossRow {
   const LibraryConstants* library = nullptr;
 };
 
+/// What is assumed before any row: see the priors of fabric_fit.cpp.
+FabricConstants assumed_fabric(NicProtocol protocol);
+
 /// Constants of one protocol from its rows: robust least squares in log time over all operations at once,
-/// each parameter held near the library's own constant by a weak prior, so that what no row constrains stays
-/// there.
-FabricConstants fit_fabric(NicProtocol protocol, std::span<const AcrossRow> rows);
+/// each parameter held near its prior, so that what no row constrains stays there.
+/// @param prior  assumed, or what another protocol's rows taught
+/// @param start  where the search begins: a fit of nearly the same rows makes it short
+/// @param tolerance  the search ends when a step lowers the cost by less than this part of it
+FabricConstants fit_fabric(NicProtocol protocol, std::span<const AcrossRow> rows,
+                           const FabricConstants& prior, const FabricConstants& start,
+                           double tolerance = 1e-6);
 
 std::vector<double> across_log_ratios(const FabricConstants& fabric, std::span<const AcrossRow> rows);
 

@@ -1,15 +1,22 @@
 #include "calibration/collectives/fit_profiles.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <set>
+#include <span>
 #include <tuple>
 #include <utility>
 
 #include "calibration/collectives/collective_profiles.hpp"
 #include "calibration/collectives/domain_fit.hpp"
 #include "calibration/collectives/fabric_fit.hpp"
+#include "calibration/collectives/generation_fit.hpp"
 #include "calibration/collectives/profile_json.hpp"
 #include "calibration/least_squares/least_squares.hpp"
 #include "sim/base/hash.hpp"
@@ -18,44 +25,55 @@
 namespace orrery {
 namespace {
 
-constexpr double kMebibyte = 1024.0 * 1024.0;
 /// Of the one GPU that crosses domains in the rows without any inside one: six NVLink2 of 25 GB/s (vendor).
 constexpr double kVoltaScaleUp = 150e9;
+
+/// Of fits that only judge: a last ten-thousandth of the cost moves no error's first decimal.
+constexpr double kLeftOutTolerance = 1e-4;
 
 /// Rows that are left out together.
 using Group = std::tuple<std::string, std::string, int>;
 Group group_of(const CollectiveRow& row) { return {row.source, row.gpu, row.ranks}; }
 
-/// Log ratios by operation, of all rows and of those from 1 MiB on.
+bool is_scored(const CollectiveRow& row) {
+  return row.bytes >= kLeastScoredBytes && row.bytes <= kMostScoredBytes;
+}
+/// Send-receives have their own errors in the profiles; the goals are about the other four.
+bool is_of_the_goals(const CollectiveRow& row) {
+  return is_scored(row) && row.op != CollectiveOp::send_receive;
+}
+
+/// Log ratios by operation, of all rows and of the sizes that are scored.
 class ErrorTable {
  public:
   void add_fit(const CollectiveRow& row, double ratio) {
-    of(row).all.push_back(ratio);
-    if (row.bytes >= kMebibyte) of(row).long_ones.push_back(ratio);
+    ratios_[row.op].all.push_back(ratio);
+    if (is_scored(row)) ratios_[row.op].scored.push_back(ratio);
   }
   void add_left_out(const CollectiveRow& row, double ratio) {
-    if (row.bytes >= kMebibyte) of(row).left_out.push_back(ratio);
+    if (is_scored(row)) ratios_[row.op].left_out.push_back(ratio);
   }
   std::vector<OperationErrors> errors() const {
     std::vector<OperationErrors> list;
     for (const auto& [op, ratios] : ratios_) {
-      list.push_back({op, errors_of(ratios.all), errors_of(ratios.long_ones), errors_of(ratios.left_out)});
+      list.push_back({op, errors_of(ratios.all), errors_of(ratios.scored), errors_of(ratios.left_out)});
     }
     return list;
   }
-  /// Geometric mean over all operations from 1 MiB on.
+  /// Geometric mean over all operations and scored sizes, left out where a group can be.
   double error() const {
     std::vector<double> all;
-    for (const auto& [op, ratios] : ratios_)
-      all.insert(all.end(), ratios.long_ones.begin(), ratios.long_ones.end());
+    for (const auto& [op, ratios] : ratios_) {
+      const std::vector<double>& some = ratios.left_out.empty() ? ratios.scored : ratios.left_out;
+      all.insert(all.end(), some.begin(), some.end());
+    }
     return errors_of(all).geometric_mean;
   }
 
  private:
   struct Ratios {
-    std::vector<double> all, long_ones, left_out;
+    std::vector<double> all, scored, left_out;
   };
-  Ratios& of(const CollectiveRow& row) { return ratios_[row.op]; }
   std::map<CollectiveOp, Ratios> ratios_;
 };
 
@@ -73,8 +91,8 @@ Json errors_json(const std::vector<OperationErrors>& list) {
     Json entry;
     entry["op"] = name_of(errors.op);
     entry["fit"] = one(errors.fit);
-    entry["fit_from_1_MiB"] = one(errors.training_sizes);
-    entry["left_out_from_1_MiB"] = one(errors.left_out);
+    entry["fit_8_KiB_to_16_GiB"] = one(errors.scored_sizes);
+    entry["left_out_8_KiB_to_16_GiB"] = one(errors.left_out);
     json.push_back(std::move(entry));
   }
   return json;
@@ -101,6 +119,7 @@ FittedProfile profile_of(const std::string& name, Json constants, const ErrorTab
 
 FittedProfile profile_gpu(const DomainConstants& domain, const std::vector<CollectiveRow>& rows,
                           const std::string& hash) {
+  // One node of a user's own: each operation and number of ranks has its own curve.
   ErrorTable table;
   std::set<std::string> sources;
   std::set<Group> groups;
@@ -125,72 +144,228 @@ FittedProfile profile_gpu(const DomainConstants& domain, const std::vector<Colle
   return profile_of(domain.gpu, domain_json(domain), table, sources, rows.size(), hash);
 }
 
-FittedProfile fit_protocol(NicProtocol protocol, const std::vector<AcrossRow>& rows,
-                           const std::string& hash) {
-  const FabricConstants fabric = fit_fabric(protocol, rows);
+double log_ratio(const DomainConstants& domain, const CollectiveRow& row) {
+  return domain_log_ratios(domain, std::span(&row, 1)).front();
+}
+
+/// All rows of one operation on one kind of domain, with the groups that are left out together.
+struct OperationInside {
+  GenerationModel model;
+  std::map<Group, std::vector<size_t>> groups;
+
+  OperationInside(CollectiveOp op, std::span<const CollectiveRow> rows, const MeasuredMachines& machines)
+      : model(op, rows, machines) {
+    for (size_t i = 0; i < model.rows().size(); ++i) groups[group_of(model.rows()[i])].push_back(i);
+  }
+};
+
+/// Domains of every GPU: the curves of its generation's numbers of ranks, and pairs of its own.
+class InsideFit {
+ public:
+  InsideFit(std::vector<CollectiveRow> rows, const MeasuredMachines& machines) : machines_(machines) {
+    std::map<std::pair<bool, CollectiveOp>, std::vector<CollectiveRow>> by_kind;
+    for (CollectiveRow& row : rows) {
+      const MeasuredGpu& gpu = machines.gpu(row.gpu);
+      rows_of_[gpu.name].push_back(row);
+      if (row.op == CollectiveOp::send_receive) continue;
+      ranks_[{gpu.generation, row.op}].insert(row.ranks);
+      by_kind[{gpu.mesh_gpus > 0, row.op}].push_back(std::move(row));
+    }
+    for (const auto& [kind, some] : by_kind)
+      operations_.emplace(kind, OperationInside(kind.second, some, machines));
+    for (const MeasuredGpu& gpu : machines.gpus) domains_[gpu.name] = domain_of(gpu);
+    for (const MeasuredGpu& gpu : machines.gpus) {
+      if (!gpu.pairs_from.empty()) borrow_pairs(domains_[gpu.name], domains_[gpu.pairs_from]);
+    }
+  }
+
+  const std::map<std::string, DomainConstants>& domains() const { return domains_; }
+
+  FittedProfile profile(const MeasuredGpu& gpu, const std::string& hash,
+                        std::vector<ScoredRow>& scored) const {
+    ErrorTable table;
+    std::set<std::string> sources;
+    const auto own = rows_of_.find(gpu.name);
+    const std::vector<CollectiveRow> none;
+    const std::vector<CollectiveRow>& rows = own == rows_of_.end() ? none : own->second;
+    const DomainConstants& domain = domains_.at(gpu.name);
+    for (const CollectiveRow& row : rows) {
+      sources.insert(row.source);
+      if (row.op == CollectiveOp::send_receive && !domain_covers(domain, row.op)) continue;
+      table.add_fit(row, log_ratio(domain, row));
+    }
+    for (const auto& [kind, operation] : operations_) {
+      for (const auto& [group, members] : operation.groups) {
+        if (std::get<1>(group) != gpu.name) continue;
+        leave_out(gpu, operation, members, table, scored);
+      }
+    }
+    leave_out_pairs(gpu, rows, table);
+    return profile_of(gpu.name, domain_json(domain), table, sources, rows.size(), hash);
+  }
+
+ private:
+  static bool domain_covers(const DomainConstants& domain, CollectiveOp op) {
+    return std::any_of(domain.curves.begin(), domain.curves.end(),
+                       [&](const DomainCurve& curve) { return curve.op == op; });
+  }
+
+  DomainConstants empty_domain(const MeasuredGpu& gpu) const {
+    DomainConstants domain;
+    domain.gpu = gpu.name;
+    domain.scale_up_bandwidth = gpu.scale_up_bandwidth;
+    domain.mesh_gpus = gpu.mesh_gpus;
+    return domain;
+  }
+
+  DomainConstants domain_of(const MeasuredGpu& gpu) const {
+    DomainConstants domain = empty_domain(gpu);
+    for (const auto& [kind, operation] : operations_) {
+      if (kind.first != (gpu.mesh_gpus > 0)) continue;
+      const auto ranks = ranks_.find({gpu.generation, kind.second});
+      if (ranks == ranks_.end()) continue;
+      for (const int n : ranks->second) {
+        if (n > gpu.gpus_per_domain) continue;
+        domain.curves.push_back(finished_curve(gpu, operation.model, n));
+      }
+    }
+    std::vector<CollectiveRow> pairs;
+    if (const auto own = rows_of_.find(gpu.name); own != rows_of_.end()) {
+      std::copy_if(own->second.begin(), own->second.end(), std::back_inserter(pairs),
+                   [](const CollectiveRow& row) { return row.op == CollectiveOp::send_receive; });
+    }
+    for (DomainCurve& curve : fit_domain(gpu.name, gpu.scale_up_bandwidth, pairs).curves)
+      domain.curves.push_back(std::move(curve));
+    return domain;
+  }
+
+  /// The curve with what it rests on: its own rows, or those of its generation, between which it is drawn.
+  DomainCurve finished_curve(const MeasuredGpu& gpu, const GenerationModel& model, int ranks) const {
+    DomainCurve curve = model.curve(model.weights(), gpu, ranks);
+    std::set<double> own;
+    std::set<double> siblings;
+    for (const CollectiveRow& row : model.rows()) {
+      if (machines_.gpu(row.gpu).generation != gpu.generation) continue;
+      siblings.insert(row.bytes);
+      if (row.ranks == ranks && row.gpu == gpu.name) own.insert(row.bytes);
+    }
+    curve.of_siblings = own.size() < 4;
+    const std::set<double>& sizes = curve.of_siblings ? siblings : own;
+    curve.least_bytes = *sizes.begin();
+    curve.most_bytes = *sizes.rbegin();
+    double squares = 0.0;
+    constexpr int kSizes = 6;  // 1 MiB to 1 GiB, what training sends
+    for (int i = 0; i < kSizes; ++i) {
+      const double one = model.spread(gpu, ranks, std::ldexp(1.0, 20 + 2 * i));
+      squares += one * one / kSizes;
+    }
+    curve.relative_spread = rounded(std::sqrt(squares), 2);
+    return curve;
+  }
+
+  void leave_out(const MeasuredGpu& gpu, const OperationInside& operation, const std::vector<size_t>& members,
+                 ErrorTable& table, std::vector<ScoredRow>& scored) const {
+    const GenerationModel& model = operation.model;
+    const GenerationModel::Weights without = model.weights_without(members);
+    const int ranks = model.rows()[members.front()].ranks;
+    DomainConstants alone = empty_domain(gpu);
+    alone.curves = {model.curve(without, gpu, ranks)};
+    for (const size_t member : members) {
+      const CollectiveRow& row = model.rows()[member];
+      const double ratio = log_ratio(alone, row);
+      table.add_left_out(row, ratio);
+      if (!is_scored(row)) continue;
+      ScoredRow one;
+      one.row = row;
+      one.place = gpu.mesh_gpus > 0 ? "one node (mesh)" : row.nodes > 1 ? "NVL72 domain" : "one node";
+      one.fit = log_ratio(domains_.at(gpu.name), row);
+      one.left_out = ratio;
+      one.tool = model.own_way(without, member);
+      scored.push_back(std::move(one));
+    }
+  }
+
+  void leave_out_pairs(const MeasuredGpu& gpu, const std::vector<CollectiveRow>& rows,
+                       ErrorTable& table) const {
+    std::map<Group, std::vector<CollectiveRow>> groups;
+    for (const CollectiveRow& row : rows) {
+      if (row.op == CollectiveOp::send_receive) groups[group_of(row)].push_back(row);
+    }
+    for (const auto& [group, members] : groups) {
+      std::vector<CollectiveRow> others;
+      for (const CollectiveRow& row : rows) {
+        if (row.op == CollectiveOp::send_receive && group_of(row) != group) others.push_back(row);
+      }
+      const DomainConstants without = fit_domain(gpu.name, gpu.scale_up_bandwidth, others);
+      for (const CollectiveRow& row : members) {
+        for (const double ratio : domain_log_ratios(without, std::span(&row, 1)))
+          table.add_left_out(row, ratio);
+      }
+    }
+  }
+
+  const MeasuredMachines& machines_;
+  std::map<std::string, std::vector<CollectiveRow>> rows_of_;
+  std::map<std::pair<std::string, CollectiveOp>, std::set<int>> ranks_;
+  std::map<std::pair<bool, CollectiveOp>, OperationInside> operations_;
+  std::map<std::string, DomainConstants> domains_;
+};
+
+FittedProfile fit_protocol(const std::string& library, NicProtocol protocol,
+                           const std::vector<AcrossRow>& rows, std::span<const AcrossRow> unexpected,
+                           const FabricConstants& prior, const std::string& hash,
+                           std::vector<ScoredRow>& scored) {
+  const std::string place =
+      library.empty() ? std::string(name_of(protocol)) : fmt::format("{} ({})", name_of(protocol), library);
+  const FabricConstants fabric = fit_fabric(protocol, rows, prior, prior);
   ErrorTable table;
   std::set<std::string> sources;
-  std::set<Group> groups;
+  std::map<Group, std::vector<AcrossRow>> groups;
   for (const AcrossRow& across : rows) {
     sources.insert(across.row.source);
-    groups.insert(group_of(across.row));
+    groups[group_of(across.row)].push_back(across);
     table.add_fit(across.row, across_log_ratios(fabric, std::span(&across, 1)).front());
   }
-  for (const Group& group : groups) {
+  for (const auto& [group, members] : groups) {
     std::vector<AcrossRow> others;
-    std::copy_if(rows.begin(), rows.end(), std::back_inserter(others),
-                 [&](const AcrossRow& across) { return group_of(across.row) != group; });
-    const FabricConstants without = fit_fabric(protocol, others);
     for (const AcrossRow& across : rows) {
-      if (group_of(across.row) != group) continue;
-      table.add_left_out(across.row, across_log_ratios(without, std::span(&across, 1)).front());
+      if (group_of(across.row) != group) others.push_back(across);
+    }
+    const FabricConstants without = fit_fabric(protocol, others, prior, fabric, kLeftOutTolerance);
+    for (const AcrossRow& across : members) {
+      const double ratio = across_log_ratios(without, std::span(&across, 1)).front();
+      table.add_left_out(across.row, ratio);
+      if (!is_of_the_goals(across.row)) continue;
+      scored.push_back(
+          {across.row, place, across_log_ratios(fabric, std::span(&across, 1)).front(), ratio, 0.0});
     }
   }
-  return profile_of("fabric-" + std::string(name_of(protocol)), fabric_json(fabric), table, sources,
-                    rows.size(), hash);
+  // Not in the fit, so left out as they are.
+  for (const AcrossRow& across : unexpected) {
+    if (!is_of_the_goals(across.row)) continue;
+    const double ratio = across_log_ratios(fabric, std::span(&across, 1)).front();
+    scored.push_back(
+        {across.row, fmt::format("{} ({})", place, reason_not_fitted(across.row)), ratio, ratio, 0.0});
+  }
+  return profile_of(fabric_profile_name(library, protocol), fabric_json(fabric), table, sources, rows.size(),
+                    hash);
 }
 
-}  // namespace
+/// Rows that one profile is fitted on: a library (AMD's has its own constants) and a protocol.
+using FabricKey = std::pair<std::string, NicProtocol>;
 
-FittedProfile fit_domain_profile(const std::string& gpu, double scale_up_bandwidth,
-                                 const std::vector<CollectiveRow>& rows, const std::string& hash) {
-  return profile_gpu(fit_domain(gpu, scale_up_bandwidth, rows), rows, hash);
-}
-
-std::vector<FittedProfile> fit_collective_profiles(const std::filesystem::path& data_folder,
-                                                   const std::filesystem::path& library_file) {
-  const std::filesystem::path row_file = data_folder / "collectives.jsonl";
-  const std::filesystem::path machine_file = data_folder / "collective_fabrics.json";
-  const std::string hash =
-      content_hash(read_text_file(row_file.string()) + read_text_file(machine_file.string()));
-  const MeasuredMachines machines = read_measured_machines(machine_file);
-
-  std::map<std::string, std::vector<CollectiveRow>> inside;
-  std::vector<CollectiveRow> across;
-  for (CollectiveRow& row : read_collective_rows(row_file)) {
-    if (!reason_unused(row).empty()) continue;
-    if (inside_one_domain(row, machines)) {
-      inside[row.gpu].push_back(std::move(row));
-    } else {
-      across.push_back(std::move(row));
-    }
-  }
-
-  std::vector<FittedProfile> profiles;
-  std::map<std::string, DomainConstants> domains;
-  for (const MeasuredGpu& gpu : machines.gpus) {
-    domains[gpu.name] = fit_domain(gpu.name, gpu.scale_up_bandwidth, inside[gpu.name]);
-  }
-  for (const MeasuredGpu& gpu : machines.gpus) {
-    if (!gpu.pairs_from.empty()) borrow_pairs(domains[gpu.name], domains[gpu.pairs_from]);
-    profiles.push_back(profile_gpu(domains[gpu.name], inside[gpu.name], hash));
-  }
-
-  std::map<std::string, NcclModel> models;  // by GPU, for what a domain leaves to groups that cross it
-  std::map<NicProtocol, std::vector<AcrossRow>> by_protocol;
-  for (const CollectiveRow& row : across) {
+/// Rows across domains by library and protocol, each with what its GPU's domain leaves to it.
+std::map<FabricKey, std::vector<AcrossRow>> across_by_fabric(
+    const std::vector<CollectiveRow>& rows, const MeasuredMachines& machines,
+    const std::map<std::string, DomainConstants>& domains, std::map<std::string, NcclModel>& models,
+    const std::filesystem::path& library_file, std::map<std::string, int>& excepted) {
+  std::map<FabricKey, std::vector<AcrossRow>> by_fabric;
+  for (const CollectiveRow& row : rows) {
     std::optional<GroupShape> shape = shape_across(row, machines);
-    if (!shape) continue;
+    if (!shape) {
+      if (is_of_the_goals(row)) ++excepted["fabric whose NICs are not known"];
+      continue;
+    }
     auto model = models.find(row.gpu);
     if (model == models.end()) {
       CollectiveConstants constants;
@@ -203,10 +378,70 @@ std::vector<FittedProfile> fit_collective_profiles(const std::filesystem::path& 
         BytesPerSecond(std::max(model->second.constants().domain.scale_up_bandwidth, kVoltaScaleUp));
     shape->in_network_reduction = model->second.constants().library.nvls_channels > 0;
     const InnerRates inner = model->second.inner_rates(row.op, *shape);
-    by_protocol[shape->protocol].push_back({row, *shape, inner, &model->second.constants().library});
+    const LibraryConstants& library = model->second.constants().library;
+    by_fabric[{fabric_library(library), shape->protocol}].push_back({row, *shape, inner, &library});
   }
-  for (const auto& [protocol, rows] : by_protocol) profiles.push_back(fit_protocol(protocol, rows, hash));
-  return profiles;
+  return by_fabric;
+}
+
+}  // namespace
+
+FittedProfile fit_domain_profile(const std::string& gpu, double scale_up_bandwidth,
+                                 const std::vector<CollectiveRow>& rows, const std::string& hash) {
+  return profile_gpu(fit_domain(gpu, scale_up_bandwidth, rows), rows, hash);
+}
+
+CollectiveFits fit_collective_profiles(const std::filesystem::path& data_folder,
+                                       const std::filesystem::path& library_file) {
+  const std::filesystem::path row_file = data_folder / "collectives.jsonl";
+  const std::filesystem::path machine_file = data_folder / "collective_fabrics.json";
+  const std::string hash =
+      content_hash(read_text_file(row_file.string()) + read_text_file(machine_file.string()));
+  const MeasuredMachines machines = read_measured_machines(machine_file);
+
+  CollectiveFits fits;
+  CollectiveRows read = read_collective_rows(row_file);
+  fits.excepted = read.passed_over;
+  std::vector<CollectiveRow> inside;
+  std::vector<CollectiveRow> across;
+  std::vector<CollectiveRow> unexpected;
+  for (CollectiveRow& row : read.rows) {
+    const std::string reason = reason_unused(row);
+    if (!reason.empty()) {
+      if (is_of_the_goals(row)) ++fits.excepted[reason];
+    } else if (inside_one_domain(row, machines)) {
+      inside.push_back(std::move(row));
+    } else if (!reason_not_fitted(row).empty()) {
+      unexpected.push_back(std::move(row));
+    } else {
+      across.push_back(std::move(row));
+    }
+  }
+  const InsideFit domains(std::move(inside), machines);
+  for (const MeasuredGpu& gpu : machines.gpus) {
+    FittedProfile profile = domains.profile(gpu, hash, fits.scored);
+    if (gpu.profile) fits.profiles.push_back(std::move(profile));
+  }
+  std::map<std::string, NcclModel> models;  // by GPU, for what a domain leaves to groups that cross it
+  const auto by_fabric =
+      across_by_fabric(across, machines, domains.domains(), models, library_file, fits.excepted);
+  // InfiniBand has the most rows: what it teaches is where the others start from.
+  const auto unexpected_by_fabric =
+      across_by_fabric(unexpected, machines, domains.domains(), models, library_file, fits.excepted);
+  const FabricKey first{"", NicProtocol::infiniband};
+  const FabricConstants assumed = assumed_fabric(first.second);
+  const auto infiniband = by_fabric.find(first);
+  const FabricConstants taught = infiniband == by_fabric.end()
+                                     ? assumed
+                                     : fit_fabric(first.second, infiniband->second, assumed, assumed);
+  for (const auto& [fabric, rows] : by_fabric) {
+    const auto others = unexpected_by_fabric.find(fabric);
+    fits.profiles.push_back(fit_protocol(
+        fabric.first, fabric.second, rows,
+        others == unexpected_by_fabric.end() ? std::span<const AcrossRow>() : std::span(others->second),
+        fabric == first ? assumed : taught, hash, fits.scored));
+  }
+  return fits;
 }
 
 }  // namespace orrery

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,8 @@ namespace orrery {
 struct OperationErrors {
   CollectiveOp op = CollectiveOp::all_reduce;
   FitErrors fit;
-  FitErrors training_sizes;  ///< fit, payloads from 1 MiB on
-  FitErrors left_out;        ///< payloads from 1 MiB on, their group left out
+  FitErrors scored_sizes;  ///< fit, payloads that are scored
+  FitErrors left_out;      ///< the same payloads, their group left out
 };
 
 /// Text of one profile file and what it is called.
@@ -26,6 +27,24 @@ struct FittedProfile {
   std::vector<OperationErrors> errors;
   int rows = 0;
 };
+
+/// One row with what the fit says of it. Ratios are logs of predicted over measured.
+struct ScoredRow {
+  CollectiveRow row;
+  std::string place;    ///< "one node", "NVL72 domain", a protocol's name, or "AMD ..."
+  double fit = 0;       ///< its own group in the fit
+  double left_out = 0;  ///< its group left out
+  double tool = 0;      ///< log of what its tool's own way adds, learned without its group; 0 for nccl-tests
+};
+
+struct CollectiveFits {
+  std::vector<FittedProfile> profiles;
+  std::vector<ScoredRow> scored;        ///< payloads from 8 KiB to 16 GiB
+  std::map<std::string, int> excepted;  ///< rows that are not scored, by reason
+};
+
+inline constexpr double kLeastScoredBytes = 8192.0;
+inline constexpr double kMostScoredBytes = 17179869184.0;
 
 /// Fits the rows of one GPU, all inside one scale-up domain.
 /// @param scale_up_bandwidth  B/s per GPU and direction
@@ -38,7 +57,7 @@ FittedProfile fit_domain_profile(const std::string& gpu, double scale_up_bandwid
 /// @param data_folder holds collectives.jsonl and collective_fabrics.json
 /// @param library_file the library's constants (profiles/collectives/nccl-library.json)
 /// @throws InputError
-std::vector<FittedProfile> fit_collective_profiles(const std::filesystem::path& data_folder,
-                                                   const std::filesystem::path& library_file);
+CollectiveFits fit_collective_profiles(const std::filesystem::path& data_folder,
+                                       const std::filesystem::path& library_file);
 
 }  // namespace orrery

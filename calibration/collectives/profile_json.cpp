@@ -30,6 +30,14 @@ constexpr std::array kFabricMembers = {
     FabricMember{"peer_latency_s", &FabricConstants::peer_latency},
     FabricMember{"tree_fill", &FabricConstants::tree_fill},
     FabricMember{"ring_fill", &FabricConstants::ring_fill},
+    FabricMember{"tree_chunks", &FabricConstants::tree_chunks},
+    FabricMember{"ring_chunks", &FabricConstants::ring_chunks},
+    FabricMember{"simple_hop_factor", &FabricConstants::simple_hop_factor},
+    FabricMember{"ll_limit_share", &FabricConstants::ll_limit_share},
+    FabricMember{"ll128_share", &FabricConstants::ll128_share},
+    FabricMember{"old_host_factor", &FabricConstants::old_host_factor},
+    FabricMember{"all_to_all_fill", &FabricConstants::all_to_all_fill},
+    FabricMember{"all_to_all_node_power", &FabricConstants::all_to_all_node_power},
 };
 
 CollectiveOp read_op(const SpecReader& value) {
@@ -51,6 +59,7 @@ Json domain_json(const DomainConstants& domain) {
     entry["least_bytes"] = curve.least_bytes;
     entry["most_bytes"] = curve.most_bytes;
     if (curve.stands_in) entry["stands_in"] = true;
+    if (curve.of_siblings) entry["of_siblings"] = true;
     entry["relative_spread"] = curve.relative_spread;
     entry["bandwidth_bytes_per_s"] = curve.bandwidth;
     entry["first_octave"] = curve.first_octave;
@@ -60,6 +69,7 @@ Json domain_json(const DomainConstants& domain) {
   Json json;
   json["gpu"] = domain.gpu;
   json["scale_up_bandwidth_bytes_per_s"] = domain.scale_up_bandwidth;
+  if (domain.mesh_gpus > 0) json["mesh_gpus"] = domain.mesh_gpus;
   json["curves"] = std::move(curves);
   return json;
 }
@@ -88,6 +98,7 @@ ProfileOf<DomainConstants> read_domain_profile(const SpecReader& root) {
   const SpecReader constants = root.at("constants");
   profile.constants.gpu = constants.at("gpu").text();
   profile.constants.scale_up_bandwidth = constants.at("scale_up_bandwidth_bytes_per_s").number_above(0.0);
+  if (constants.has("mesh_gpus")) profile.constants.mesh_gpus = read_count(constants.at("mesh_gpus"));
   for (const SpecReader& entry : constants.at("curves").elements()) {
     DomainCurve curve;
     curve.op = read_op(entry.at("op"));
@@ -97,6 +108,7 @@ ProfileOf<DomainConstants> read_domain_profile(const SpecReader& root) {
     curve.relative_spread = entry.at("relative_spread").number(0.0, 10.0);
     curve.bandwidth = entry.at("bandwidth_bytes_per_s").number_above(0.0);
     curve.stands_in = entry.has("stands_in") && entry.at("stands_in").boolean();
+    curve.of_siblings = entry.has("of_siblings") && entry.at("of_siblings").boolean();
     curve.first_octave = read_count(entry.at("first_octave"));
     for (const SpecReader& value : entry.at("seconds").elements())
       curve.seconds.push_back(value.number_above(0.0));

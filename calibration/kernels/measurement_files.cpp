@@ -170,6 +170,8 @@ class LineReader {
       keep(set_.copy, copy_measurement(row), gpu);
     } else if (std::find(kCollectives.begin(), kCollectives.end(), op) != kCollectives.end()) {
       take_collective(row, gpu);
+    } else if (op.starts_with("ep_")) {
+      ++set_.passed_over["expert exchange, which no fit here reads"];
     } else if (row.has("op")) {
       std::vector<std::string> names = {"gemm", "attention", "memory", "launch", "copy"};
       names.insert(names.end(), kCollectives.begin(), kCollectives.end());
@@ -188,6 +190,11 @@ class LineReader {
   }
 
   void take_collective(const SpecReader& row, const std::string& gpu) {
+    // Published tables hold peaks without a size and bandwidths without a time.
+    if (row.has("fabric") && !(row.has("bytes") && row.has("time_s"))) {
+      ++set_.passed_over["published collectives without a size or a time"];
+      return;
+    }
     row.at("ranks").integer(1, 1 << 20);
     row.at("nodes").integer(1, 1 << 20);
     row.at("bytes").number_above(0);

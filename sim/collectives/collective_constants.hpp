@@ -27,6 +27,7 @@ struct DomainCurve {
   double least_bytes = 0;       ///< smallest and largest payload that was measured
   double most_bytes = 0;
   bool stands_in = false;      ///< of another GPU, scaled by the scale-up bandwidth
+  bool of_siblings = false;    ///< from GPUs of its generation, this one has no rows here
   double relative_spread = 0;  ///< of the rows around the curve (root mean square, log time)
 };
 
@@ -36,13 +37,16 @@ struct DomainConstants {
   std::string gpu;                ///< whose rows these are
   bool stands_in = false;         ///< true if another GPU of the same architecture was asked for
   double scale_up_bandwidth = 0;  ///< per GPU and direction, of the machines that were measured
+  int mesh_gpus = 0;  ///< GPUs linked pair by pair: r of them reach (r-1)/(mesh_gpus-1) of it; 0: a switch
   std::vector<DomainCurve> curves;
 };
 
 /// NCCL's own cost model (src/graph/tuning.cc), one architecture. Library constants, not measurements.
 struct LibraryConstants {
   std::string architecture;
-  PerProtocol ring_base{}, tree_base{};              ///< s
+  std::string fabric_library;            ///< whose fits across domains hold; empty: NCCL's
+  double host_age = 0;                   ///< generations that hosts of this architecture lie behind Hopper's
+  PerProtocol ring_base{}, tree_base{};  ///< s
   PerProtocol nvlink_ring_hop{}, nvlink_tree_hop{};  ///< s
   PerProtocol pci_ring_hop{}, pci_tree_hop{};        ///< s
   PerProtocol network_ring_hop{}, network_tree_hop{};
@@ -94,6 +98,15 @@ struct FabricConstants {
   double peer_latency = 0;      ///< s for each rank in another domain that an all-to-all sends to
   double tree_fill = 0;  ///< weight of the geometric mean of latency and transfer: chunks fill the tree
   double ring_fill = 0;
+  double tree_chunks =
+      0;  ///< latencies that long payloads wait for more: chunks stop growing at the buffer's size
+  double ring_chunks = 0;
+  double simple_hop_factor = 1;      ///< further factor on network hops of the Simple protocol
+  double ll_limit_share = 1;         ///< of the library's limit of the LL protocol on one node
+  double ll128_share = 1;            ///< of the LL128 protocol's wire share
+  double old_host_factor = 1;        ///< on the start, for each step of LibraryConstants::host_age
+  double all_to_all_fill = 0;        ///< as ring_fill
+  double all_to_all_node_power = 0;  ///< all-to-all rate falls with (domains / 2) to this power
   std::vector<FabricHull> hulls;
 };
 

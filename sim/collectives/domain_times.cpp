@@ -64,6 +64,7 @@ CurveValue value_at(const DomainCurve& curve, double payload, int ranks) {
 DomainTimes::DomainTimes(const DomainConstants& constants)
     : curves_(kCollectiveOps),
       reference_bandwidth_(constants.scale_up_bandwidth),
+      mesh_gpus_(constants.mesh_gpus),
       stands_in_(constants.stands_in) {
   for (const DomainCurve& curve : constants.curves) {
     if (curve.seconds.empty() || !(curve.bandwidth > 0.0) || curve.ranks < 2 ||
@@ -132,9 +133,10 @@ DomainTime DomainTimes::time(CollectiveOp op, double payload, int ranks, double 
   const bool measured_size = payload >= std::max(low.least_bytes, high.least_bytes) &&
                              payload <= std::min(low.most_bytes, high.most_bytes);
   const bool inside = ranks >= low.ranks && ranks <= high.ranks;
+  const bool own = between.low == between.high && !low.of_siblings;
   result.evidence = !measured_size || !inside || speed != 1.0 ? Evidence::extrapolated
-                    : between.low != between.high             ? Evidence::interpolated
-                                                              : Evidence::measured;
+                    : own                                     ? Evidence::measured
+                                                              : Evidence::interpolated;
   if (stands_in_ || low.stands_in || high.stands_in) result.evidence = Evidence::assumed;
   return result;
 }

@@ -28,7 +28,11 @@ class DomainTimes {
   DomainTime time(CollectiveOp op, double payload, int ranks, double speed) const;
   /// Payload over time for very large payloads, same interpolation.
   double bandwidth(CollectiveOp op, int ranks, double speed) const;
-  double reference_bandwidth() const { return reference_bandwidth_; }
+  /// Scale-up bandwidth (B/s) of the measured machines that a group of these ranks could reach: on a mesh the
+  /// links to its own members.
+  double reference_bandwidth(int ranks) const {
+    return mesh_gpus_ > 1 ? reference_bandwidth_ * (ranks - 1.0) / (mesh_gpus_ - 1.0) : reference_bandwidth_;
+  }
 
  private:
   struct Bracket {
@@ -40,6 +44,7 @@ class DomainTimes {
 
   std::vector<std::vector<DomainCurve>> curves_;  ///< [op], by ranks
   double reference_bandwidth_ = 0;
+  int mesh_gpus_ = 0;
   bool stands_in_ = false;
 };
 

@@ -17,40 +17,62 @@ double tree_wire_factor(int domains) {
   return domains == 3 ? 1.5 : 2.0;
 }
 
-void take_faster(LibraryTime& best, double start, double latency, double transfer, double fill,
+/// How chunks fill a pipeline whose steps take `latency` and whose bytes take `transfer`: at their best size
+/// they cost a share of the geometric mean; once they have grown to the buffer's size, a number of latencies.
+/// Never falling in either.
+struct Fill {
+  double share;
+  double chunks;
+  double time(double latency, double transfer) const {
+    const double most = chunks * latency;
+    const double grown = most > 0.0 ? most * transfer / (transfer + most) : 0.0;
+    return share * std::sqrt(latency * transfer) + grown;
+  }
+};
+
+void take_faster(LibraryTime& best, double start, double latency, double transfer, Fill fill,
                  CollectiveAlgorithm algorithm, WireProtocol protocol) {
-  const double total = start + latency + transfer + fill * std::sqrt(latency * transfer);
+  const double total = start + latency + transfer + fill.time(latency, transfer);
   if (total < best.total) best = {total, transfer, algorithm, protocol};
+}
+
+/// Old hosts start more slowly (LibraryConstants::host_age).
+double start_of(const FabricConstants& fabric, const LibraryConstants& library) {
+  if (library.host_age == 0.0) return fabric.start;
+  return fabric.start * std::pow(fabric.old_host_factor, library.host_age);
 }
 
 LibraryTime send_receive_across(const FabricConstants& fabric, const LibraryConstants& library,
                                 double payload, const GroupShape& shape) {
   const double efficiency = shape.domains == 2 ? fabric.pair_efficiency : fabric.shift_efficiency;
   const double transfer = payload / (shape.scale_out_per_rank.base() * efficiency);
+  const double start = start_of(fabric, library);
   LibraryTime best;
   best.total = std::numeric_limits<double>::infinity();
   for (const WireProtocol protocol :
        {WireProtocol::ll, WireProtocol::simple}) {  // NCCL sends in these two only
     const auto i = static_cast<size_t>(protocol);
     const double latency = library.ring_base[i] + fabric.ring_hop_factor * library.network_ring_hop[i];
-    take_faster(best, fabric.start, latency, transfer / library.ring_share[i], 0.0,
+    take_faster(best, start, latency, transfer / library.ring_share[i], {0.0, 0.0},
                 CollectiveAlgorithm::point_to_point, protocol);
   }
   return best;
 }
 
-LibraryTime all_to_all_across(const FabricConstants& fabric, double payload, const GroupShape& shape,
-                              const InnerRates& inner) {
+LibraryTime all_to_all_across(const FabricConstants& fabric, const LibraryConstants& library, double payload,
+                              const GroupShape& shape, const InnerRates& inner) {
   const double rate = shape.scale_out_per_rank.base();
   LibraryTime time;
   time.algorithm = CollectiveAlgorithm::point_to_point;
   const double n = shape.ranks;
   const double r = shape.ranks_per_domain;
   const double racks = shape.nodes > shape.domains ? fabric.rack_all_to_all_efficiency : 1.0;
-  const double outside = payload * (n - r) / n / (rate * fabric.all_to_all_efficiency * racks);
+  const double spread = shape.domains > 2 ? std::pow(0.5 * shape.domains, fabric.all_to_all_node_power) : 1.0;
+  const double outside = payload * (n - r) / n / (rate * fabric.all_to_all_efficiency * racks) * spread;
   const double inside = r > 1.0 ? payload * (r - 1.0) / n / inner.all_to_all_bus : 0.0;
   time.transfer = std::max(outside, inside);
-  time.total = fabric.start + (n - r) * fabric.peer_latency + time.transfer;
+  const double latency = start_of(fabric, library) + (n - r) * fabric.peer_latency;
+  time.total = latency + time.transfer + fabric.all_to_all_fill * std::sqrt(latency * time.transfer);
   return time;
 }
 
@@ -58,7 +80,7 @@ LibraryTime all_to_all_across(const FabricConstants& fabric, double payload, con
 
 LibraryTime fabric_time(const FabricConstants& fabric, const LibraryConstants& library, CollectiveOp op,
                         double payload, const GroupShape& shape, const InnerRates& inner) {
-  if (op == CollectiveOp::all_to_all) return all_to_all_across(fabric, payload, shape, inner);
+  if (op == CollectiveOp::all_to_all) return all_to_all_across(fabric, library, payload, shape, inner);
   if (op == CollectiveOp::send_receive) return send_receive_across(fabric, library, payload, shape);
   LibraryTime best;
   best.total = std::numeric_limits<double>::infinity();
@@ -70,27 +92,38 @@ LibraryTime fabric_time(const FabricConstants& fabric, const LibraryConstants& l
 
   double ring_rate = fabric.ring_efficiency * domain_rate;
   if (shape.ranks_per_domain > 1) ring_rate = std::min(ring_rate, inner.ring_bus);
-  const double ring_transfer = payload * bus_factor(op, shape.ranks) / ring_rate;
+  const double ring_wire = payload * bus_factor(op, shape.ranks);
+  const double ring_transfer = ring_wire / ring_rate;
 
   const double levels = tree_depth(shape.domains);
-  double tree_transfer = payload * tree_wire_factor(shape.domains) / (fabric.tree_efficiency * domain_rate);
+  const double tree_wire = payload * tree_wire_factor(shape.domains);
+  double tree_transfer = tree_wire / (fabric.tree_efficiency * domain_rate);
   if (shape.ranks_per_domain > 1) {
     tree_transfer = std::max(tree_transfer, payload / (inner.all_reduce * fabric.domain_share));
   }
 
+  const double start = start_of(fabric, library);
+  const double ll_limit = fabric.ll_limit_share * library.ll_limit;
+  // What a protocol makes of the transfer at full rate.
+  const auto through = [&](WireProtocol protocol, double transfer, double wire) {
+    const double share = library.ring_share[static_cast<size_t>(protocol)];
+    if (protocol == WireProtocol::ll) return std::max(transfer / share, wire / ll_limit);
+    return transfer / (protocol == WireProtocol::ll128 ? share * fabric.ll128_share : share);
+  };
   for (int p = 0; p < kWireProtocols; ++p) {
     const auto i = static_cast<size_t>(p);
     const auto protocol = static_cast<WireProtocol>(p);
+    const double hop = protocol == WireProtocol::simple ? fabric.simple_hop_factor : 1.0;
     const double ring_latency = inner_hops * fabric.inner_hop_factor * library.nvlink_ring_hop[i] +
-                                domain_hops * fabric.ring_hop_factor * library.network_ring_hop[i];
-    take_faster(best, fabric.start + library.ring_base[i], ring_latency,
-                ring_transfer / library.ring_share[i], fabric.ring_fill, CollectiveAlgorithm::ring, protocol);
+                                domain_hops * fabric.ring_hop_factor * hop * library.network_ring_hop[i];
+    take_faster(best, start + library.ring_base[i], ring_latency, through(protocol, ring_transfer, ring_wire),
+                {fabric.ring_fill, fabric.ring_chunks}, CollectiveAlgorithm::ring, protocol);
     if (!all_reduce) continue;
     const double tree_latency =
         2.0 * ((shape.ranks_per_domain - 1) * fabric.inner_hop_factor * library.nvlink_tree_hop[i] +
-               levels * fabric.tree_hop_factor * library.network_tree_hop[i]);
-    take_faster(best, fabric.start + library.tree_base[i], tree_latency,
-                tree_transfer / library.ring_share[i], fabric.tree_fill, CollectiveAlgorithm::tree, protocol);
+               levels * fabric.tree_hop_factor * hop * library.network_tree_hop[i]);
+    take_faster(best, start + library.tree_base[i], tree_latency, through(protocol, tree_transfer, tree_wire),
+                {fabric.tree_fill, fabric.tree_chunks}, CollectiveAlgorithm::tree, protocol);
   }
   return best;
 }

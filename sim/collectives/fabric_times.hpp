@@ -22,12 +22,15 @@ struct InnerRates {
 ///   all-reduce)
 ///          w = 1 on two domains (each sends half of the payload in either tree, up or down), 1.5 on three,
 ///          else 2
-///   both   t = start + base + L + T/p + fill sqrt(L T/p), p the protocol's wire share: the last term is what
-///   chunks
-///          that fill the pipeline cost at their best size
-///   all_to_all    t = start + peers in other domains x peer latency + max(S (n-r)/n / (e C), S (r-1)/n /
-///   inner) send_receive  t = start + base + network hop + S / (e C p), e of a pair between two domains, of a
-///   shift round a ring of more
+///   both   t = start + base + L + T_p + fill sqrt(L T_p) + c L T_p / (T_p + c L): T_p is T over the
+///   protocol's
+///          wire share (LL at most its limit); chunks fill the pipeline at their best size, until they have
+///          grown to the buffer's
+///   all_to_all    L = start + peers in other domains x peer latency;
+///                 T = max(S (n-r)/n / (e C (2/N)^k), S (r-1)/n / inner);  t = L + T + fill sqrt(L T)
+///   send_receive  t = start + base + network hop + S / (e C p), e of a pair between two domains, of a shift
+///                 round a ring of more
+/// start grows with the age of the hosts (old_host_factor ^ host_age).
 /// w S / R and bus_factor S / R are never below the 2(N-1)/N S / R (all_reduce) that must leave every domain,
 /// and e <= 1. Structure: nccl src/graph/tuning.cc; hop latencies its constants times fitted factors,
 /// everything else fitted.

@@ -27,12 +27,14 @@ void check(const FabricConstants& fabric) {
   if (!is_ratio(fabric.ring_efficiency) || !is_ratio(fabric.tree_efficiency) ||
       !is_ratio(fabric.all_to_all_efficiency) || !is_ratio(fabric.pair_efficiency) ||
       !is_ratio(fabric.shift_efficiency) || !is_ratio(fabric.rack_all_to_all_efficiency) ||
-      !is_ratio(fabric.domain_share)) {
+      !is_ratio(fabric.domain_share) || !is_ratio(fabric.ll_limit_share) || !is_ratio(fabric.ll128_share)) {
     throw std::invalid_argument("collectives across domains: every efficiency must lie in (0, 1]");
   }
   if (fabric.start < 0.0 || fabric.peer_latency < 0.0 || fabric.ring_hop_factor < 0.0 ||
       fabric.tree_hop_factor < 0.0 || fabric.inner_hop_factor < 0.0 || fabric.ring_fill < 0.0 ||
-      fabric.tree_fill < 0.0) {
+      fabric.tree_fill < 0.0 || fabric.ring_chunks < 0.0 || fabric.tree_chunks < 0.0 ||
+      fabric.simple_hop_factor < 0.0 || fabric.all_to_all_fill < 0.0 || fabric.all_to_all_node_power < 0.0 ||
+      !(fabric.old_host_factor > 0.0)) {
     throw std::invalid_argument("collectives across domains: no latency may be negative");
   }
 }
@@ -67,7 +69,7 @@ NcclModel::Inside NcclModel::inside_domain(CollectiveOp op, double payload, int 
   if (links.pci || !domain_.covers(op)) {
     return {library_time(constants_.library, op, payload, ranks, links), kFormulaSpread, Evidence::assumed};
   }
-  const double speed = links.bandwidth / domain_.reference_bandwidth();
+  const double speed = links.bandwidth / domain_.reference_bandwidth(ranks);
   const DomainTime measured = domain_.time(op, payload, ranks, speed);
   Inside inside{{measured.total, measured.transfer, {}, {}}, measured.relative_spread, measured.evidence};
   name_choice(inside.time, op, payload, ranks, links.in_network_reduction);
@@ -92,7 +94,7 @@ InnerRates NcclModel::inner_rates(CollectiveOp op, const GroupShape& shape) cons
   if (ranks < 2) return rates;
   const DomainLinks links = links_of(shape);
   const double ring = library_ring_bandwidth(constants_.library, links);
-  const double speed = links.bandwidth / domain_.reference_bandwidth();
+  const double speed = links.bandwidth / domain_.reference_bandwidth(ranks);
   const bool measured = !links.pci;
   const auto bus = [&](CollectiveOp which, double formula) {
     return measured && domain_.covers(which)

@@ -1,0 +1,109 @@
+#include "calibration/collectives/accuracy_table.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+namespace orrery {
+namespace {
+
+constexpr std::string_view kBegin =
+    "<!-- generated: collectives, orrery_update_accuracy docs/accuracy.md -->\n";
+constexpr std::string_view kEnd = "<!-- end of the generated part on collectives -->\n";
+
+constexpr std::array kOps = {CollectiveOp::all_reduce, CollectiveOp::all_gather, CollectiveOp::reduce_scatter,
+                             CollectiveOp::all_to_all};
+constexpr std::array<std::string_view, 11> kPlaces = {"one node",
+                                                      "NVL72 domain",
+                                                      "infiniband",
+                                                      "roce",
+                                                      "efa",
+                                                      "efa (outdated plugin)",
+                                                      "roce (single-GPU pods)",
+                                                      "ethernet",
+                                                      "slingshot",
+                                                      "one node (mesh)",
+                                                      "roce (cdna)"};
+
+bool is_inside(const ScoredRow& one) { return one.place == "one node" || one.place == "NVL72 domain"; }
+bool is_usual(const ScoredRow& one) {
+  return (one.place == "infiniband" || one.place == "roce" || one.place == "efa") && one.row.nodes <= 64;
+}
+bool is_across(const ScoredRow& one) {
+  const bool unusual = one.place == "efa (outdated plugin)" || one.place == "roce (single-GPU pods)";
+  return is_usual(one) || (unusual && one.row.nodes <= 64);
+}
+
+enum class Column { fit, left_out, left_out_bare };
+
+FitErrors errors_in(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects,
+                    Column column) {
+  std::vector<double> ratios;
+  for (const ScoredRow& one : fits.scored) {
+    if (!selects(one)) continue;
+    const double tool = column == Column::left_out_bare ? 0.0 : one.tool;
+    ratios.push_back((column == Column::fit ? one.fit : one.left_out) + tool);
+  }
+  return errors_of(ratios);
+}
+
+std::string cell(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects) {
+  const FitErrors fit = errors_in(fits, selects, Column::fit);
+  if (fit.rows == 0) return "-";
+  const FitErrors left_out = errors_in(fits, selects, Column::left_out);
+  return fmt::format("{:.1f} / {:.1f} ({})", 100 * fit.geometric_mean, 100 * left_out.geometric_mean,
+                     fit.rows);
+}
+
+}  // namespace
+
+std::vector<CollectiveGoal> collective_goals() {
+  return {{"one node and NVL72 domain", 0.08, 0.08, is_inside},
+          {"InfiniBand, RoCE, EFA, up to 64 nodes", 0.15, 0.23, is_across},
+          {"the same without outdated plugins and single-GPU pods", 0.15, 0.17, is_usual}};
+}
+
+FitErrors left_out_errors(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects) {
+  return errors_in(fits, selects, Column::left_out);
+}
+
+std::string collective_accuracy_table(const CollectiveFits& fits) {
+  std::string text =
+      "| goal | rows | left out, geometric-mean error % | root mean square % | bias % | without the tool's "
+      "own "
+      "start-up % |\n|---|---|---|---|---|---|\n";
+  for (const CollectiveGoal& goal : collective_goals()) {
+    const FitErrors errors = left_out_errors(fits, goal.selects);
+    const FitErrors bare = errors_in(fits, goal.selects, Column::left_out_bare);
+    text += fmt::format("| {} (goal {:.0f} %) | {} | {:.1f} | {:.1f} | {:+.1f} | {:.1f} |\n", goal.name,
+                        100 * goal.most, errors.rows, 100 * errors.geometric_mean,
+                        100 * errors.root_mean_square, 100 * errors.bias, 100 * bare.geometric_mean);
+  }
+  text += "\n| fit / left out, % (rows) |";
+  for (const CollectiveOp op : kOps) text += fmt::format(" {} |", name_of(op));
+  text += " all |\n|---|---|---|---|---|---|\n";
+  for (const std::string_view place : kPlaces) {
+    const auto here = [&](const ScoredRow& one) { return one.place == place; };
+    text += fmt::format("| {} |", place);
+    for (const CollectiveOp op : kOps)
+      text += " " + cell(fits, [&](const ScoredRow& one) { return here(one) && one.row.op == op; }) + " |";
+    text += " " + cell(fits, here) + " |\n";
+  }
+  text += "\n| rows that are not scored | number |\n|---|---|\n";
+  for (const auto& [reason, count] : fits.excepted) text += fmt::format("| {} | {} |\n", reason, count);
+  return text;
+}
+
+std::string with_collective_table(const std::string& document, const std::string& table) {
+  const size_t begin = document.find(kBegin);
+  const size_t end = document.find(kEnd);
+  if (begin == std::string::npos || end == std::string::npos || end < begin)
+    throw std::runtime_error("the document has no generated part on collectives");
+  return document.substr(0, begin) + std::string(kBegin) + "\n" + table + "\n" + document.substr(end);
+}
+
+}  // namespace orrery

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "calibration/collectives/fit_profiles.hpp"
+
+namespace orrery {
+
+/// A goal: rows pooled over all_reduce, all_gather, reduce_scatter and all_to_all.
+struct CollectiveGoal {
+  std::string name;
+  double most = 0;   ///< geometric-mean error
+  double guard = 0;  ///< what is reached, rounded up: a test fails beyond it
+  std::function<bool(const ScoredRow&)> selects;
+};
+std::vector<CollectiveGoal> collective_goals();
+
+/// Errors of predictions of rows whose group was left out, with what their tool adds of its own.
+FitErrors left_out_errors(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects);
+
+/// Markdown: errors by place and operation, the goals, and what is not scored, why and how many. Part of
+/// docs/accuracy.md.
+std::string collective_accuracy_table(const CollectiveFits& fits);
+/// A document with the part between the marks of that table replaced. @throws std::runtime_error without
+/// marks
+std::string with_collective_table(const std::string& document, const std::string& table);
+
+}  // namespace orrery
