@@ -1,0 +1,54 @@
+#include "sim/collectives/expert_exchange.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace orrery {
+
+double mean_parts_reached(int experts, int top_k, double parts) {
+  const double outside = experts - experts / parts;
+  double none = 1.0;  // probability that a part holds none of the token's experts
+  for (int i = 0; i < top_k; ++i) none *= std::max(0.0, outside - i) / (experts - i);
+  return parts * (1.0 - none);
+}
+
+ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants, bool combines,
+                                        const ExpertTokens& tokens, const GroupShape& shape) {
+  if (tokens.experts < 1 || tokens.top_k < 1 || tokens.top_k > tokens.experts) {
+    throw std::invalid_argument("an expert exchange needs 1 <= top_k <= experts, found top_k " +
+                                std::to_string(tokens.top_k) + " of " + std::to_string(tokens.experts));
+  }
+  if (tokens.experts % shape.ranks != 0) {
+    throw std::invalid_argument(std::to_string(shape.ranks) + " ranks do not divide " +
+                                std::to_string(tokens.experts) + " experts");
+  }
+  ExpertExchangeTime time;
+  if (shape.ranks <= 1 || !(tokens.bytes.base() > 0.0)) return time;
+  const ExpertExchangeRates& rates = combines ? constants.combine : constants.dispatch;
+  const double n = shape.ranks;
+  const double domains = shape.domains;
+  const double per_domain = n / domains;
+  if (constants.deduplicates) {
+    // Of the domains that the router allows, all experts are equally likely again.
+    const double allowed = tokens.groups > 0 ? std::min<double>(tokens.groups, domains) : domains;
+    const auto reachable = static_cast<int>(tokens.experts * allowed / domains);
+    const int top_k = std::min(tokens.top_k, reachable);
+    const double reached = mean_parts_reached(reachable, top_k, allowed);
+    time.network_copies = reached * (domains - 1.0) / domains;
+    time.nvlink_copies = mean_parts_reached(reachable, top_k, allowed * per_domain) * (n - 1.0) / n;
+  } else {
+    time.network_copies = tokens.top_k * (n - per_domain) / n;
+    time.nvlink_copies = tokens.top_k * (per_domain - 1.0) / n;
+  }
+  time.start = seconds(rates.start);
+  if (domains > 1.0) {
+    time.network = time.network_copies * tokens.bytes / (rates.network_share * shape.scale_out_per_rank);
+  }
+  if (per_domain > 1.0 && shape.scale_up_bandwidth.base() > 0.0) {
+    time.nvlink = time.nvlink_copies * tokens.bytes / (rates.nvlink_share * shape.scale_up_bandwidth);
+  }
+  return time;
+}
+
+}  // namespace orrery

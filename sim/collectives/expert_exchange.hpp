@@ -1,0 +1,55 @@
+#pragma once
+
+#include <string>
+
+#include "sim/base/quantity.hpp"
+#include "sim/network/group_shape.hpp"
+
+namespace orrery {
+
+/// One direction of an exchange of tokens with experts.
+struct ExpertExchangeRates {
+  double start = 0;          ///< s
+  double network_share = 1;  ///< of what a rank sends into the fabric
+  double nvlink_share = 1;   ///< of the scale-up bandwidth
+};
+
+/// Kernels that move tokens to their experts and back (DeepEP, HybridEP), as data.
+struct ExpertExchangeConstants {
+  std::string name, source;
+  ExpertExchangeRates dispatch, combine;
+  bool deduplicates = true;  ///< a token crosses once per domain, then once per rank; else once per expert
+};
+
+/// The tokens of one rank and where they go.
+struct ExpertTokens {
+  Bytes bytes;      ///< of the rank's own tokens, before they are copied
+  int top_k = 1;    ///< experts of a token
+  int experts = 1;  ///< in all, evenly over the ranks
+  int groups = 0;   ///< domains that the router allows a token; 0: all
+};
+
+/// Mean number of the parts (domains or ranks) of equal size that hold at least one of a token's experts,
+/// when its top_k distinct experts are equally likely:
+///     parts (1 - C(E - E/parts, k) / C(E, k)).
+double mean_parts_reached(int experts, int top_k, double parts);
+
+struct ExpertExchangeTime {
+  Seconds start, network, nvlink;  ///< the longer of the last two decides
+  double network_copies = 0;       ///< copies of a token that leave its domain
+  double nvlink_copies = 0;        ///< copies that cross NVLink
+  Seconds total() const { return start + max(network, nvlink); }
+};
+
+/// Time of a dispatch or a combine that has its links to itself, experts equally loaded.
+///
+/// With de-duplication a token crosses the network once for each other domain it has experts in, and NVLink
+/// once for each other rank; both run at once:
+///     t = start + max(b d / (network share x C), b c / (NVLink share x B)).
+/// Without (low-latency kernels) every expert gets its own copy straight from the sender.
+/// Source of the structure: DeepEP's kernels (data/fabrics.md section 6, data/prototype_findings.md).
+/// @throws std::invalid_argument unless 1 <= top_k <= experts and the ranks divide the experts
+ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants, bool combines,
+                                        const ExpertTokens& tokens, const GroupShape& shape);
+
+}  // namespace orrery

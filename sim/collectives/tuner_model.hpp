@@ -1,0 +1,34 @@
+#pragma once
+
+#include "sim/collectives/collective_model.hpp"
+#include "sim/collectives/tuner.hpp"
+
+namespace orrery {
+
+/// A library's own cost table as a model of times: for libraries without fitted measurements (RCCL). Evidence
+/// is `assumed`. The table does not know what the fabric takes away (headers, oversubscription): no time is
+/// below what must cross the NICs at the rate of the group's shape.
+class TunerModel final : public CollectiveModel {
+ public:
+  explicit TunerModel(TunerConstants constants, TunerOptions options = {});
+
+  CollectiveTime time(CollectiveOp op, Bytes payload, const GroupShape& shape) const override;
+  /// Channels x (LL + LL128 + Simple buffer), NCCL's sizes.
+  Bytes buffer_bytes(const GroupShape& shape) const override;
+  double profile_error() const override { return 0.0; }
+  std::string profile_source() const override {
+    return constants_.library + "'s own table: " + constants_.source;
+  }
+  const TunerConstants& constants() const { return constants_; }
+
+ private:
+  TunerConstants constants_;
+  TunerOptions options_;
+};
+
+/// The least time (s) in which a collective's bytes leave the domains of a group, every NIC busy all the
+/// time: 2(N-1)/N of an all-reduce's payload for each domain, (N-1)/N of a gather's, all of a broadcast's,
+/// and of an all-to-all what each rank sends elsewhere. 0 inside one domain.
+double least_network_time(CollectiveOp op, double payload, const GroupShape& shape);
+
+}  // namespace orrery
