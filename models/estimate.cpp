@@ -23,6 +23,7 @@ class TimeSink {
       : plan_(plan),
         compute_end_(static_cast<size_t>(plan.stages()), 0.0),
         last_end_(compute_end_),
+        beside_(static_cast<size_t>(plan.stages())),
         gaps_(static_cast<size_t>(plan.stages())) {}
 
   Handle compute(int stage, int segment, double from_s, double to_s, int /*chunk*/, int /*micro_batch*/,
@@ -32,12 +33,16 @@ class TimeSink {
     for (const Handle& handle : after) start = std::max(start, handle.end);
     const double gap_start = compute_end_[s];
     if (start > gap_start) attribute_gap(s, gap_start, start, after);
-    const double end = start + (to_s - from_s);
-    // What a segment has at its end beside its parts is counted as often as it runs.
     const PlanSegment& source = plan_.segments[static_cast<size_t>(segment)];
-    if (to_s >= source.duration.base()) {
+    const double end = end_of_compute(beside_[s], start, to_s - from_s, source.kernel_share);
+    // What a segment has beside its parts is counted as often as it runs.
+    const double slowed = end - start - (to_s - from_s);
+    if (slowed > 0) {
       gaps_[s][static_cast<size_t>(source.backward ? BreakdownTerm::backward : BreakdownTerm::forward)] +=
-          source.slowed.base();
+          slowed * (1.0 - source.recompute_share);
+      gaps_[s][static_cast<size_t>(BreakdownTerm::recompute)] += slowed * source.recompute_share;
+    }
+    if (to_s >= source.duration.base()) {
       gaps_[s][static_cast<size_t>(BreakdownTerm::pipeline_comm_exposed)] += source.send_tail.base();
     }
     compute_end_[s] = end;
@@ -50,6 +55,10 @@ class TimeSink {
     const Handle result = communicate(exchange, after);
     const auto s = static_cast<size_t>(stage);
     last_end_[s] = std::max(last_end_[s], result.end);
+    if (exchange.slows > 1.0) {
+      const double length = (exchange.latency() + exchange.transfer()).base();
+      beside_[s].spans.push_back({result.end - length, result.end, exchange.slows});
+    }
     return result;
   }
 
@@ -82,6 +91,36 @@ class TimeSink {
   const std::array<double, kBreakdownTerms>& gaps(size_t stage) const { return gaps_[stage]; }
 
  private:
+  /// When communications that hold SMs are in flight on a stage; they follow one another on one stream.
+  struct Beside {
+    struct Span {
+      double start, end, slows;
+    };
+    std::vector<Span> spans;
+    size_t next = 0;  ///< those before it are over for good
+  };
+
+  /// End of `work` seconds of compute from `start` on, the kernels among it slowed for exactly as long as a
+  /// communication runs beside them: (1 + share (slows - 1)) times as long. A walk issues what can run beside
+  /// a stretch before the stretch.
+  static double end_of_compute(Beside& beside, double start, double work, double kernel_share) {
+    while (beside.next < beside.spans.size() && beside.spans[beside.next].end <= start) ++beside.next;
+    double at = start;
+    double left = work;
+    for (size_t i = beside.next; i < beside.spans.size() && left > 0; ++i) {
+      const Beside::Span& span = beside.spans[i];
+      const double free = std::max(0.0, span.start - at);
+      if (free >= left) break;
+      left -= free;
+      at += free;
+      const double slowness = 1.0 + kernel_share * (span.slows - 1.0);
+      const double done = std::min(left, std::max(0.0, span.end - at) / slowness);
+      left -= done;
+      at += done * slowness;
+    }
+    return at + left;
+  }
+
   static Handle communicate(const Exchange& exchange, std::initializer_list<Handle> after) {
     double start = 0.0;
     for (const Handle& handle : after) start = std::max(start, handle.end);
@@ -128,6 +167,7 @@ class TimeSink {
 
   const StepPlan& plan_;
   std::vector<double> compute_end_, last_end_;
+  std::vector<Beside> beside_;  // by stage
   std::vector<std::array<double, kBreakdownTerms>> gaps_;
 };
 

@@ -141,7 +141,7 @@ class PassCoster {
       }
     }
     communications.push_back({communication.group, communication.op, shape.ranks, communication.payload,
-                              communication.count, each, Seconds(exposed_s)});
+                              communication.count, each, Seconds(exposed_s), shape.crosses_domains()});
   }
 
   const SoftwareStack& stack_;

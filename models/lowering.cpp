@@ -4,11 +4,15 @@
 #include <string>
 #include <tuple>
 
+#include "models/crossing_collectives.hpp"
 #include "models/pass_order.hpp"
 #include "models/step_walk.hpp"
 
 namespace orrery {
 namespace {
+
+/// Tasks that taking collectives out of their segments may add; beyond it several layers share one.
+constexpr double kMostCrossingTasks = 2e6;
 
 /// Makes tasks of what the walk tells. One handle stands for a stage's block of tasks: one task a simulated
 /// rank
@@ -27,48 +31,36 @@ class GraphSink {
       : plan_(plan),
         map_(plan.parallel),
         full_(scope == Scope::full),
-        builder_(simulated_ranks(plan, scope)) {
+        builder_(simulated_ranks(plan, scope)),
+        crossing_(crossing_traffic(plan)),
+        layers_a_step_(layers_a_step(plan, simulated_ranks(plan, scope), kMostCrossingTasks)) {
     lay_out_ranks();
   }
 
   Handle compute(int stage, int segment, double from_s, double to_s, int chunk, int micro_batch,
                  std::initializer_list<Handle> after) {
     Task task;
-    task.kind = TaskKind::segment;
-    task.index = segment_index(segment, from_s, to_s);
     task.micro_batch = micro_batch;
     task.chunk = static_cast<std::int16_t>(chunk);
-    Handle result{-1, static_cast<std::int16_t>(stage), Members::data, true};
-    const int first_rank = stage * ranks_a_stage_;
-    for (int i = 0; i < ranks_a_stage_; ++i) {
-      task.rank = first_rank + i;
-      const std::int32_t id = builder_.add_task(task);
-      if (i == 0) result.first = id;
-      for (const Handle& handle : after) depend_on(id, handle, stage, i);
+    Handle done;
+    for (const ScriptStep& step : script_of(segment, from_s, to_s)) {
+      const std::initializer_list<Handle> before = {done};
+      const auto& waits_for = done ? before : after;
+      done = step.traffic < 0 ? segment_tasks(stage, step.index, task, waits_for)
+                              : crossing_tasks(stage, step, task, waits_for);
     }
-    return result;
+    return done;
   }
 
   Handle exchange(int stage, const Exchange& exchange, int chunk, int micro_batch,
                   std::initializer_list<Handle> after) {
-    const auto& groups = groups_of(exchange.members, stage);
-    Handle result{-1, static_cast<std::int16_t>(stage), exchange.members, false};
     Task task;
     task.kind = TaskKind::communication;
     task.micro_batch = micro_batch;
     task.chunk = static_cast<std::int16_t>(chunk);
     task.stream = 2;
-    for (size_t g = 0; g < groups.simulated.size(); ++g) {
-      const std::vector<std::int32_t>& members = groups.simulated[g];  // simulated ranks
-      task.rank = members.front();
-      task.index = group_communication(exchange, stage, g);
-      const std::int32_t id = builder_.add_task(task, members);
-      if (g == 0) result.first = id;
-      for (const Handle& handle : after) {
-        for (const std::int32_t rank : members) depend_on(id, handle, stage, rank - stage * ranks_a_stage_);
-      }
-    }
-    return result;
+    return group_tasks(stage, exchange.members, task, after,
+                       [&](size_t g) { return group_communication(exchange, stage, g); });
   }
 
   Handle exchange_between(int first, int last, const Exchange& exchange,
@@ -90,6 +82,54 @@ class GraphSink {
     std::vector<std::vector<int>> gpus;       ///< every group of the stage, ring order, as cluster GPUs
     std::vector<std::int32_t> group_of_rank;  ///< by index of a rank in its stage
   };
+
+  /// What a stretch of compute becomes: segments, and between them the collectives that cross domains.
+  struct ScriptStep {
+    std::int32_t index = 0;  ///< segment; of a collective: its number among those of the same traffic
+    int traffic = -1;        ///< entry of crossing_, -1 for a segment
+    double exposed_s = 0;
+  };
+
+  Handle segment_tasks(int stage, std::int32_t segment, Task task, std::initializer_list<Handle> after) {
+    task.kind = TaskKind::segment;
+    task.index = segment;
+    Handle result{-1, static_cast<std::int16_t>(stage), Members::data, true};
+    const int first_rank = stage * ranks_a_stage_;
+    for (int i = 0; i < ranks_a_stage_; ++i) {
+      task.rank = first_rank + i;
+      const std::int32_t id = builder_.add_task(task);
+      if (i == 0) result.first = id;
+      for (const Handle& handle : after) depend_on(id, handle, stage, i);
+    }
+    return result;
+  }
+
+  Handle crossing_tasks(int stage, const ScriptStep& step, Task task, std::initializer_list<Handle> after) {
+    const CrossingTraffic& traffic = crossing_[static_cast<size_t>(step.traffic)];
+    task.kind = TaskKind::communication;
+    task.stream = 1;
+    return group_tasks(stage, traffic.members, task, after,
+                       [&](size_t g) { return crossing_communication(traffic, step, stage, g); });
+  }
+
+  /// One task a group of the stage.
+  template <typename CommunicationOf>
+  Handle group_tasks(int stage, Members members_of, Task task, std::initializer_list<Handle> after,
+                     const CommunicationOf& communication_of) {
+    const auto& groups = groups_of(members_of, stage);
+    Handle result{-1, static_cast<std::int16_t>(stage), members_of, false};
+    for (size_t g = 0; g < groups.simulated.size(); ++g) {
+      const std::vector<std::int32_t>& members = groups.simulated[g];  // simulated ranks
+      task.rank = members.front();
+      task.index = communication_of(g);
+      const std::int32_t id = builder_.add_task(task, members);
+      if (g == 0) result.first = id;
+      for (const Handle& handle : after) {
+        for (const std::int32_t rank : members) depend_on(id, handle, stage, rank - stage * ranks_a_stage_);
+      }
+    }
+    return result;
+  }
 
   static int simulated_ranks(const StepPlan& plan, Scope scope) {
     return scope == Scope::full ? plan.parallel.gpus() : plan.parallel.pipeline;
@@ -133,6 +173,10 @@ class GraphSink {
         return map_.data_group(gpu);
       case Members::shard:
         return map_.shard_group(gpu);
+      case Members::tensor:
+        return map_.tensor_group(gpu);
+      case Members::context:
+        return map_.context_group(gpu);
       default:
         return map_.replica_group(gpu);
     }
@@ -178,6 +222,7 @@ class GraphSink {
     result.protocol = exchange.time.protocol;
     result.bus_bandwidth = exchange.time.bus_bandwidth;
     result.evidence = exchange.time.evidence;
+    result.slows = exchange.slows;
     return result;
   }
 
@@ -192,6 +237,27 @@ class GraphSink {
     const Groups& groups = groups_of(exchange.members, stage);
     communication.groups = full_ ? std::vector<std::vector<int>>{groups.gpus[g]} : groups.gpus;
     return communications_.emplace(key, builder_.add_communication(std::move(communication))).first->second;
+  }
+
+  std::int32_t crossing_communication(const CrossingTraffic& traffic, const ScriptStep& step, int stage,
+                                      size_t g) {
+    const auto key = std::tuple(step.traffic, step.exposed_s, stage, g);
+    const auto known = crossing_communications_.find(key);
+    if (known != crossing_communications_.end()) return known->second;
+    Communication communication;
+    communication.group = traffic.group;
+    communication.op = traffic.op;
+    communication.payload = Bytes(traffic.payload_per_s * step.exposed_s);
+    communication.latency = Seconds(step.exposed_s * traffic.latency_share);
+    communication.transfer = Seconds(step.exposed_s) - communication.latency;
+    communication.algorithm = traffic.algorithm;
+    communication.protocol = traffic.protocol;
+    communication.bus_bandwidth = traffic.bus_bandwidth;
+    communication.evidence = traffic.evidence;
+    const Groups& groups = groups_of(traffic.members, stage);
+    communication.groups = full_ ? std::vector<std::vector<int>>{groups.gpus[g]} : groups.gpus;
+    return crossing_communications_.emplace(key, builder_.add_communication(std::move(communication)))
+        .first->second;
   }
 
   /// One task a pair of ranks with the same coordinates on two stages.
@@ -242,18 +308,33 @@ class GraphSink {
     builder_.depend(id, handle.first + (full_ ? groups.group_of_rank[static_cast<size_t>(i)] : 0));
   }
 
-  std::int32_t segment_index(int segment, double from_s, double to_s) {
+  const std::vector<ScriptStep>& script_of(int segment, double from_s, double to_s) {
     const auto key = std::tuple(segment, from_s, to_s);
-    const auto known = segments_.find(key);
-    if (known != segments_.end()) return known->second;
-    return segments_.emplace(key, builder_.add_segment(expand_segment(plan_, segment, from_s, to_s)))
-        .first->second;
+    const auto known = scripts_.find(key);
+    if (known != scripts_.end()) return known->second;
+    std::vector<ScriptStep> script;
+    Segment whole = expand_segment(plan_, segment, from_s, to_s);
+    if (crossing_.empty()) {
+      script.push_back({builder_.add_segment(std::move(whole))});
+      return scripts_.emplace(key, std::move(script)).first->second;
+    }
+    for (SplitStep& step : split_segment(whole, crossing_, layers_a_step_)) {
+      if (step.segment.duration > Seconds(0) || script.empty()) {
+        script.push_back({builder_.add_segment(std::move(step.segment))});
+      }
+      for (size_t i = 0; i < crossing_.size(); ++i) {
+        if (step.exposed_s[i] > 0) script.push_back({0, static_cast<int>(i), step.exposed_s[i]});
+      }
+    }
+    return scripts_.emplace(key, std::move(script)).first->second;
   }
 
   const StepPlan& plan_;
   RankMap map_;
   bool full_;
   WorkloadGraphBuilder builder_;
+  std::vector<CrossingTraffic> crossing_;
+  int layers_a_step_;
   int gpus_a_stage_ = 1;
   int ranks_a_stage_ = 1;
   std::vector<std::vector<int>>
@@ -261,7 +342,8 @@ class GraphSink {
   std::map<std::pair<Members, int>, Groups> groups_;
   std::map<std::tuple<int, int, double, int, size_t>, std::int32_t> communications_;
   std::map<std::tuple<int, int, int>, std::int32_t> pairs_;
-  std::map<std::tuple<int, double, double>, std::int32_t> segments_;
+  std::map<std::tuple<int, double, double>, std::vector<ScriptStep>> scripts_;
+  std::map<std::tuple<int, double, int, size_t>, std::int32_t> crossing_communications_;
 };
 
 }  // namespace

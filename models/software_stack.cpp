@@ -51,10 +51,6 @@ void read_collectives(const SpecReader& reader, SoftwareStack& stack) {
     reader.refuse("one of nccl, rccl, mpi, gloo, with its version if it matters (\"nccl 2.21\")");
     return;
   }
-  if (reader.is_text() && backend != "nccl") {
-    reader.refuse_message("collectives \"" + backend + "\" are not modelled yet; modelled: nccl");
-    return;
-  }
   stack.collectives = backend;
   stack.collectives_version = version;
 }

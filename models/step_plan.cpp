@@ -224,6 +224,7 @@ class PlanAssembly {
     result.ranks = shape.ranks;
     result.calls = calls;
     result.time = inputs_.collectives.time(op, payload, shape);
+    if (members != Members::stages) result.slows = 1.0 + stack_.overlap_slowdown;
     return result;
   }
 
@@ -250,11 +251,20 @@ class PlanAssembly {
 
   int add_segment(PlanSegment segment) {
     double total = 0;
+    double kernels = 0;
+    double recompute = 0;
     for (int r = 0; r < segment.run_count; ++r) {
       const PlanSegment::Run& run = segment.runs[static_cast<size_t>(r)];
-      total += run.count * seconds_of(plan_.pass_cost(run.part, segment.backward));
+      const PassCost& pass = plan_.pass_cost(run.part, segment.backward);
+      total += run.count * seconds_of(pass);
+      const double again = pass.by_term[static_cast<size_t>(BreakdownTerm::recompute)];
+      recompute += run.count * again;
+      kernels += run.count * (again + pass.by_term[static_cast<size_t>(BreakdownTerm::forward)] +
+                              pass.by_term[static_cast<size_t>(BreakdownTerm::backward)]);
     }
-    segment.duration = Seconds(total) + segment.send_tail + segment.slowed;
+    segment.duration = Seconds(total) + segment.send_tail;
+    if (segment.duration > Seconds(0)) segment.kernel_share = kernels / segment.duration.base();
+    if (kernels > 0) segment.recompute_share = recompute / kernels;
     plan_.segments.push_back(segment);
     return static_cast<int>(plan_.segments.size()) - 1;
   }
@@ -290,7 +300,7 @@ class PlanAssembly {
       append(forward, Part::layer_without_recompute, plain, first_plain);
       append(forward, Part::head, stage.head ? 1 : 0, -1);
       if (!stage.head) forward.send_tail = overlapped_send_tail(plan_.send_forward, index % stages);
-      stage.forward_segment = stage.first_forward_segment = add_segment(forward);
+      stage.forward_segment = add_segment(forward);
 
       PlanSegment backward;
       backward.name = "backward";
@@ -300,7 +310,7 @@ class PlanAssembly {
       append(backward, Part::layer, stage.recomputed_layers, first_layer);
       append(backward, Part::embedding, stage.embedding ? 1 : 0, -1);
       if (!stage.embedding) backward.send_tail = overlapped_send_tail(plan_.send_backward, index % stages);
-      stage.backward_segment = stage.last_backward_segment = add_segment(backward);
+      stage.backward_segment = add_segment(backward);
 
       stage.parameters = plan_.costs->layer_parameters * stage.layers +
                          (stage.embedding ? plan_.costs->embedding_parameters : 0.0) + head_parameters(stage);
@@ -356,7 +366,9 @@ class PlanAssembly {
       // Gather k must be there when the parameters after the first k/n are reached.
       stage.bucket_needed_s.insert(stage.bucket_needed_s.begin(), 0.0);
       stage.bucket_needed_s.pop_back();
-      slow_beside_data(stage, reduced.tasks, gathered.tasks);
+      // What a segment has at its end (an exposed send) comes after its last gradient.
+      stage.bucket_ready_s.back() =
+          plan_.segments[static_cast<size_t>(stage.backward_segment)].duration.base();
     }
   }
 
@@ -376,38 +388,6 @@ class PlanAssembly {
     const int calls = (count + kMostBucketTasks - 1) / kMostBucketTasks;
     const int tasks = (count + calls - 1) / calls;
     return {tasks, calls, stage.parameters / (static_cast<double>(tasks) * calls)};
-  }
-
-  static Seconds time_of(const Exchange& exchange) {
-    return exchange.exists() ? exchange.latency() + exchange.transfer() : Seconds(0);
-  }
-
-  /// What kernels lose while communication of this length runs beside them, at most for their own length.
-  Seconds slowed_by(Seconds communication, Seconds kernels) const {
-    return min(communication, kernels) * (stack_.overlap_slowdown / (1.0 + stack_.overlap_slowdown));
-  }
-
-  int slowed_copy(int segment, Seconds communication) {
-    PlanSegment copy = plan_.segments[static_cast<size_t>(segment)];
-    copy.slowed = slowed_by(communication, copy.duration - copy.send_tail);
-    return copy.slowed > Seconds(0) ? add_segment(copy) : segment;
-  }
-
-  /// The backward beside which gradients are reduced, and the forward beside which parameters are gathered,
-  /// run slower.
-  /// The last bucket is reduced after the backward and the first gathered before the forward: beside nothing.
-  void slow_beside_data(VirtualStage& stage, int reduced, int gathered) {
-    if (plan_.reduce_overlapped) {
-      stage.last_backward_segment = slowed_copy(
-          stage.backward_segment, (time_of(stage.reduce) + time_of(stage.replica_reduce)) * (reduced - 1));
-    }
-    if (plan_.gather_at == GatherAt::next_forward) {
-      stage.first_forward_segment =
-          slowed_copy(stage.forward_segment, time_of(stage.gather) * (gathered - 1));
-    }
-    // What a segment has at its end (an exposed send, the slowing) comes after its last gradient.
-    stage.bucket_ready_s.back() =
-        plan_.segments[static_cast<size_t>(stage.last_backward_segment)].duration.base();
   }
 
   void add_tied_embedding_reduce() {
@@ -472,13 +452,6 @@ class PlanAssembly {
       one.name = backward ? "backward" : "forward";
       one.backward = backward;
       append(one, part, 1, -1);
-      // Beside a layer runs the gather of its neighbour, and in the backward the reduction of the layer just
-      // done.
-      if (part == Part::layer || part == Part::layer_without_recompute) {
-        Seconds beside = time_of(units.layer_gather);
-        if (backward) beside += time_of(units.layer_reduce) + time_of(units.layer_replica_reduce);
-        one.slowed = slowed_by(beside, plan_.pass_cost(part, backward).duration);
-      }
       return add_segment(one);
     };
     units.embedding_forward = segment(Part::embedding, false);
@@ -611,11 +584,6 @@ Segment expand_segment(const StepPlan& plan, int segment, double from_s, double 
     }
   }
   PassCost tail;
-  if (source.slowed > Seconds(0)) {
-    tail.pieces.push_back({"slowed_by_communication",
-                           source.backward ? BreakdownTerm::backward : BreakdownTerm::forward, source.slowed,
-                           Evidence::interpolated, -1});
-  }
   if (source.send_tail > Seconds(0)) {
     tail.pieces.push_back(
         {"pipeline send", BreakdownTerm::pipeline_comm_exposed, source.send_tail, Evidence::assumed, -1});

@@ -37,7 +37,8 @@ struct InlineCommunication {
   Bytes payload;
   int count = 0;
   CollectiveTime each;
-  Seconds exposed;  ///< of all `count` calls together
+  Seconds exposed;               ///< of all `count` calls together
+  bool crosses_domains = false;  ///< its group touches several scale-up domains
 };
 
 /// Forward and backward (recomputation included) of a part: a transformer layer, the embedding, the head.
@@ -70,12 +71,11 @@ struct PlanSegment {
   bool backward = false;
   std::array<Run, 4> runs{};  ///< in order of execution
   int run_count = 0;
-  int optimizer_of_stage = -1;  ///< >= 0: this is that stage's optimizer step, runs are empty
-  Seconds send_tail;            ///< exposed share of an overlapped pipeline send, at the end
-  /// What its kernels lose to communication that runs beside them (SoftwareStack::overlap_slowdown), at the
-  /// end.
-  Seconds slowed;
-  Seconds duration;
+  int optimizer_of_stage = -1;   ///< >= 0: this is that stage's optimizer step, runs are empty
+  Seconds send_tail;             ///< exposed share of an overlapped pipeline send, at the end
+  Seconds duration;              ///< beside no communication that slows its kernels
+  double kernel_share = 1.0;     ///< of the duration
+  double recompute_share = 0.0;  ///< of the kernels
 };
 
 /// Which ranks a communication of the plan joins.
@@ -84,6 +84,8 @@ enum class Members : std::uint8_t {
   shard,    ///< ZeRO shard group (a slice of the data group under HSDP)
   replica,  ///< across shard groups
   stages,   ///< the same coordinates on two pipeline stages
+  tensor,   ///< tensor group
+  context,  ///< context group
 };
 
 /// A communication beside compute (or after it), `calls` equal calls one after the other.
@@ -95,6 +97,9 @@ struct Exchange {
   int ranks = 1;
   int calls = 1;
   CollectiveTime time;  ///< of one call
+  /// Kernels of its ranks take this many times as long beside it (SoftwareStack::overlap_slowdown); pipeline
+  /// sends are left to copy engines or a channel or two and slow nothing.
+  double slows = 1.0;
   bool exists() const { return calls > 0 && ranks > 1 && payload > Bytes(0); }
   Seconds latency() const { return time.latency * calls; }
   Seconds transfer() const { return time.transfer * calls; }
@@ -108,8 +113,6 @@ struct VirtualStage {
   bool embedding = false, head = false;
   double parameters = 0;  ///< on one rank
   int forward_segment = 0, backward_segment = 0;
-  int first_forward_segment = 0;  ///< beside the gather of parameters: the same, slowed
-  int last_backward_segment = 0;  ///< beside the reduction of gradients: the same, slowed
   /// Gradient buckets, all alike, in the order in which the backward completes them.
   Exchange reduce;          ///< one bucket over the shard group (all_reduce under ZeRO 0)
   Exchange replica_reduce;  ///< HSDP: the reduced shard across replicas
@@ -139,9 +142,10 @@ struct ShardedUnits {
 /// lowering and the estimate share.
 ///
 /// Collectives inside a layer (tensor, context) are pieces of the segments: every rank of the group does the
-/// same at the same time, and the group's share of the NICs is in its GroupShape. What runs beside compute
-/// (gradient reduction, parameter gather, pipeline sends) is an Exchange of its own and contends in the
-/// engine.
+/// same at the same time, and the group's share of the NICs is in its GroupShape. Where their groups cross
+/// domains the lowering takes them out again, so that they meet other traffic (crossing_collectives). What
+/// runs beside compute (gradient reduction, parameter gather, pipeline sends) is an Exchange of its own and
+/// contends in the engine.
 struct StepPlan {
   ParallelPlan parallel;
   std::int32_t micro_batches = 1;

@@ -80,7 +80,7 @@ class StepWalk {
     const VirtualStage& here = plan_.virtual_stages[index];
     const bool gathers =
         pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gather.exists();
-    const int segment = gathers ? here.first_forward_segment : here.forward_segment;
+    const int segment = here.forward_segment;
     const double duration = plan_.segments[static_cast<size_t>(segment)].duration.base();
     const size_t slot = index * static_cast<size_t>(micro_batches) + static_cast<size_t>(pass.micro_batch);
     const Handle arrival = forward_arrival_[slot];
@@ -115,7 +115,7 @@ class StepWalk {
     if (reduces) {
       double from = 0.0;
       for (const double ready : here.bucket_ready_s) {
-        done = compute(stage, here.last_backward_segment, from, ready, pass, arrival, Handle{});
+        done = compute(stage, here.backward_segment, from, ready, pass, arrival, Handle{});
         reduce_bucket(stage, here, pass.chunk, pass.micro_batch, done);
         from = ready;
       }

@@ -1,14 +1,15 @@
 #pragma once
 
+#include "sim/engine/traffic.hpp"
 #include "sim/network/topology.hpp"
 #include "sim/timeline/step_timeline.hpp"
 #include "sim/workload/workload_graph.hpp"
 
 namespace orrery {
 
-/// Every link idle: a communication takes latency + transfer. One pass over the tasks, O(tasks + edges). The
-/// oracle of the other engine where nothing contends (no bound where something does: scheduling anomalies
-/// exist).
+/// Every link idle: a communication takes latency + transfer. One pass over the tasks, O(tasks + edges), or
+/// in order of time where communications slow the kernels beside them. The oracle of the other engine where
+/// nothing contends (no bound where something does: scheduling anomalies exist).
 StepTimeline run_contention_free(const WorkloadGraph& graph);
 
 /// SimGrid: communications are fluid flows that share the links of the topology by max-min fairness, their
@@ -17,5 +18,16 @@ StepTimeline run_contention_free(const WorkloadGraph& graph);
 /// stays clean.
 /// @throws std::runtime_error with the child's message if the simulation fails
 StepTimeline run_simgrid(const WorkloadGraph& graph, const Topology& topology);
+/// The same where the graph's traffic is known.
+StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic);
+
+/// The same step on our own max-min solver, in this process. Agrees with SimGrid (tests/properties/engine);
+/// faster where thousands of flows contend, since SimGrid solves all that are connected at every end.
+StepTimeline run_max_min(const WorkloadGraph& graph, const Traffic& traffic);
+
+/// Communications up to which run_step takes SimGrid.
+inline constexpr std::int64_t kMostSimgridCommunications = 1000;
+/// SimGrid for a step of few communications (folded), our own solver for many (full scope).
+StepTimeline run_step(const WorkloadGraph& graph, const Traffic& traffic);
 
 }  // namespace orrery

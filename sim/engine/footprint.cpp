@@ -70,7 +70,13 @@ Bytes wire_bytes(CollectiveOp op, Bytes payload, int ranks) {
 }
 
 FootprintBuilder::FootprintBuilder(const Topology& topology)
-    : topology_(topology), domain_of_gpu_(scale_up_domains(topology)), weight_(topology.links().size(), 0.0) {
+    : FootprintBuilder(topology, std::make_shared<Trunks>(topology)) {}
+
+FootprintBuilder::FootprintBuilder(const Topology& topology, std::shared_ptr<Trunks> trunks)
+    : topology_(topology),
+      domain_of_gpu_(scale_up_domains(topology)),
+      trunks_(std::move(trunks)),
+      weight_(topology.links().size(), 0.0) {
   nics_of_gpu_.reserve(domain_of_gpu_.size());
   for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
     nics_of_gpu_.push_back(std::max<std::uint64_t>(1, topology.nics_of_gpu(gpu).size()));
@@ -81,14 +87,63 @@ BytesPerSecond FootprintBuilder::capacity(LinkId link) const {
   const Link& cable = topology_.links()[static_cast<size_t>(link)];
   const VertexKind from = topology_.vertices()[static_cast<size_t>(cable.from)].kind;
   const VertexKind to = topology_.vertices()[static_cast<size_t>(cable.to)].kind;
-  const bool on_fabric = is_fabric_vertex(from) || is_fabric_vertex(to);
-  return on_fabric ? cable.bandwidth * topology_.payload_efficiency() : cable.bandwidth;
+  if (!is_fabric_vertex(from) && !is_fabric_vertex(to)) {
+    return cable.bandwidth;
+  }
+  // Packets are sprayed between switches; from a NIC to its switch there is one way.
+  const bool sprayed =
+      topology_.routing() == Routing::adaptive && is_fabric_vertex(from) && is_fabric_vertex(to);
+  return cable.bandwidth * (topology_.payload_efficiency() * (sprayed ? topology_.spray_efficiency() : 1.0));
 }
 
 std::vector<LinkLoad> FootprintBuilder::footprint(const Communication& communication) {
   for (const Members& group : communication.groups) {
     add_group(communication, group);
   }
+  return put_together(take_parts());
+}
+
+std::vector<LinkLoad> FootprintBuilder::footprint_of_group(const Communication& communication, size_t group) {
+  add_group(communication, communication.groups[group]);
+  return put_together(take_parts());
+}
+
+FootprintBuilder::Parts FootprintBuilder::parts(const Communication& communication) {
+  for (const Members& group : communication.groups) {
+    add_group(communication, group);
+  }
+  return take_parts();
+}
+
+std::vector<LinkLoad> FootprintBuilder::put_together(const Parts& parts) {
+  if (parts.trunks.empty()) {
+    return parts.links;
+  }
+  for (const LinkLoad& load : parts.links) {
+    add_link(load.link, load.weight);
+  }
+  for (const auto& [trunk, weight] : parts.trunks) {
+    for (const RouteLink& link : trunks_->links_of(trunk)) {
+      add_link(link.link, weight * link.share);
+    }
+  }
+  return take_loads();
+}
+
+FootprintBuilder::Parts FootprintBuilder::take_parts() {
+  Parts parts;
+  parts.links = take_loads();
+  std::sort(touched_trunks_.begin(), touched_trunks_.end());
+  for (const std::int32_t trunk : touched_trunks_) {
+    double& weight = trunk_weight_[static_cast<size_t>(trunk)];
+    parts.trunks.emplace_back(trunk, weight);
+    weight = 0.0;
+  }
+  touched_trunks_.clear();
+  return parts;
+}
+
+std::vector<LinkLoad> FootprintBuilder::take_loads() {
   std::sort(touched_.begin(), touched_.end());
   std::vector<LinkLoad> loads;
   loads.reserve(touched_.size());
@@ -98,6 +153,14 @@ std::vector<LinkLoad> FootprintBuilder::footprint(const Communication& communica
   }
   touched_.clear();
   return loads;
+}
+
+void FootprintBuilder::add_link(LinkId link, double weight) {
+  double& total = weight_[static_cast<size_t>(link)];
+  if (total == 0.0) {
+    touched_.push_back(link);
+  }
+  total += weight;
 }
 
 void FootprintBuilder::add_group(const Communication& communication, const Members& group) {
@@ -199,14 +262,21 @@ void FootprintBuilder::add_path(int from_gpu, int to_gpu, double weight) {
   const auto to = static_cast<size_t>(to_gpu);
   const bool in_one_domain = domain_of_gpu_.at(from) == domain_of_gpu_.at(to);
   const std::uint64_t flows = in_one_domain ? 1 : std::max(nics_of_gpu_[from], nics_of_gpu_[to]);
+  const double part = weight / static_cast<double>(flows);
   for (std::uint64_t flow = 0; flow < flows; ++flow) {
-    for (const LinkId link : topology_.route(from_gpu, to_gpu, flow)) {
-      double& total = weight_[static_cast<size_t>(link)];
-      if (total == 0.0) {
-        touched_.push_back(link);
-      }
-      total += weight / static_cast<double>(flows);
+    const Trunks::Way& way = trunks_->way(topology_.gpu(from_gpu), topology_.gpu(to_gpu), flow);
+    for (const RouteLink& link : way.own) {
+      add_link(link.link, part * link.share);
     }
+    if (way.trunk < 0) {
+      continue;
+    }
+    trunk_weight_.resize(std::max(trunk_weight_.size(), trunks_->count()), 0.0);
+    double& total = trunk_weight_[static_cast<size_t>(way.trunk)];
+    if (total == 0.0) {
+      touched_trunks_.push_back(way.trunk);
+    }
+    total += part;
   }
 }
 

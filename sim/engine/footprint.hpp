@@ -1,8 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
+#include "sim/engine/trunks.hpp"
 #include "sim/network/topology.hpp"
 #include "sim/workload/workload_graph.hpp"
 
@@ -22,6 +25,8 @@ struct LinkLoad {
 class FootprintBuilder {
  public:
   explicit FootprintBuilder(const Topology& topology);
+  /// Shares what another builder of the same topology has found.
+  FootprintBuilder(const Topology& topology, std::shared_ptr<Trunks> trunks);
 
   /// Loads of a communication, all its groups (the simulated one and its twins) added up, by rising link.
   ///
@@ -43,15 +48,33 @@ class FootprintBuilder {
   ///   once.
   /// - all_to_all: each member sends 1/(n-1) of its wire bytes to each other.
   /// - A GPU with several NICs of its own uses them alike.
+  /// - Which links a path has is the topology's matter (Topology::spread): adaptive routing deals a path over
+  ///   all shortest ones, failed links are gone round, PXN passes over a neighbour's NIC.
   /// @throws std::runtime_error if two members have no path, std::out_of_range for a GPU that is not there
   std::vector<LinkLoad> footprint(const Communication& communication);
 
-  /// What a link can carry: its bandwidth, on cables of the fabric times the payload efficiency.
+  /// Loads of one of the communication's groups alone.
+  std::vector<LinkLoad> footprint_of_group(const Communication& communication, size_t group);
+
+  /// A footprint whose trunks have not been taken apart.
+  struct Parts {
+    std::vector<LinkLoad> links;                          ///< by rising link
+    std::vector<std::pair<std::int32_t, double>> trunks;  ///< by rising number, with weights
+  };
+  Parts parts(const Communication& communication);
+  /// @returns loads by rising link
+  std::vector<LinkLoad> put_together(const Parts& parts);
+
+  /// What a link can carry: its bandwidth, on cables of the fabric times the payload efficiency and, between
+  /// switches under adaptive routing, the spray efficiency.
   BytesPerSecond capacity(LinkId link) const;
 
  private:
   using Members = std::vector<int>;
   std::vector<Members> by_domain(const Members& group) const;
+  Parts take_parts();
+  std::vector<LinkLoad> take_loads();
+  void add_link(LinkId link, double weight);
   void add_group(const Communication& communication, const Members& group);
   void add_ring(const Communication& communication, const Members& group);
   void add_ring_in_domain(const Members& members, double weight, bool open);
@@ -61,8 +84,11 @@ class FootprintBuilder {
   const Topology& topology_;
   std::vector<int> domain_of_gpu_;
   std::vector<std::uint64_t> nics_of_gpu_;
+  std::shared_ptr<Trunks> trunks_;
   std::vector<double> weight_;  // by link, zero outside footprint()
   std::vector<LinkId> touched_;
+  std::vector<double> trunk_weight_;  // by trunk, zero outside footprint()
+  std::vector<std::int32_t> touched_trunks_;
 };
 
 }  // namespace orrery

@@ -141,7 +141,8 @@ SharedResources::SharedResources(const std::vector<std::vector<LinkLoad>>& footp
     }
     const auto resource = static_cast<std::int32_t>(resources_.size());
     const double unit = whole_proportions(users, multiplicities);
-    resources_.push_back({capacity[link] / users[0].weight, capacity[link] / unit});
+    resources_.push_back(
+        {capacity[link] / users[0].weight, capacity[link] / unit, static_cast<LinkId>(link)});
     for (size_t i = 0; i < users.size(); ++i) {
       shares_[static_cast<size_t>(users[i].communication)].push_back(
           {resource, users[i].weight / users[0].weight, multiplicities[i]});

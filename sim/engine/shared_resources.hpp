@@ -14,6 +14,7 @@ namespace orrery {
 struct SharedResource {
   double capacity = 0.0;       ///< B/s, for flows counted with ResourceShare::weight
   double unit_capacity = 0.0;  ///< B/s, for flows counted ResourceShare::multiplicity times
+  LinkId link = 0;             ///< the tightest one it stands for
 };
 
 /// One communication's part of a resource.

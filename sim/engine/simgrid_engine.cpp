@@ -1,53 +1,18 @@
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 
 #include "sim/engine/child_process.hpp"
 #include "sim/engine/engine.hpp"
-#include "sim/engine/footprint.hpp"
+#include "sim/engine/max_min_platform.hpp"
 #include "sim/engine/shared_resources.hpp"
 #include "sim/engine/simgrid_platform.hpp"
 #include "sim/engine/step_executor.hpp"
+#include "sim/engine/traffic.hpp"
 
 namespace orrery {
 
 namespace {
-
-/// What the links see of a graph's communications.
-struct Traffic {
-  std::vector<FlowSpec> flows;                    // by communication
-  std::vector<std::vector<LinkLoad>> footprints;  // by communication; empty where no task refers to it
-  std::vector<double> capacity;                   // by link
-};
-
-Traffic traffic_of(const WorkloadGraph& graph, const Topology& topology) {
-  FootprintBuilder builder(topology);
-  Traffic traffic;
-  for (size_t link = 0; link < topology.links().size(); ++link) {
-    traffic.capacity.push_back(builder.capacity(static_cast<LinkId>(link)).base());
-  }
-  std::vector<bool> used(graph.communications.size(), false);
-  for (const Task& task : graph.tasks) {
-    if (task.kind == TaskKind::communication) {
-      used[static_cast<size_t>(task.index)] = true;
-    }
-  }
-  traffic.flows.resize(graph.communications.size());
-  traffic.footprints.resize(graph.communications.size());
-  for (size_t i = 0; i < graph.communications.size(); ++i) {
-    const Communication& communication = graph.communications[i];
-    if (!used[i] || communication.groups.empty()) {
-      continue;
-    }
-    traffic.footprints[i] = builder.footprint(communication);
-    const Bytes wire = wire_bytes(communication.op, communication.payload,
-                                  static_cast<int>(communication.groups.front().size()));
-    traffic.flows[i].wire_bytes = wire.base();
-    if (!traffic.footprints[i].empty() && wire.base() > 0.0 && communication.transfer.base() > 0.0) {
-      traffic.flows[i].rate_bound = (wire / communication.transfer).base();
-    }
-  }
-  return traffic;
-}
 
 /// Bytes that crossed every link, twins included.
 std::vector<double> link_bytes(const Traffic& traffic, std::span<const std::int64_t> executions) {
@@ -58,12 +23,16 @@ std::vector<double> link_bytes(const Traffic& traffic, std::span<const std::int6
       bytes_of[static_cast<size_t>(load.link)] += sent * load.weight;
     }
   }
+  for (size_t link = 0; link < bytes_of.size(); ++link) {
+    bytes_of[link] = bytes_of[static_cast<size_t>(traffic.stands_for[link])];
+  }
   return bytes_of;
 }
 
-/// The whole simulation, as it runs in the child: contended, start of each task, end of each task, bytes by
-/// link.
-std::vector<double> simulate(const WorkloadGraph& graph, const Traffic& traffic) {
+constexpr size_t kContentionFields = 4;
+
+template <typename MakePlatform>
+StepTimeline execute(const WorkloadGraph& graph, const Traffic& traffic, const MakePlatform& make_platform) {
   const SharedResources resources(traffic.footprints, traffic.capacity);
   std::vector<double> bounds;
   double largest = 1.0;
@@ -71,14 +40,29 @@ std::vector<double> simulate(const WorkloadGraph& graph, const Traffic& traffic)
     bounds.push_back(flow.rate_bound);
     largest = std::max(largest, flow.wire_bytes);
   }
-  SimgridPlatform platform(resources, bounds, largest);
-  StepExecutor executor(graph, resources, traffic.flows, platform);
-  const StepTimeline timeline = executor.run();
+  const std::unique_ptr<FlowPlatform> platform = make_platform(resources, bounds, largest);
+  StepExecutor executor(graph, resources, traffic.flows, *platform);
+  StepTimeline timeline = executor.run();
+  timeline.link_bytes = link_bytes(traffic, executor.executions());
+  return timeline;
+}
+
+/// The whole simulation on SimGrid, as it runs in the child: contended, start of each task, end of each task,
+/// bytes by link, then the links' contention.
+std::vector<double> simulate(const WorkloadGraph& graph, const Traffic& traffic) {
+  const StepTimeline timeline =
+      execute(graph, traffic,
+              [](const SharedResources& resources, const std::vector<double>& bounds, double largest) {
+                return std::make_unique<SimgridPlatform>(resources, bounds, largest);
+              });
   std::vector<double> values{timeline.contended ? 1.0 : 0.0};
   values.insert(values.end(), timeline.start_s.begin(), timeline.start_s.end());
   values.insert(values.end(), timeline.end_s.begin(), timeline.end_s.end());
-  const std::vector<double> crossed = link_bytes(traffic, executor.executions());
-  values.insert(values.end(), crossed.begin(), crossed.end());
+  values.insert(values.end(), timeline.link_bytes.begin(), timeline.link_bytes.end());
+  for (const LinkContention& link : timeline.contention) {
+    values.insert(values.end(), {static_cast<double>(link.link), link.busy_s, link.held_s,
+                                 static_cast<double>(link.flows)});
+  }
   return values;
 }
 
@@ -86,10 +70,14 @@ std::vector<double> simulate(const WorkloadGraph& graph, const Traffic& traffic)
 
 StepTimeline run_simgrid(const WorkloadGraph& graph, const Topology& topology) {
   // Routes are found here, where no lock of the topology can be left behind by a fork.
-  const Traffic traffic = traffic_of(graph, topology);
+  return run_simgrid(graph, traffic_of(graph, topology));
+}
+
+StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic) {
   const std::vector<double> values = doubles_from_child([&] { return simulate(graph, traffic); });
   const size_t tasks = graph.tasks.size();
-  if (values.size() != 1 + 2 * tasks + traffic.capacity.size()) {
+  const size_t fixed = 1 + 2 * tasks + traffic.capacity.size();
+  if (values.size() < fixed || (values.size() - fixed) % kContentionFields != 0) {
     throw std::runtime_error("the simulation process sent a timeline of another graph");
   }
   StepTimeline timeline;
@@ -97,13 +85,31 @@ StepTimeline run_simgrid(const WorkloadGraph& graph, const Topology& topology) {
   const auto starts = values.begin() + 1;
   const auto ends = starts + static_cast<std::ptrdiff_t>(tasks);
   const auto crossed = ends + static_cast<std::ptrdiff_t>(tasks);
+  const auto contention = crossed + static_cast<std::ptrdiff_t>(traffic.capacity.size());
   timeline.start_s.assign(starts, ends);
   timeline.end_s.assign(ends, crossed);
-  timeline.link_bytes.assign(crossed, values.end());
+  timeline.link_bytes.assign(crossed, contention);
+  for (auto value = contention; value != values.end(); value += kContentionFields) {
+    timeline.contention.push_back(
+        {static_cast<std::int32_t>(value[0]), value[1], value[2], static_cast<std::int64_t>(value[3])});
+  }
   for (const double end : timeline.end_s) {
     timeline.makespan_s = std::max(timeline.makespan_s, end);
   }
   return timeline;
+}
+
+StepTimeline run_max_min(const WorkloadGraph& graph, const Traffic& traffic) {
+  return execute(graph, traffic,
+                 [](const SharedResources& resources, const std::vector<double>& bounds, double) {
+                   return std::make_unique<MaxMinPlatform>(resources, bounds);
+                 });
+}
+
+StepTimeline run_step(const WorkloadGraph& graph, const Traffic& traffic) {
+  const auto flowing = std::count_if(traffic.flows.begin(), traffic.flows.end(),
+                                     [](const FlowSpec& flow) { return flow.rate_bound > 0.0; });
+  return flowing > kMostSimgridCommunications ? run_max_min(graph, traffic) : run_simgrid(graph, traffic);
 }
 
 }  // namespace orrery

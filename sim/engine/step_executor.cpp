@@ -16,16 +16,19 @@ constexpr double kSameInstant = 1e-12;
 constexpr double kDemandTolerance = 1e-9;
 /// A communication that took this much longer than alone was held up.
 constexpr double kContendedFactor = 1.001;
+/// A link asked for this share of its capacity is full; rounding leaves less.
+constexpr double kFull = 1.0 - 1e-6;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
 StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& resources,
-                           std::span<const FlowSpec> flows, SimgridPlatform& platform)
+                           std::span<const FlowSpec> flows, FlowPlatform& platform)
     : graph_(graph),
       resources_(resources),
       flows_(flows),
       platform_(platform),
+      clock_(graph),
       waiting_for_(graph.predecessor_counts()),
       executions_(graph.communications.size(), 0),
       use_(resources.resources().size()),
@@ -53,7 +56,20 @@ StepTimeline StepExecutor::run() {
     throw std::runtime_error(std::to_string(tasks - ended_) + " of " + std::to_string(tasks) +
                              " tasks of the step never ended");
   }
+  timeline_.contention = contention();
   return std::move(timeline_);
+}
+
+std::vector<LinkContention> StepExecutor::contention() const {
+  std::vector<LinkContention> result;
+  for (size_t i = 0; i < use_.size(); ++i) {
+    if (use_[i].full_s > 0.0) {
+      result.push_back({resources_.resources()[i].link, use_[i].full_s, use_[i].held_s, use_[i].held});
+    }
+  }
+  std::sort(result.begin(), result.end(),
+            [](const LinkContention& a, const LinkContention& b) { return a.link < b.link; });
+  return result;
 }
 
 /// Executes everything up to SimGrid's clock; beyond it while SimGrid has no flows of its own to bring
@@ -99,6 +115,10 @@ void StepExecutor::execute_batch(double now) {
     const auto task = static_cast<size_t>(event.task);
     switch (event.kind) {
       case EventKind::task_end:
+        if (clock_.needed() && graph_.tasks[task].kind == TaskKind::segment &&
+            !clock_.finish(event.task, event.time)) {
+          break;  // its end has moved
+        }
         end_task(event.task, event.time);
         break;
       case EventKind::latency_end:
@@ -106,16 +126,19 @@ void StepExecutor::execute_batch(double now) {
         break;
       case EventKind::solo_flow_end:
         if (!slots_[static_cast<size_t>(slot_of_task_[task])].shared) {
-          release(event.task);
+          release(event.task, event.time);
           end_task(event.task, event.time);
         }
         break;
       case EventKind::shared_flow_end: {
         const double flow_time = event.time - slots_[static_cast<size_t>(slot_of_task_[task])].start;
-        timeline_.contended = timeline_.contended ||
-                              flow_time > kContendedFactor * communication_of(event.task).transfer.base();
+        const double alone = communication_of(event.task).transfer.base();
+        if (flow_time > kContendedFactor * alone) {
+          timeline_.contended = true;
+          note_held(event.task, flow_time - alone);
+        }
         --live_shared_;
-        release(event.task);
+        release(event.task, event.time);
         end_task(event.task, event.time);
         break;
       }
@@ -133,10 +156,16 @@ void StepExecutor::start_task(std::int32_t task, double now) {
   timeline_.start_s[static_cast<size_t>(task)] = now;
   const auto index = static_cast<size_t>(started.index);
   if (started.kind == TaskKind::segment) {
-    events_.push({now + graph_.segments[index].duration.base(), task, EventKind::task_end});
+    const double end =
+        clock_.needed() ? clock_.start(task, now) : now + graph_.segments[index].duration.base();
+    events_.push({end, task, EventKind::task_end});
     return;
   }
   const Communication& communication = graph_.communications[index];
+  if (communication.slows > 1.0) {
+    clock_.hold(task, now, moved_);
+    push_moved_ends();
+  }
   if (flows_[index].rate_bound > 0.0) {
     events_.push({now + communication.latency.base(), task, EventKind::latency_end});
   } else {
@@ -151,6 +180,10 @@ void StepExecutor::end_task(std::int32_t task, double end) {
   const Task& ended = graph_.tasks[static_cast<size_t>(task)];
   if (ended.kind == TaskKind::communication) {
     ++executions_[static_cast<size_t>(ended.index)];
+    if (graph_.communications[static_cast<size_t>(ended.index)].slows > 1.0) {
+      clock_.release(task, end, moved_);
+      push_moved_ends();
+    }
   }
   for (const std::int32_t successor : graph_.successors_of(task)) {
     double& ready = timeline_.start_s[static_cast<size_t>(successor)];
@@ -159,6 +192,13 @@ void StepExecutor::end_task(std::int32_t task, double end) {
       start_task(successor, ready);
     }
   }
+}
+
+void StepExecutor::push_moved_ends() {
+  for (const SegmentClock::End& moved : moved_) {
+    events_.push({moved.time, moved.task, EventKind::task_end});
+  }
+  moved_.clear();
 }
 
 /// Lets a flow onto its resources; it and the others of every resource that is now asked for too much are
@@ -178,23 +218,34 @@ void StepExecutor::admit(std::int32_t task, double now) {
   flow.task = task;
   flow.shared = false;
   flow.start = timeline_.start_s[static_cast<size_t>(task)] + communication_of(task).latency.base();
+  flow.asked = 0.0;
+  flow.tightest = -1;
   flow.place.resize(shares.size());
   slot_of_task_[static_cast<size_t>(task)] = slot;
   for (size_t i = 0; i < shares.size(); ++i) {
     ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
     flow.place[i] = static_cast<std::uint32_t>(use.flows.size());
     use.flows.emplace_back(slot, static_cast<std::uint32_t>(i));
+    ++use.alone;
     use.demand += shares[i].weight * bound;
-    const double capacity = resources_.resources()[static_cast<size_t>(shares[i].resource)].capacity;
-    if (use.demand > capacity * (1.0 + kDemandTolerance)) {
-      for (const auto& [other, share] : use.flows) {
-        Flow& crowded = slots_[static_cast<size_t>(other)];
-        if (!crowded.shared) {
-          crowded.shared = true;
-          to_share_.push_back(other);
-          share_time_ = now;
-        }
-      }
+    const double capacity = capacity_of(shares[i].resource);
+    if (use.demand < capacity * kFull) {
+      continue;
+    }
+    if (use.full_since < 0.0) {
+      use.full_since = now;
+      use.peak = 0.0;
+    }
+    use.peak = std::max(use.peak, use.demand);
+  }
+  for (const ResourceShare& each : shares) {
+    const ResourceUse& use = use_[static_cast<size_t>(each.resource)];
+    if (use.demand <= capacity_of(each.resource) * (1.0 + kDemandTolerance)) {
+      continue;
+    }
+    share(slot, now);
+    for (size_t i = 0; i < use.flows.size() && use.alone > 0; ++i) {
+      share(use.flows[i].first, now);
     }
   }
   if (!flow.shared) {
@@ -205,7 +256,44 @@ void StepExecutor::admit(std::int32_t task, double now) {
   }
 }
 
-void StepExecutor::release(std::int32_t task) {
+/// Notes a flow for the solver.
+void StepExecutor::share(std::int32_t slot, double now) {
+  Flow& flow = slots_[static_cast<size_t>(slot)];
+  if (flow.shared) {
+    return;
+  }
+  flow.shared = true;
+  for (const ResourceShare& each : resources_.shares_of(graph_.tasks[static_cast<size_t>(flow.task)].index)) {
+    --use_[static_cast<size_t>(each.resource)].alone;
+  }
+  to_share_.push_back(slot);
+  share_time_ = now;
+}
+
+void StepExecutor::note_asked(Flow& flow, std::int32_t resource) const {
+  const double asked = use_[static_cast<size_t>(resource)].peak / capacity_of(resource);
+  if (asked > 1.0 + kDemandTolerance && asked > flow.asked) {
+    flow.asked = asked;
+    flow.tightest = resource;
+  }
+}
+
+/// The resource of a flow that was asked for most, relative to its capacity, is what held the flow up.
+void StepExecutor::note_held(std::int32_t task, double lost_s) {
+  Flow& flow = slots_[static_cast<size_t>(slot_of_task_[static_cast<size_t>(task)])];
+  for (const ResourceShare& each : resources_.shares_of(graph_.tasks[static_cast<size_t>(task)].index)) {
+    if (use_[static_cast<size_t>(each.resource)].full_since >= 0.0) {
+      note_asked(flow, each.resource);
+    }
+  }
+  if (flow.tightest >= 0) {
+    ResourceUse& use = use_[static_cast<size_t>(flow.tightest)];
+    use.held_s += lost_s;
+    ++use.held;
+  }
+}
+
+void StepExecutor::release(std::int32_t task, double now) {
   const std::int32_t slot = slot_of_task_[static_cast<size_t>(task)];
   const std::int32_t index = graph_.tasks[static_cast<size_t>(task)].index;
   const double bound = flows_[static_cast<size_t>(index)].rate_bound;
@@ -217,7 +305,17 @@ void StepExecutor::release(std::int32_t task) {
     use.flows[flow.place[i]] = last;
     slots_[static_cast<size_t>(last.first)].place[last.second] = flow.place[i];
     use.flows.pop_back();
+    if (!flow.shared) {
+      --use.alone;
+    }
     use.demand = use.flows.empty() ? 0.0 : use.demand - shares[i].weight * bound;
+    if (use.full_since >= 0.0 && use.demand < capacity_of(shares[i].resource) * kFull) {
+      for (const auto& [other, share_number] : use.flows) {
+        note_asked(slots_[static_cast<size_t>(other)], shares[i].resource);
+      }
+      use.full_s += now - use.full_since;
+      use.full_since = -1.0;
+    }
   }
   free_slots_.push_back(slot);
 }

@@ -5,8 +5,9 @@
 #include <span>
 #include <vector>
 
+#include "sim/engine/flow_platform.hpp"
+#include "sim/engine/segment_clock.hpp"
 #include "sim/engine/shared_resources.hpp"
-#include "sim/engine/simgrid_platform.hpp"
 #include "sim/timeline/step_timeline.hpp"
 #include "sim/workload/workload_graph.hpp"
 
@@ -24,13 +25,14 @@ struct FlowSpec {
 /// A communication waits for its latency and then sends its wire bytes as one fluid flow. While the flows on
 /// each of its resources ask for no more than the capacity, max-min gives a flow its bound exactly, whatever
 /// else happens, so its end is known in advance and needs no solver. As soon as a resource is asked for more,
-/// all flows on it (with what they have left) go to SimGrid, which shares the resources among them. Both are
-/// exact.
+/// all flows on it (with what they have left) go to a solver (SimGrid, or our own), which shares the
+/// resources among them. Both are exact. So is the slowing of kernels beside a communication that holds SMs
+/// (SegmentClock).
 class StepExecutor {
  public:
   /// @param flows by communication
   StepExecutor(const WorkloadGraph& graph, const SharedResources& resources, std::span<const FlowSpec> flows,
-               SimgridPlatform& platform);
+               FlowPlatform& platform);
 
   /// @throws std::runtime_error if some tasks could never start
   StepTimeline run();
@@ -52,10 +54,19 @@ class StepExecutor {
     std::int32_t task = -1;
     bool shared = false;  // SimGrid has it
     double start = 0.0;
+    double asked = 0.0;          // the most that was asked of one of its resources while that was full, over
+                                 // what it carries
+    std::int32_t tightest = -1;  // which one
     std::vector<std::uint32_t> place;  // by share of its communication: position in the resource's list
   };
   struct ResourceUse {
-    double demand = 0.0;                                        // at the flows' bounds
+    double demand = 0.0;       // at the flows' bounds
+    double full_since = -1.0;  // demand has reached the capacity; -1: not now
+    double full_s = 0.0;       // how long it had before
+    double peak = 0.0;         // the most demand since then
+    std::int32_t alone = 0;    // flows that no solver has
+    double held_s = 0.0;       // see LinkContention
+    std::int64_t held = 0;
     std::vector<std::pair<std::int32_t, std::uint32_t>> flows;  // slot, number of the share
   };
 
@@ -64,9 +75,17 @@ class StepExecutor {
   void start_task(std::int32_t task, double now);
   void end_task(std::int32_t task, double end);
   void admit(std::int32_t task, double now);
-  void release(std::int32_t task);
+  void release(std::int32_t task, double now);
+  void note_held(std::int32_t task, double lost_s);
+  void share(std::int32_t slot, double now);
+  void note_asked(Flow& flow, std::int32_t resource) const;
+  double capacity_of(std::int32_t resource) const {
+    return resources_.resources()[static_cast<size_t>(resource)].capacity;
+  }
+  std::vector<LinkContention> contention() const;
   void share_flows(double now);
   void wake_at(double time);
+  void push_moved_ends();
   const Communication& communication_of(std::int32_t task) const {
     return graph_.communications[static_cast<size_t>(graph_.tasks[static_cast<size_t>(task)].index)];
   }
@@ -74,8 +93,10 @@ class StepExecutor {
   const WorkloadGraph& graph_;
   const SharedResources& resources_;
   std::span<const FlowSpec> flows_;
-  SimgridPlatform& platform_;
+  FlowPlatform& platform_;
 
+  SegmentClock clock_;
+  std::vector<SegmentClock::End> moved_;  // empty between calls
   StepTimeline timeline_;
   std::vector<std::int32_t> waiting_for_;  // by task: predecessors that have not ended
   std::vector<std::int64_t> executions_;

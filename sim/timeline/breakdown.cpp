@@ -18,16 +18,11 @@ Breakdown breakdown_of_rank(const WorkloadGraph& graph, const StepTimeline& time
   activity.compute = [&](std::int32_t task, double begin_s, double end_s) {
     const Segment& segment =
         graph.segments[static_cast<size_t>(graph.tasks[static_cast<size_t>(task)].index)];
-    double in_pieces = 0.0;
+    const PieceStretch stretch = stretch_of(segment, end_s - begin_s);
     for (const Piece& piece : segment.pieces) {
-      in_pieces += piece.duration.base();
+      term_of(piece.term) += piece.duration.base() * stretch.of(piece);
     }
-    // The pieces fill the segment; should an engine ever stretch it, they stretch alike.
-    const double stretch = in_pieces > 0.0 ? (end_s - begin_s) / in_pieces : 0.0;
-    for (const Piece& piece : segment.pieces) {
-      term_of(piece.term) += piece.duration.base() * stretch;
-    }
-    if (in_pieces <= 0.0) {
+    if (stretch.kernels <= 0.0 && stretch.others <= 0.0) {
       term_of(BreakdownTerm::other) += end_s - begin_s;
     }
   };

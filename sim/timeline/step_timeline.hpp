@@ -10,6 +10,15 @@
 
 namespace orrery {
 
+/// A link that was asked for all it carries or more.
+struct LinkContention {
+  std::int32_t link = 0;   ///< of the topology; the tightest of those that the same communications use alike
+  double busy_s = 0.0;     ///< for how long the flows on it, each at its own bound, would have filled it
+  double held_s = 0.0;     ///< what flows lost to it against their uncontended time, summed over flows; 0: it
+                           ///< bound nobody
+  std::int64_t flows = 0;  ///< that lost
+};
+
 /// When each task of a graph ran. Times from the start of the step.
 struct StepTimeline {
   std::vector<double> start_s;  ///< by task; of a communication: when it was ready to start
@@ -18,6 +27,7 @@ struct StepTimeline {
   bool contended = false;          ///< some communication took longer (by 0.1 %) than it would have alone
   std::vector<double> link_bytes;  ///< by link of the topology, whole fabric twins included; empty for the
                                    ///< contention-free engine
+  std::vector<LinkContention> contention;  ///< by rising link; empty for the contention-free engine
 };
 
 /// Seconds of one rank's step by term; they add up to the makespan.

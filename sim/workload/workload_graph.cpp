@@ -36,6 +36,41 @@ std::int32_t checked_index(size_t size, const char* what) {
 
 }  // namespace
 
+bool is_kernel(BreakdownTerm term) {
+  return term == BreakdownTerm::forward || term == BreakdownTerm::backward ||
+         term == BreakdownTerm::recompute || term == BreakdownTerm::optimizer;
+}
+
+namespace {
+
+struct PieceSums {
+  double kernels = 0.0, others = 0.0;
+};
+
+PieceSums sums_of(const Segment& segment) {
+  PieceSums sums;
+  for (const Piece& piece : segment.pieces) {
+    (is_kernel(piece.term) ? sums.kernels : sums.others) += piece.duration.base();
+  }
+  return sums;
+}
+
+}  // namespace
+
+double kernel_share(const Segment& segment) {
+  const PieceSums sums = sums_of(segment);
+  const double all = sums.kernels + sums.others;
+  return all > 0.0 ? sums.kernels / all : 1.0;
+}
+
+PieceStretch stretch_of(const Segment& segment, double length_s) {
+  const PieceSums sums = sums_of(segment);
+  if (sums.kernels > 0.0 && length_s >= sums.others) return {(length_s - sums.others) / sums.kernels, 1.0};
+  const double all = sums.kernels + sums.others;
+  const double alike = all > 0.0 ? length_s / all : 0.0;
+  return {alike, alike};
+}
+
 std::vector<std::int32_t> WorkloadGraph::predecessor_counts() const {
   std::vector<std::int32_t> counts(tasks.size(), 0);
   for (const std::int32_t successor : successors) {

@@ -30,6 +30,20 @@ struct Segment {
   Seconds duration;  ///< sum of the pieces
 };
 
+/// True for time in which the GPU's SMs work: forward, backward, recompute, optimizer. The rest of a segment
+/// (exposed collectives, host waits) runs no kernel that could be slowed.
+bool is_kernel(BreakdownTerm term);
+/// Share of a segment's pieces that are kernels, 0 to 1; 1 for a segment without pieces.
+double kernel_share(const Segment& segment);
+
+/// By how much the pieces of a segment that ran for `length_s` took longer than planned: a communication that
+/// held SMs stretches kernels alone.
+struct PieceStretch {
+  double kernels = 1.0, others = 1.0;
+  double of(const Piece& piece) const { return is_kernel(piece.term) ? kernels : others; }
+};
+PieceStretch stretch_of(const Segment& segment, double length_s);
+
 /// A communication that goes through the network, as often as tasks refer to it.
 struct Communication {
   GroupKind group = GroupKind::data;
@@ -42,6 +56,9 @@ struct Communication {
   std::string_view protocol = "simple";
   double bus_bandwidth = 0;  ///< B/s, uncontended, nccl-tests' convention
   Evidence evidence = Evidence::assumed;
+  /// Kernels of the ranks that take part run this many times as long while it is in flight: it holds SMs and
+  /// memory bandwidth. 1: it holds none. Of several at once the largest counts.
+  double slows = 1.0;
   /// Groups of cluster GPU numbers in ring order (send_receive: {from, to}) that do this at the same time.
   /// The first is the one simulated; the others are its twins, whose load on shared links counts. In full
   /// scope there is only one.

@@ -129,6 +129,20 @@ TEST(Engines, AgreeWithProgressiveFillingWhereManyContend) {
   }
 }
 
+TEST(Engines, OurSolverAgreesWithSimgridWhereManyContend) {
+  const Topology topology = crowded_fabric();
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const WorkloadGraph graph = random_graph(crowded(), seed);
+    const Traffic traffic = traffic_of(graph, topology);
+    const StepTimeline expected = run_simgrid(graph, traffic);
+    const StepTimeline timeline = run_max_min(graph, traffic);
+    // It may put off a solve after an end by 1e-4 of the time since the last start.
+    EXPECT_NEAR(timeline.makespan_s, expected.makespan_s, 1e-3 * expected.makespan_s) << "seed " << seed;
+    EXPECT_EQ(timeline.contended, expected.contended);
+    EXPECT_EQ(timeline.link_bytes, expected.link_bytes);
+  }
+}
+
 TEST(Engines, StartATaskWhenItsLastPredecessorEnds) {
   const Topology topology = crowded_fabric();
   const WorkloadGraph graph = random_graph(crowded(), 7);

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "sim/engine/shared_resources.hpp"
+
+namespace orrery {
+
+/// Max-min rates of flows that come and go. A change is worked out where it is felt alone: the flows on the
+/// links of what came or went share these anew among themselves, all others keeping their rates; then every
+/// flow met on these links is asked whether it still has a bottleneck (a full link on which nobody is faster:
+/// Bertsekas and Gallager, Data Networks, section 6.5.2, the property that makes rates max-min). Those that
+/// have lost theirs, or that keep one of the first from its due, join in, until none is left. Exact but for
+/// differences below a tolerance, at which it stops: a change of one flow in a thousand does not pass through
+/// the whole fabric. No link is ever given more than its capacity.
+class LocalMaxMin {
+ public:
+  /// @param tolerance  relative; flows whose rates are less apart count as equally fast
+  LocalMaxMin(std::span<const double> capacity, double tolerance);
+
+  /// A flow over links that it loads by weight x rate, of at most `bound` B/s. The span must outlive it.
+  /// @returns its number; those of flows that were removed are given again
+  std::int32_t add(std::span<const ResourceShare> shares, double bound);
+  void remove(std::int32_t flow);
+  /// Finds the rates after what was added and removed. @returns the flows whose rates have changed
+  std::span<const std::pair<std::int32_t, double>> settle();
+
+  double rate(std::int32_t flow) const { return flows_[static_cast<size_t>(flow)].rate; }
+  /// Flows in all rounds together: the work.
+  std::int64_t flows_solved() const { return flows_solved_; }
+
+ private:
+  struct Flow {
+    std::span<const ResourceShare> shares;
+    std::vector<std::uint32_t> place;  ///< by share: position in the link's list
+    double bound = 0.0;
+    double rate = 0.0, new_rate = 0.0;
+    std::int32_t bottleneck = -1;  ///< the full link that holds it; -1: its bound does
+    bool live = false;
+    bool solved_for = false;  ///< in flows_in_solve_
+    bool frozen = false;
+  };
+  struct OnLink {
+    std::int32_t flow;
+    std::uint32_t share;
+  };
+  struct Link {
+    double capacity = 0.0;
+    double potential = 0.0;  ///< load if all flows ran at their bounds
+    double load = 0.0;
+    std::vector<OnLink> flows;
+    bool in_solve = false;
+    bool relieved = false;  ///< in relieved_
+    // Of a solve.
+    double taken = 0.0;   ///< by flows that are not solved for
+    double left = 0.0;    ///< what is not given away yet
+    double weight = 0.0;  ///< of flows that are not frozen
+    double fastest = 0.0;
+    double level = 0.0;  ///< rate of the flows that it froze; -1: none
+    std::int32_t unfrozen = 0;
+  };
+
+  Flow& flow(std::int32_t number) { return flows_[static_cast<size_t>(number)]; }
+  Link& link(std::int32_t number) { return links_[static_cast<size_t>(number)]; }
+  bool can_bind(const Link& each) const;
+  void solve_for(std::int32_t number);
+  void free_held_flows();
+  void fill();
+  void freeze(std::int32_t number, double rate, std::int32_t bottleneck);
+  bool take_in_others();
+  void apply();
+
+  double tolerance_;
+  std::vector<Link> links_;
+  std::vector<Flow> flows_;
+  std::vector<std::int32_t> free_;
+  std::vector<std::int32_t> flows_in_solve_, links_in_solve_;
+  std::vector<std::int32_t> relieved_;  ///< links that could bind and have lost flows
+  std::vector<std::int32_t> by_bound_;
+  std::vector<std::pair<double, std::int32_t>> levels_;  ///< a heap of links by the level that fills them
+  std::vector<std::pair<std::int32_t, double>> changed_;
+  std::int64_t flows_solved_ = 0;
+};
+
+}  // namespace orrery

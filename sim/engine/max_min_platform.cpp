@@ -1,0 +1,106 @@
+#include "sim/engine/max_min_platform.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace orrery {
+
+namespace {
+
+/// Where many flows contend their ends come close together. Rates may stay as they are after an end for this
+/// share of the time since the last start, so no flow's end moves by more than about as much; starts are
+/// never put off. Rates that differ by less than this are one (LocalMaxMin).
+constexpr double kTolerance = 1e-4;
+/// Ends this close, relative to the clock, are one: the clock's own rounding is 2e-16.
+constexpr double kSameTime = 1e-12;
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+std::vector<double> capacities(const SharedResources& resources) {
+  std::vector<double> result;
+  for (const SharedResource& resource : resources.resources()) result.push_back(resource.capacity);
+  return result;
+}
+
+}  // namespace
+
+MaxMinPlatform::MaxMinPlatform(const SharedResources& resources, std::span<const double> rate_bound)
+    : resources_(resources), rate_bound_(rate_bound), solver_(capacities(resources), kTolerance) {}
+
+void MaxMinPlatform::start_flow(std::int32_t flow, std::int32_t communication, double bytes) {
+  const std::int32_t number =
+      solver_.add(resources_.shares_of(communication), rate_bound_[static_cast<size_t>(communication)]);
+  live_.resize(std::max(live_.size(), static_cast<size_t>(number) + 1));
+  Live& started = live_[static_cast<size_t>(number)];
+  started.flow = flow;
+  started.left = std::max(1e-3, bytes);  // nothing left still ends by itself
+  started.since = now_;
+  started.rate = 0.0;
+  last_start_ = due_ = now_;
+  changed_ = true;
+}
+
+void MaxMinPlatform::set_timer(double time, std::function<void()> callback) {
+  timers_.push_back({std::max(time, now_), set_++, std::move(callback)});
+  std::push_heap(timers_.begin(), timers_.end(), std::greater<>());
+}
+
+void MaxMinPlatform::find_rates() {
+  changed_ = false;
+  for (const auto& [number, rate] : solver_.settle()) {
+    Live& each = live_[static_cast<size_t>(number)];
+    each.left -= each.rate * (now_ - each.since);
+    each.since = now_;
+    each.rate = rate;
+    ++each.version;
+    if (rate <= 0.0) continue;
+    ends_.push_back({now_ + std::max(0.0, each.left) / rate, number, each.version});
+    std::push_heap(ends_.begin(), ends_.end(), std::greater<>());
+  }
+}
+
+double MaxMinPlatform::next_end() {
+  if (changed_ && now_ >= due_) find_rates();
+  while (!ends_.empty() &&
+         ends_.front().version != live_[static_cast<size_t>(ends_.front().number)].version) {
+    std::pop_heap(ends_.begin(), ends_.end(), std::greater<>());
+    ends_.pop_back();
+  }
+  const double end = ends_.empty() ? kNever : std::max(now_, ends_.front().time);
+  return changed_ ? std::min(end, due_) : end;
+}
+
+void MaxMinPlatform::end_flows() {
+  const double together = now_ * (1.0 + kSameTime);
+  while (!ends_.empty() && ends_.front().time <= together) {
+    const End end = ends_.front();
+    std::pop_heap(ends_.begin(), ends_.end(), std::greater<>());
+    ends_.pop_back();
+    Live& each = live_[static_cast<size_t>(end.number)];
+    if (end.version != each.version) continue;
+    ++each.version;
+    if (!changed_) due_ = now_ + kTolerance * (now_ - last_start_);
+    changed_ = true;
+    solver_.remove(end.number);
+    flow_ended_(std::exchange(each.flow, -1));
+  }
+}
+
+void MaxMinPlatform::run() {
+  for (;;) {
+    const double flow_time = next_end();
+    const double timer_time = timers_.empty() ? kNever : timers_.front().time;
+    now_ = std::min(flow_time, timer_time);
+    if (now_ == kNever) return;
+    if (flow_time <= timer_time) {
+      end_flows();  // timers that this sets come next, with those that were due
+      continue;
+    }
+    std::pop_heap(timers_.begin(), timers_.end(), std::greater<>());
+    const Timer timer = std::move(timers_.back());
+    timers_.pop_back();
+    timer.callback();
+  }
+}
+
+}  // namespace orrery

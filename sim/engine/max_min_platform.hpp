@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "sim/engine/flow_platform.hpp"
+#include "sim/engine/local_max_min.hpp"
+#include "sim/engine/shared_resources.hpp"
+
+namespace orrery {
+
+/// The flows of a step on our own max-min solver. SimGrid solves a connected set of flows again at every end
+/// of one of them; this one follows a change as far as it is felt, which tells where thousands of flows of a
+/// full scope contend. Weights are exact here (SimGrid counts in whole numbers).
+class MaxMinPlatform : public FlowPlatform {
+ public:
+  /// @param rate_bound by communication, B/s
+  MaxMinPlatform(const SharedResources& resources, std::span<const double> rate_bound);
+
+  void on_flow_end(std::function<void(std::int32_t flow)> callback) override {
+    flow_ended_ = std::move(callback);
+  }
+  void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
+  void set_timer(double time, std::function<void()> callback) override;
+  double now() const override { return now_; }
+  void run() override;
+
+ private:
+  struct Timer {
+    double time;
+    std::int64_t order;
+    std::function<void()> callback;
+    bool operator>(const Timer& other) const {
+      return time != other.time ? time > other.time : order > other.order;
+    }
+  };
+  struct Live {
+    std::int32_t flow = -1;  ///< the caller's number; -1: none
+    double left = 0.0;       ///< bytes, at `since`
+    double since = 0.0;
+    double rate = 0.0;
+    std::uint32_t version = 0;  ///< of its end
+  };
+  struct End {
+    double time;
+    std::int32_t number;  ///< of the solver
+    std::uint32_t version;
+    bool operator>(const End& other) const {
+      return time != other.time ? time > other.time : number > other.number;
+    }
+  };
+
+  double next_end();
+  void end_flows();
+  void find_rates();
+
+  const SharedResources& resources_;
+  std::span<const double> rate_bound_;
+  LocalMaxMin solver_;
+  std::vector<Live> live_;     // by the solver's number
+  std::vector<End> ends_;      // a heap
+  std::vector<Timer> timers_;  // a heap
+  std::function<void(std::int32_t)> flow_ended_;
+  std::int64_t set_ = 0;
+  double now_ = 0.0;
+  double last_start_ = 0.0;
+  bool changed_ = false;  // flows came or went since rates were found
+  double due_ = 0.0;      // when they must be found, if so
+};
+
+}  // namespace orrery

@@ -1,0 +1,62 @@
+#include <gtest/gtest.h>
+
+#include "sim/engine/traffic.hpp"
+#include "tests/analytic/engine/small_fabric.hpp"
+
+namespace orrery {
+namespace {
+
+using testing::communication;
+using testing::concurrent;
+using testing::link_between;
+using testing::SmallFabric;
+
+std::int32_t uneven(const std::vector<Communication>& communications, const Topology& topology) {
+  const WorkloadGraph graph = concurrent(communications);
+  return first_uneven_communication(graph, topology, traffic_of(graph, topology));
+}
+
+/// Sends of twins from the first leaf's nodes to the second's, at 50 GB/s alone.
+Communication sends(std::vector<std::vector<int>> groups) {
+  return communication(CollectiveOp::send_receive, 1e9, 0.0, 20e-3, std::move(groups));
+}
+
+TEST(Twins, AreAlikeWhereAllMeetTheSameNarrowUplink) {
+  const Topology topology = SmallFabric{.nodes = 4, .nodes_a_leaf = 2, .uplink = 50e9}.build();
+  EXPECT_EQ(uneven({sends({{0, 2}, {1, 3}})}, topology), -1);
+}
+
+TEST(Twins, DifferWhereOneStaysOnItsLeaf) {
+  const Topology narrow = SmallFabric{.nodes = 4, .nodes_a_leaf = 2, .uplink = 40e9}.build();
+  EXPECT_EQ(uneven({sends({{0, 1}, {2, 0}})}, narrow), 0);
+  // On an uplink that carries all of it nobody is held up, wherever the twins are.
+  const Topology wide = SmallFabric{.nodes = 4, .nodes_a_leaf = 2}.build();
+  EXPECT_EQ(uneven({sends({{0, 1}, {2, 0}})}, wide), -1);
+}
+
+TEST(Twins, DifferWhereAnotherCommunicationCrowdsOne) {
+  // Both twins have a NIC each; on the first one's another send leaves at the same time.
+  const Topology topology = SmallFabric{.nodes = 4}.build();
+  EXPECT_EQ(uneven({sends({{0, 2}, {1, 3}}), sends({{0, 1}})}, topology), 0);
+  EXPECT_EQ(uneven({sends({{0, 2}, {1, 3}}), sends({{0, 1}, {1, 0}})}, topology), -1);
+}
+
+TEST(Twins, DifferOnADegradedLink) {
+  Topology topology = SmallFabric{.nodes = 4, .nodes_a_leaf = 2}.build();
+  const Communication both = sends({{0, 2}, {1, 3}});
+  EXPECT_EQ(uneven({both}, topology), -1);
+  topology.set_bandwidth(link_between(topology, "node1/nic0", "leaf0"), BytesPerSecond(25e9));
+  EXPECT_EQ(uneven({both}, topology), 0);
+}
+
+TEST(Twins, OfLessThanATenthOfAPercentCount) {
+  Topology topology = SmallFabric{.nodes = 4, .nic = 40e9}.build();
+  const Communication both = sends({{0, 2}, {1, 3}});
+  topology.set_bandwidth(link_between(topology, "node1/nic0", "leaf1"), BytesPerSecond(40e9 * 0.9995));
+  EXPECT_EQ(uneven({both}, topology), -1);
+  topology.set_bandwidth(link_between(topology, "node1/nic0", "leaf1"), BytesPerSecond(40e9 * 0.998));
+  EXPECT_EQ(uneven({both}, topology), 0);
+}
+
+}  // namespace
+}  // namespace orrery
