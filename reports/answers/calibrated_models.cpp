@@ -6,10 +6,9 @@
 #include <stdexcept>
 #include <utility>
 
-#include "calibration/collectives/collective_profiles.hpp"
 #include "calibration/kernels/kernel_model.hpp"
 #include "calibration/kernels/profile_library.hpp"
-#include "sim/collectives/nccl_model.hpp"
+#include "reports/answers/collective_library.hpp"
 #include "sim/cost/year_month.hpp"
 
 namespace orrery {
@@ -57,19 +56,12 @@ std::shared_ptr<const CostModel> CalibrationStore::kernels(const Experiment& exp
 
 std::shared_ptr<const CollectiveModel> CalibrationStore::collectives(const Experiment& experiment,
                                                                      const std::string& calibration) {
+  const LibraryChoice library{experiment.software.collectives, experiment.software.collectives_version};
   const std::string key =
-      fmt::format("{}|{}|{}", experiment.device.name, name_of(experiment.shape.protocol), calibration);
+      fmt::format("{}|{}|{}|{}|{}|{}", experiment.device.name, name_of(experiment.shape.protocol),
+                  library.name, library.version, experiment.shape.host_link.base(), calibration);
   std::shared_ptr<const CollectiveModel>& model = collectives_[key];
-  if (!model) {
-    CollectiveConstants constants =
-        load_collective_constants(experiment.device.name, experiment.shape.protocol);
-    // A user's own profile may hold the collectives of a node too (orrery calibrate).
-    if (!calibration.empty()) {
-      const Json section = load_profile_named(calibration).collectives;
-      if (!section.is_null()) lay_over_domain(constants, experiment.device.name, section, calibration);
-    }
-    model = std::make_shared<NcclModel>(std::move(constants));
-  }
+  if (!model) model = make_collective_model(library, experiment.device, experiment.shape, calibration);
   return model;
 }
 

@@ -1,6 +1,7 @@
 #include "reports/answers/communication_lines.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace orrery {
 namespace {
@@ -25,19 +26,42 @@ void add_use(std::vector<CommunicationTotal>& lines, const CommunicationTotal& u
   line->evidence = weaker(line->evidence, use.evidence);
 }
 
+/// Collectives inside layers that cross domains are tasks of their own: their lines say what the plan does,
+/// with the seconds that the tasks took on the network in proportion.
+void scale_to_tasks(std::vector<CommunicationTotal>& lines, GroupKind group, double seconds_on_network) {
+  Seconds planned;
+  for (const CommunicationTotal& line : lines) {
+    if (line.group == group) planned += line.exposed;
+  }
+  if (planned <= Seconds(0)) return;
+  for (CommunicationTotal& line : lines) {
+    if (line.group != group) continue;
+    const Seconds hidden = line.total - line.exposed;
+    line.exposed = line.exposed * (seconds_on_network / planned.base());
+    line.total = line.exposed + hidden;
+  }
+}
+
 }  // namespace
 
 std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& step, const StepPlan& plan) {
   std::vector<CommunicationTotal> lines = estimate_step(plan).communications;
   std::erase_if(lines, [](const CommunicationTotal& line) { return !inside_layers(line.group); });
   const int rank = slowest_rank(step.graph, step.timeline);
+  std::array<double, 2> crossing{};  // seconds of tensor and of context tasks
   for (const CommunicationUse& use : communication_use(step.graph, step.timeline, rank)) {
     const Communication& what = step.graph.communications[static_cast<size_t>(use.communication)];
+    if (inside_layers(what.group)) {
+      crossing[what.group == GroupKind::tensor ? 0 : 1] += use.total_s;
+      continue;
+    }
     const int ranks = what.groups.empty() ? 2 : static_cast<int>(what.groups.front().size());
     add_use(lines,
             {what.group, what.op, ranks, what.payload, use.count, seconds(use.total_s),
              seconds(use.exposed_s), what.algorithm, what.protocol, what.bus_bandwidth, what.evidence});
   }
+  if (crossing[0] > 0.0) scale_to_tasks(lines, GroupKind::tensor, crossing[0]);
+  if (crossing[1] > 0.0) scale_to_tasks(lines, GroupKind::context, crossing[1]);
   return lines;
 }
 

@@ -8,4 +8,8 @@ std::string_view name_of(EngineKind engine) {
 
 std::string_view name_of(Tier tier) { return tier == Tier::datasheet ? "datasheet" : "measured"; }
 
+std::string_view name_of(BesidePlacement placement) {
+  return placement == BesidePlacement::after ? "after" : "alternate";
+}
+
 }  // namespace orrery

@@ -7,12 +7,12 @@
 #include <string_view>
 
 #include "models/estimate.hpp"
-#include "models/lowering.hpp"
 #include "models/step_plan.hpp"
+#include "reports/answers/beside.hpp"
 #include "reports/answers/communication_lines.hpp"
 #include "reports/answers/communicator_memory.hpp"
-#include "sim/engine/engine.hpp"
-#include "topologies/build_topology.hpp"
+#include "reports/answers/latency_difference.hpp"
+#include "reports/answers/simulation.hpp"
 
 namespace orrery {
 namespace {
@@ -42,27 +42,23 @@ void run_estimate(const StepPlan& plan, Prediction& prediction) {
   prediction.communication = estimate.communications;
 }
 
-void run_simulation(const Experiment& experiment, const StepPlan& plan, Prediction& prediction) {
-  auto simulated = std::make_shared<SimulatedStep>();
-  simulated->graph = lower(plan, prediction.full_scope ? Scope::full : Scope::folded);
-  const Topology topology = build_topology(experiment.cluster);
-  simulated->timeline = run_simgrid(simulated->graph, topology);
-  const int slowest = slowest_rank(simulated->graph, simulated->timeline);
-  prediction.step_time = seconds(simulated->timeline.makespan_s);
-  prediction.breakdown = breakdown_of_rank(simulated->graph, simulated->timeline, slowest);
-  prediction.contended = simulated->timeline.contended;
-  prediction.tasks = static_cast<std::int64_t>(simulated->graph.tasks.size());
-  prediction.simulated = std::move(simulated);
-}
-
-/// Kernel models refuse what they have no numbers for while the plan is made.
-StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models) {
-  try {
-    return make_step_plan(experiment.model, experiment.training, experiment.software, experiment.parallel,
-                          experiment.shape, *models.kernels, *models.collectives);
-  } catch (const std::invalid_argument& error) {
-    throw InputError(InputProblem{experiment.file, "", "", "", error.what()});
-  }
+void run_simulation(const Experiment& experiment, const PredictOptions& options, const StepPlan& plan,
+                    CalibrationStore& calibrations, Prediction& prediction) {
+  const Scope scope = options.full_scope ? Scope::full : Scope::folded;
+  Simulation simulation =
+      options.beside
+          ? simulate_with_neighbour(experiment, options, calibrations, prediction)
+          : simulate_step({experiment.name, experiment.file, &plan, {}}, experiment.cluster, scope);
+  const WorkloadGraph& graph = simulation.step->graph;
+  const StepTimeline& timeline = simulation.step->timeline;
+  prediction.step_time = seconds(timeline.makespan_s);
+  prediction.breakdown = breakdown_of_rank(graph, timeline, slowest_rank(graph, timeline));
+  prediction.contended = timeline.contended;
+  prediction.full_scope = simulation.full_scope;
+  if (!simulation.note.empty()) prediction.warnings.push_back(simulation.note);
+  prediction.tasks = static_cast<std::int64_t>(graph.tasks.size());
+  prediction.links = std::move(simulation.links);
+  prediction.simulated = std::move(simulation.step);
 }
 
 /// One line a kind of weak evidence, with the terms above 5 % of the step that rest on it.
@@ -82,15 +78,6 @@ void warn_about_evidence(Prediction& prediction) {
 
 /// Keys that are read and checked but do not move this version's prediction: whoever gives one should know.
 void warn_about_keys_without_effect(const Experiment& experiment, Prediction& prediction) {
-  constexpr std::array<std::string_view, 4> kWithoutEffect = {
-      "/cluster/node/nics/latency", "/cluster/node/scale_up/latency", "/cluster/fabric/link_latency",
-      "/cluster/fabric/switch_latency"};
-  std::string given;
-  for (const std::string_view pointer : kWithoutEffect) {
-    if (!experiment.document.contains(Json::json_pointer(std::string(pointer)))) continue;
-    given += (given.empty() ? "" : ", ") + std::string(pointer.substr(1));
-  }
-  if (!given.empty()) prediction.warnings.push_back("without effect yet: " + given);
   if (experiment.parallel.zero >= 3 &&
       (!experiment.parallel.overlap.gradient || !experiment.parallel.overlap.parameter)) {
     prediction.warnings.push_back("ZeRO 3 gathers and reduces beside compute whatever parallel.overlap says");
@@ -98,6 +85,24 @@ void warn_about_keys_without_effect(const Experiment& experiment, Prediction& pr
 }
 
 }  // namespace
+
+/// Kernel models refuse what they have no numbers for while the plan is made.
+StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models, const ClusterShape& shape) {
+  try {
+    const auto with = [&](const CollectiveModel& collectives) {
+      return make_step_plan(experiment.model, experiment.training, experiment.software, experiment.parallel,
+                            shape, *models.kernels, collectives);
+    };
+    if (given_latency_keys(experiment).empty()) return with(*models.collectives);
+    return with(CollectivesWithLatency(*models.collectives, shape, shape_with_usual_latencies(experiment)));
+  } catch (const std::invalid_argument& error) {
+    throw InputError(InputProblem{experiment.file, "", "", "", error.what()});
+  }
+}
+
+ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine) {
+  return engine == EngineKind::simulate ? uncontended_shape(experiment.cluster) : experiment.shape;
+}
 
 std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
                                        double communication_spread) {
@@ -131,7 +136,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options) 
 Prediction predict(const Experiment& experiment, const PredictOptions& options,
                    CalibrationStore& calibrations) {
   const CalibratedModels models = calibrations.models(experiment, options.tier, options.calibration);
-  const StepPlan plan = plan_of(experiment, models);
+  const StepPlan plan = plan_of(experiment, models, shape_for_engine(experiment, options.engine));
   Prediction prediction;
   prediction.name = experiment.name;
   prediction.engine = options.engine;
@@ -147,7 +152,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   if (options.engine == EngineKind::estimate) {
     run_estimate(plan, prediction);
   } else {
-    run_simulation(experiment, plan, prediction);
+    run_simulation(experiment, options, plan, calibrations, prediction);
     prediction.communication = simulated_communication(*prediction.simulated, plan);
   }
   if (!std::isfinite(prediction.step_time.base()) || prediction.step_time <= Seconds(0)) {

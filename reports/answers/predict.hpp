@@ -1,8 +1,10 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 
+#include "models/step_plan.hpp"
 #include "reports/answers/calibrated_models.hpp"
 #include "reports/answers/prediction.hpp"
 
@@ -14,6 +16,9 @@ struct PredictOptions {
   Tier tier = Tier::measured;
   std::string calibration = {};  ///< name or file; empty: what the experiment says, else the one of its GPU
   bool echo = true;              ///< fill Prediction::experiment (validation leaves it out)
+  /// A second job on the same fabric, whose step repeats for as long as this one's runs.
+  std::shared_ptr<const Experiment> beside = nullptr;
+  BesidePlacement beside_placement = BesidePlacement::after;
 };
 
 /// Step time, throughput, memory, breakdown and interval of one configuration.
@@ -23,6 +28,12 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options);
 /// The same for one of many predictions, which share the models.
 Prediction predict(const Experiment& experiment, const PredictOptions& options,
                    CalibrationStore& calibrations);
+
+/// The plan of an experiment's step with a time on each part.
+/// @throws InputError where a kernel model has no numbers for it
+StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models, const ClusterShape& shape);
+/// The shape that an engine's plan is made with: the simulation brings the contention itself.
+ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine);
 
 /// Central 80 % of a step time whose parts are uncertain.
 ///

@@ -13,6 +13,7 @@
 #include "models/parallel_plan.hpp"
 #include "reports/experiment/experiment.hpp"
 #include "reports/experiment/resolved.hpp"
+#include "sim/engine/link_use.hpp"
 #include "sim/timeline/step_timeline.hpp"
 #include "sim/workload/workload_graph.hpp"
 
@@ -37,6 +38,25 @@ struct SimulatedStep {
   StepTimeline timeline;
 };
 
+/// On which nodes of the shared fabric a neighbour runs.
+enum class BesidePlacement {
+  after,     ///< those after the job's own
+  alternate  ///< every second one
+};
+std::string_view name_of(BesidePlacement placement);
+
+/// The job beside which a step was simulated, and what either costs the other.
+struct BesideUse {
+  std::string name;
+  int gpus = 0;
+  BesidePlacement placement = BesidePlacement::after;
+  Seconds step_alone, step_together;            ///< on the shared fabric
+  Seconds neighbour_alone, neighbour_together;  ///< the neighbour's own step
+  std::vector<std::string> binding;             ///< classes of links that hold flows up more than before
+  double slowdown() const { return step_together / step_alone; }
+  double neighbour_slowdown() const { return neighbour_together / neighbour_alone; }
+};
+
 /// The answer to `predict` (contract section 3.1).
 struct Prediction {
   std::string name;
@@ -57,6 +77,8 @@ struct Prediction {
   std::array<Evidence, kBreakdownTerms> term_evidence{};
   Evidence evidence = Evidence::assumed;
   std::vector<CommunicationTotal> communication;
+  std::vector<LinkClassUse> links;  ///< with engine simulate only
+  std::optional<BesideUse> beside;
 
   MemoryUse memory;
   Bytes memory_capacity;

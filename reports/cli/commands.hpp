@@ -15,7 +15,12 @@ struct Command {
 Command add_predict_command(CLI::App& application);
 Command add_validate_command(CLI::App& application);
 Command add_calibrate_command(CLI::App& application);
+Command add_compare_command(CLI::App& application);
 Command add_kernel_command(CLI::App& application);
 Command add_presets_command(CLI::App& application);
+Command add_scale_command(CLI::App& application);
+Command add_topology_command(CLI::App& application);
+Command add_traffic_command(CLI::App& application);
+Command add_collective_command(CLI::App& application);
 
 }  // namespace orrery

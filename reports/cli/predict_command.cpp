@@ -14,8 +14,32 @@ namespace {
 
 struct PredictArguments {
   std::string experiment;
+  std::string beside, beside_placement;
   CommonOptions common;
 };
+
+/// Reads the neighbour and where it stands; an engine without links has no use for one.
+void read_beside(const PredictArguments& arguments, PredictOptions& options) {
+  if (arguments.beside.empty()) {
+    if (!arguments.beside_placement.empty()) {
+      throw InputError(
+          InputProblem{"--beside-placement", "", "", "", "there is no --beside that it could place"});
+    }
+    return;
+  }
+  if (options.engine == EngineKind::estimate) {
+    throw InputError(
+        InputProblem{"--beside", "", "", "", "the closed form has no links to share; use --engine simulate"});
+  }
+  if (arguments.beside_placement == "alternate") {
+    options.beside_placement = BesidePlacement::alternate;
+  } else if (!arguments.beside_placement.empty() && arguments.beside_placement != "after") {
+    throw InputError(InputProblem{"--beside-placement", "", "\"" + arguments.beside_placement + "\"",
+                                  "one of after, alternate", ""});
+  }
+  const ExperimentDocument document = read_experiment_document(arguments.beside);
+  options.beside = std::make_shared<const Experiment>(read_experiment(document.json, document.file));
+}
 
 std::string formatted(const Prediction& prediction, OutputFormat format) {
   switch (format) {
@@ -31,7 +55,7 @@ std::string formatted(const Prediction& prediction, OutputFormat format) {
 
 int run_predict(const PredictArguments& arguments) {
   const CommonOptions& common = arguments.common;
-  const RunOptions options = check_common_options(common, EngineKind::simulate);
+  RunOptions options = check_common_options(common, EngineKind::simulate);
   if (!common.trace.empty() && options.predict.engine == EngineKind::estimate) {
     throw InputError(
         InputProblem{"--trace", "", "", "", "the closed form has no timeline; use --engine simulate"});
@@ -40,6 +64,7 @@ int run_predict(const PredictArguments& arguments) {
   ExperimentDocument document = read_experiment_document(arguments.experiment);
   for (const std::string& setting : common.settings) apply_setting(document.json, setting);
   const Experiment experiment = read_experiment(document.json, document.file);
+  read_beside(arguments, options.predict);
   stopwatch.lap("reading");
   const Prediction prediction = predict(experiment, options.predict);
   stopwatch.lap("predicting");
@@ -63,6 +88,14 @@ Command add_predict_command(CLI::App& application) {
       ->add_option("EXPERIMENT", arguments->experiment,
                    "a file, - for standard input, or the name of an example")
       ->required();
+  command
+      ->add_option("--beside", arguments->beside,
+                   "a second experiment whose steps run on the same fabric all the while")
+      ->type_name("EXPERIMENT");
+  command
+      ->add_option("--beside-placement", arguments->beside_placement,
+                   "where its nodes are: after (those behind, default) or alternate (every second one)")
+      ->type_name("WHERE");
   add_common_options(*command, arguments->common);
   return {command, [arguments] { return run_predict(*arguments); }};
 }

@@ -27,14 +27,12 @@ Json event(const std::string& name, const std::string& category, int process, in
 }
 
 void add_pieces(const Segment& segment, const Task& task, double start_s, double end_s, Json& events) {
-  double planned = 0.0;
-  for (const Piece& piece : segment.pieces) planned += piece.duration.base();
-  const double stretch = planned > 0.0 ? (end_s - start_s) / planned : 0.0;
+  const PieceStretch stretch = stretch_of(segment, end_s - start_s);
   double offset = 0.0;
   for (const Piece& piece : segment.pieces) {
-    const double next = offset + piece.duration.base();
+    const double next = offset + piece.duration.base() * stretch.of(piece);
     Json entry = event(std::string(piece.name), std::string(name_of(piece.term)), task.rank, task.stream,
-                       start_s + offset * stretch, start_s + next * stretch);
+                       start_s + offset, start_s + next);
     entry["args"] = {{"micro_batch", task.micro_batch}, {"chunk", task.chunk}};
     if (piece.layer >= 0) entry["args"]["layer"] = piece.layer;
     events.push_back(std::move(entry));

@@ -67,6 +67,47 @@ Json memory_json(const Prediction& prediction) {
           {"per_stage_peak_bytes", stages}};
 }
 
+/// Only the simulation knows links: the closed form has none, and its result says so with empty lists.
+Json links_json(const Prediction& prediction) {
+  Json links = Json::array();
+  for (const LinkClassUse& use : prediction.links) {
+    links.push_back({{"class", use.name},
+                     {"links", use.links},
+                     {"bytes", use.bytes},
+                     {"mean_use", use.mean_use},
+                     {"busiest",
+                      {{"from", use.busiest_from},
+                       {"to", use.busiest_to},
+                       {"bytes", use.busiest_bytes},
+                       {"mean_use", use.max_use}}},
+                     {"busy_s", use.busy_s},
+                     {"held_s", use.held_s},
+                     {"binds", use.held_s > 0.0}});
+  }
+  return links;
+}
+
+Json link_use_json(const Prediction& prediction) {
+  Json classes = Json::array();
+  for (const LinkClassUse& use : prediction.links) {
+    classes.push_back({{"class", use.name}, {"mean", use.mean_over_time}, {"max", use.max_over_time}});
+  }
+  return classes;
+}
+
+Json beside_json(const BesideUse& use) {
+  return {{"name", use.name},
+          {"gpus", use.gpus},
+          {"placement", std::string(name_of(use.placement))},
+          {"step_time_alone_s", use.step_alone.base()},
+          {"step_time_together_s", use.step_together.base()},
+          {"slowdown", use.slowdown()},
+          {"neighbour_step_time_alone_s", use.neighbour_alone.base()},
+          {"neighbour_step_time_together_s", use.neighbour_together.base()},
+          {"neighbour_slowdown", use.neighbour_slowdown()},
+          {"binding", use.binding}};
+}
+
 Json inputs_json(const ResolvedExperiment& experiment) {
   Json json = Json::object();
   for (const InputHash& input : experiment.inputs) json[input.name] = input.hash;
@@ -117,9 +158,12 @@ Json prediction_json(const Prediction& prediction) {
                {"breakdown_s", breakdown_json(prediction)},
                {"breakdown_evidence", evidence_json(prediction)},
                {"communication", communication_json(prediction)},
+               {"links", links_json(prediction)},
+               {"link_use", link_use_json(prediction)},
                {"memory", memory_json(prediction)},
                {"plan", plan_json(prediction.plan)}};
   json["plan"]["micro_batches"] = prediction.micro_batches;
+  if (prediction.beside) json["beside"] = beside_json(*prediction.beside);
   json["calibration"] = {{"profile", prediction.calibration.profile},
                          {"source", prediction.calibration.source},
                          {"compute_error", prediction.calibration.compute_error},
@@ -137,7 +181,8 @@ Json prediction_json(const Prediction& prediction) {
 
 std::string prediction_csv(const Prediction& prediction) {
   Json json = prediction_json(prediction);
-  for (const char* key : {"experiment", "origins", "communication", "warnings", "run"}) json.erase(key);
+  for (const char* key : {"experiment", "origins", "communication", "links", "link_use", "warnings", "run"})
+    json.erase(key);
   std::vector<std::pair<std::string, std::string>> fields;
   flatten(json, "", fields);
   std::string header;

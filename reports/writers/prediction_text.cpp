@@ -96,6 +96,35 @@ std::string communication_table(const Prediction& prediction) {
   return table.text();
 }
 
+/// The busiest classes of links, and beyond them those that held somebody up.
+std::string link_table(const Prediction& prediction) {
+  if (prediction.links.empty()) return "";
+  constexpr size_t kBusiest = 3;
+  TextTable table({"links", ">number", ">mean use", ">busiest one", ">full for", ">held flows up for"});
+  for (size_t i = 0; i < prediction.links.size(); ++i) {
+    const LinkClassUse& use = prediction.links[i];
+    if (i >= kBusiest && use.held_s <= 0.0) continue;
+    table.add({use.name, std::to_string(use.links), percent(use.mean_use), percent(use.max_use),
+               format_quantity(seconds(use.busy_s)),
+               use.held_s > 0.0 ? format_quantity(seconds(use.held_s)) : "-"});
+  }
+  return table.text();
+}
+
+std::string beside_lines(const Prediction& prediction) {
+  if (!prediction.beside) return "";
+  const BesideUse& use = *prediction.beside;
+  std::string binding;
+  for (const std::string& name : use.binding) binding += (binding.empty() ? "" : ", ") + name;
+  return fmt::format(
+      "  beside {} on {} GPUs ({}): {} alone, {} together: {} slower; its own step {} alone, {} together: {} "
+      "slower; {}\n",
+      use.name, use.gpus, name_of(use.placement), format_quantity(use.step_alone),
+      format_quantity(use.step_together), percent(use.slowdown() - 1.0), format_quantity(use.neighbour_alone),
+      format_quantity(use.neighbour_together), percent(use.neighbour_slowdown() - 1.0),
+      binding.empty() ? "no link binds" : "binding links: " + binding);
+}
+
 std::string memory_lines(const Prediction& prediction) {
   const MemoryUse& memory = prediction.memory;
   std::string text = fmt::format("  memory {} of {} on stage {}{}\n", format_quantity(memory.peak),
@@ -121,8 +150,8 @@ std::string measured_line(const Prediction& prediction) {
 
 std::string prediction_text(const Prediction& prediction) {
   return what_was_assumed(prediction) + step_line(prediction) + throughput_line(prediction) +
-         memory_lines(prediction) + measured_line(prediction) + breakdown_table(prediction) +
-         communication_table(prediction);
+         memory_lines(prediction) + beside_lines(prediction) + measured_line(prediction) +
+         breakdown_table(prediction) + communication_table(prediction) + link_table(prediction);
 }
 
 }  // namespace orrery

@@ -1,0 +1,410 @@
+#include "reports/answers/collective.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "calibration/libraries/host_files.hpp"
+#include "calibration/libraries/tuner_files.hpp"
+#include "reports/answers/traffic.hpp"
+#include "sim/collectives/expert_exchange.hpp"
+#include "sim/collectives/host_staged_model.hpp"
+#include "sim/collectives/library_formulas.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr size_t kMostSizes = 1000;
+constexpr double kMostBytes = 1e15;
+constexpr double kElementBytes = 4.0;  // nccl-tests' default type is float
+
+constexpr std::array<CollectiveOp, 6> kOps = {CollectiveOp::all_reduce, CollectiveOp::reduce_scatter,
+                                              CollectiveOp::all_gather, CollectiveOp::broadcast,
+                                              CollectiveOp::all_to_all, CollectiveOp::send_receive};
+
+std::optional<CollectiveOp> op_named(const std::string& name) {
+  for (const CollectiveOp op : kOps) {
+    if (name == name_of(op)) return op;
+  }
+  return std::nullopt;
+}
+
+bool gathers(CollectiveOp op) {
+  return op == CollectiveOp::all_gather || op == CollectiveOp::reduce_scatter ||
+         op == CollectiveOp::all_to_all;
+}
+
+[[noreturn]] void refuse(const std::string& option, const std::string& found, const std::string& expected) {
+  throw InputError(InputProblem{option, "", found, expected, ""});
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+double read_size(const std::string& text, std::vector<InputProblem>& problems) {
+  const std::optional<Bytes> bytes = parse_quantity<Bytes>(text);
+  if (bytes && bytes->base() >= 1.0 && bytes->base() <= kMostBytes) return std::floor(bytes->base());
+  problems.push_back({"--sizes", "", "\"" + text + "\"",
+                      bytes ? "a size from 1 B to 1 PB" : expected_unit_text<Bytes>(), ""});
+  return 1.0;
+}
+
+/// GPUs of the group: the first of each node.
+struct Group {
+  std::vector<int> gpus;
+  int per_node = 1;
+};
+
+Group group_of(const ClusterShape& shape, const CollectiveQuestion& question) {
+  const int most_per_node = shape.gpus_per_node;
+  Group group;
+  group.per_node = question.ranks_per_node > 0 ? question.ranks_per_node : most_per_node;
+  if (group.per_node > most_per_node) {
+    refuse("--ranks-per-node", std::to_string(group.per_node),
+           fmt::format("an integer in [1, {}]: the GPUs of a node", most_per_node));
+  }
+  const int nodes = shape.gpus / most_per_node;
+  const int ranks = question.ranks > 0 ? question.ranks : nodes * group.per_node;
+  if (question.ranks > 0 && question.ranks_per_node == 0) group.per_node = std::min(group.per_node, ranks);
+  const int most = nodes * group.per_node;
+  if (ranks > most) {
+    refuse("--ranks", std::to_string(ranks),
+           fmt::format("at most {}: {} nodes with {} ranks each (--set nodes=N for more)", most, nodes,
+                       group.per_node));
+  }
+  if (ranks % group.per_node != 0) {
+    refuse("--ranks", std::to_string(ranks),
+           fmt::format("a multiple of {}, the ranks of a node (or --ranks-per-node)", group.per_node));
+  }
+  if (ranks < 2) refuse("--ranks", std::to_string(ranks), "at least 2: one rank sends nothing");
+  for (int node = 0; node < ranks / group.per_node; ++node) {
+    for (int i = 0; i < group.per_node; ++i) group.gpus.push_back(node * most_per_node + i);
+  }
+  return group;
+}
+
+/// What the library's own table says about one size.
+class Chooser {
+ public:
+  Chooser(const CollectiveQuestion& question, const DeviceSpec& device, const CollectiveModel& model,
+          const std::string& library)
+      : explain_(question.explain), forced_(question.algorithm) {
+    if (library == "nccl") {
+      tuner_ = load_nccl_tuner(question.version, device.architecture);
+    } else if (library == "rccl") {
+      tuner_ = load_rccl_tuner();
+    }
+    host_ = dynamic_cast<const HostStagedModel*>(&model);
+    if (forced_.empty()) return;
+    const std::vector<std::string> names = collective_algorithm_names(library);
+    if (std::find(names.begin(), names.end(), forced_) == names.end()) {
+      refuse("--algorithm", "\"" + forced_ + "\"", one_of(names, forced_));
+    }
+    if (!tuner_) return;
+    for (int a = 0; a < kTunerAlgorithms; ++a) {
+      const auto algorithm = static_cast<TunerAlgorithm>(a);
+      if (forced_ != name_of(algorithm)) continue;
+      forced_options_.algorithm = algorithm;
+      forced_options_.symmetric = algorithm == TunerAlgorithm::symmetric;
+      forced_options_.network_reduction =
+          algorithm == TunerAlgorithm::collnet_chain || algorithm == TunerAlgorithm::collnet_direct;
+    }
+  }
+
+  std::string source() const {
+    return tuner_ ? fmt::format("{} {} on {}: {}", tuner_->library, tuner_->version,
+                                tuner_->architecture.empty() ? "AMD" : tuner_->architecture, tuner_->source)
+                  : "";
+  }
+  std::string version() const { return tuner_ ? tuner_->version : ""; }
+
+  /// Names the algorithm of a row and, where one is forced, sets its time by the table's ratio.
+  void fill(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape) const {
+    if (tuner_) {
+      fill_from_tuner(row, op, shape);
+    } else if (host_ != nullptr) {
+      fill_from_host(row, op, shape);
+    }
+  }
+
+ private:
+  void fill_from_tuner(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape) const {
+    const TunerChoice free = choose(*tuner_, op, row.bytes, shape);
+    const TunerTable table = tuner_table(*tuner_, op, row.bytes, shape, forced_options_);
+    const TunerChoice choice =
+        forced_.empty() ? free : choose_from(table, *tuner_, op, row.bytes, shape, forced_options_);
+    if (!choice.possible) {
+      std::string why;
+      for (const TunerCandidate& each : table) {
+        if (name_of(each.algorithm) == forced_ && each.protocol == WireProtocol::simple) {
+          why = reason_of(each.refusal);
+        }
+      }
+      refuse("--algorithm", "\"" + forced_ + "\"",
+             fmt::format("an algorithm that can run {} on this group ({}: {})", name_of(op), forced_, why));
+    }
+    row.algorithm = name_of(choice.algorithm);
+    row.protocol = name_of(choice.protocol);
+    row.channels = choice.channels;
+    if (!forced_.empty()) {
+      // The calibrated time is of the library's own choice; the table knows how much longer it thinks this
+      // one.
+      const double ratio = std::max(1.0, choice.time / free.time);
+      row.time *= ratio;
+      row.evidence = Evidence::assumed;
+      row.why =
+          fmt::format("forced; the tuner's {} {} would take {}, this {}: the calibrated time is scaled by it",
+                      name_of(free.algorithm), name_of(free.protocol), format_quantity(seconds(free.time)),
+                      format_quantity(seconds(choice.time)));
+    } else {
+      row.why = reason(table, choice, op);
+    }
+    if (!explain_) return;
+    for (const TunerCandidate& each : table) {
+      if (each.refusal == TunerRefusal::operation) continue;
+      const bool chosen = each.algorithm == choice.algorithm && each.protocol == choice.protocol;
+      row.candidates.push_back({std::string(name_of(each.algorithm)), std::string(name_of(each.protocol)),
+                                std::string(reason_of(each.refusal)), seconds(each.time), each.channels,
+                                chosen});
+    }
+  }
+
+  static std::string reason(const TunerTable& table, const TunerChoice& choice, CollectiveOp op) {
+    if (op == CollectiveOp::all_to_all || op == CollectiveOp::send_receive) {
+      return fmt::format("grouped sends; {} by the size of one message",
+                         choice.protocol == WireProtocol::ll ? "LL" : "Simple");
+    }
+    if (choice.by_plugin) return "a region of the AWS OFI tuner plugin, whatever the table's times";
+    const TunerCandidate* second = nullptr;
+    for (const TunerCandidate& each : table) {
+      if (!each.enabled() || (each.algorithm == choice.algorithm && each.protocol == choice.protocol))
+        continue;
+      if (second == nullptr || each.time < second->time) second = &each;
+    }
+    std::string text =
+        fmt::format("smallest of the tuner's estimates: {}", format_quantity(seconds(choice.time)));
+    if (second != nullptr) {
+      text += fmt::format(", then {} {} with {}", name_of(second->algorithm), name_of(second->protocol),
+                          format_quantity(seconds(second->time)));
+    }
+    return text;
+  }
+
+  void fill_from_host(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape) const {
+    const HostStagedTable table = host_->table(op, row.bytes, shape);
+    bool found = forced_.empty();
+    for (int i = 0; i < table.count; ++i) {
+      const HostStagedCandidate& each = table.candidates[static_cast<size_t>(i)];
+      if (each.algorithm == forced_) {
+        found = true;
+        row.algorithm = forced_;
+        row.time = seconds(each.total);
+      }
+    }
+    if (!found) {
+      std::vector<std::string> names;
+      for (int i = 0; i < table.count; ++i) {
+        names.emplace_back(table.candidates[static_cast<size_t>(i)].algorithm);
+      }
+      refuse("--algorithm", "\"" + forced_ + "\"", one_of(names, forced_));
+    }
+    row.why = forced_.empty()
+                  ? "smallest of the library's algorithms, each with its copies to and from the host"
+                  : "forced";
+    if (!explain_) return;
+    for (int i = 0; i < table.count; ++i) {
+      const HostStagedCandidate& each = table.candidates[static_cast<size_t>(i)];
+      row.candidates.push_back({std::string(each.algorithm), "host_staged", "", seconds(each.total), 1,
+                                each.algorithm == row.algorithm});
+    }
+  }
+
+  bool explain_;
+  std::string forced_;
+  std::optional<TunerConstants> tuner_;
+  const HostStagedModel* host_ = nullptr;
+  TunerOptions forced_options_;
+};
+
+void answer_exchange(const CollectiveQuestion& question, const GroupShape& shape, CollectiveAnswer& answer) {
+  if (!question.algorithm.empty()) {
+    refuse("--algorithm", "\"" + question.algorithm + "\"", "nothing: an expert exchange has one algorithm");
+  }
+  const ExpertExchangeConstants constants = load_expert_exchange(shape.protocol, question.low_latency);
+  const bool combines = question.op == "combine";
+  answer.library = "deepep";
+  answer.version = constants.name;
+  answer.source = constants.source;
+  answer.notes.push_back(fmt::format(
+      "size: a rank's own tokens before they are copied; top {} of {} experts, evenly loaded; busbw: of the "
+      "link that binds",
+      question.top_k, question.experts));
+  for (const double bytes : question.sizes) {
+    const ExpertTokens tokens{Bytes(bytes), question.top_k, question.experts, 0};
+    ExpertExchangeTime time;
+    try {
+      time = expert_exchange_time(constants, combines, tokens, shape);
+    } catch (const std::invalid_argument& error) {
+      throw InputError(InputProblem{"--experts", "", "", "", error.what()});
+    }
+    const bool network_binds = time.network >= time.nvlink;
+    const double copies = network_binds ? time.network_copies : time.nvlink_copies;
+    CollectiveAnswerRow row;
+    row.bytes = bytes;
+    row.count = std::floor(bytes / kElementBytes);
+    row.time = time.total();
+    row.algorithm_bandwidth = bytes / row.time.base();
+    row.bus_bandwidth = copies * row.algorithm_bandwidth;
+    row.algorithm = constants.deduplicates ? "deduplicated" : "direct";
+    row.protocol = network_binds ? "network" : "nvlink";
+    row.evidence = Evidence::extrapolated;
+    row.relative_spread =
+        0.15;  // fitted rows lie within 10 %; other token counts and routers were not measured
+    row.why = fmt::format("{} copies of a token over the network take {}, {} over NVLink {}; start {}",
+                          fmt::format("{:.2f}", time.network_copies), format_quantity(time.network),
+                          fmt::format("{:.2f}", time.nvlink_copies), format_quantity(time.nvlink),
+                          format_quantity(time.start));
+    answer.rows.push_back(std::move(row));
+  }
+}
+
+}  // namespace
+
+const std::vector<std::string>& collective_op_names() {
+  static const std::vector<std::string> kNames = [] {
+    std::vector<std::string> names;
+    for (const CollectiveOp op : kOps) names.emplace_back(name_of(op));
+    names.emplace_back("dispatch");
+    names.emplace_back("combine");
+    return names;
+  }();
+  return kNames;
+}
+
+std::vector<std::string> collective_algorithm_names(const std::string& library) {
+  if (library == "mpi" || library == "gloo") {
+    return {"ring",          "recursive_doubling", "recursive_halving", "rabenseifner",
+            "binomial_tree", "scatter_all_gather", "pairwise",          "p2p"};
+  }
+  std::vector<std::string> names;
+  for (int a = 0; a < kTunerAlgorithms; ++a) names.emplace_back(name_of(static_cast<TunerAlgorithm>(a)));
+  return names;
+}
+
+std::vector<double> read_sizes(const std::string& text, std::vector<InputProblem>& problems) {
+  std::vector<double> sizes;
+  const std::vector<std::string> parts = split(text, ':');
+  if (parts.size() == 1) {
+    for (const std::string& part : split(text, ',')) sizes.push_back(read_size(part, problems));
+  } else if (parts.size() > 3 || text.find(',') != std::string::npos) {
+    problems.push_back({"--sizes", "", "\"" + text + "\"", "FROM:TO, FROM:TO:FACTOR or SIZE,SIZE,...", ""});
+  } else {
+    const double from = read_size(parts[0], problems);
+    const double to = read_size(parts[1], problems);
+    double factor = 2.0;
+    if (parts.size() == 3) {
+      const char* end = parts[2].data() + parts[2].size();
+      const auto [last, error] = std::from_chars(parts[2].data(), end, factor);
+      if (error != std::errc() || last != end || !(factor > 1.0) || factor > kMostBytes) {
+        problems.push_back({"--sizes", "", "the factor \"" + parts[2] + "\"", "a number above 1", ""});
+        factor = 2.0;
+      }
+    }
+    if (problems.empty() && to < from) {
+      problems.push_back({"--sizes", "", "\"" + text + "\"", "a second size not below the first", ""});
+    }
+    for (double size = from; problems.empty() && std::floor(size) <= to && sizes.size() <= kMostSizes;
+         size *= factor) {
+      if (sizes.empty() || std::floor(size) > sizes.back()) sizes.push_back(std::floor(size));
+    }
+  }
+  if (sizes.size() > kMostSizes) {
+    problems.push_back({"--sizes", "", "\"" + text + "\"", fmt::format("at most {} sizes", kMostSizes), ""});
+  }
+  return sizes;
+}
+
+ClusterSpec read_collective_cluster(const std::string& argument, const std::vector<std::string>& settings) {
+  const ClusterArgument given = read_cluster_argument(argument, settings);
+  Problems problems(given.file);
+  ClusterSpec cluster = read_cluster_spec(SpecReader(given.json, given.pointer, problems));
+  problems.throw_if_any();
+  return cluster;
+}
+
+CollectiveAnswer answer_collective(const ClusterSpec& cluster, const CollectiveQuestion& question) {
+  const ClusterShape shape = cluster_shape(cluster);
+  const DeviceSpec& device = device_spec(cluster);
+  const Group members = group_of(shape, question);
+  const GroupShape group = group_shape(shape, members.gpus);
+  CollectiveAnswer answer;
+  answer.op = question.op;
+  answer.gpu = device.name;
+  answer.cluster = cluster.preset;
+  answer.ranks = group.ranks;
+  answer.nodes = group.nodes;
+  answer.domains = group.domains;
+  answer.ranks_per_node = members.per_node;
+  answer.forced = question.algorithm;
+  if (group.crosses_domains() && members.per_node < shape.gpus_per_node) {
+    answer.notes.push_back(
+        fmt::format("{} of a node's {} GPUs take part: the others are taken to run groups of their own "
+                    "beside it, so a rank has "
+                    "its share of the NICs and no more",
+                    members.per_node, shape.gpus_per_node));
+  }
+  const std::optional<CollectiveOp> op = op_named(question.op);
+  if (!op) {
+    answer_exchange(question, group, answer);
+    return answer;
+  }
+  const bool amd = device.architecture.starts_with("cdna");
+  answer.library = !question.library.empty() ? question.library : amd ? "rccl" : "nccl";
+  if (answer.library != "nccl" && !question.version.empty()) {
+    refuse("--nccl-version", "\"" + question.version + "\" with --library " + answer.library,
+           "--library nccl");
+  }
+  if (answer.library == "nccl" && amd) {
+    refuse("--library", "nccl on " + device.name, "rccl, mpi or gloo: NCCL runs on NVIDIA's GPUs only");
+  }
+  if (answer.library == "rccl" && !amd) {
+    refuse("--library", "rccl on " + device.name, "nccl, mpi or gloo: RCCL runs on AMD's GPUs only");
+  }
+  const auto model =
+      make_collective_model({answer.library, question.version}, device, shape, question.calibration);
+  const Chooser chooser(question, device, *model, answer.library);
+  answer.version = chooser.version();
+  answer.source = model->profile_source();
+  answer.tuner_source = chooser.source();
+  answer.profile_error = model->profile_error();
+  for (const double bytes : question.sizes) {
+    const CollectiveTime time = model->time(*op, Bytes(bytes), group);
+    CollectiveAnswerRow row;
+    row.bytes = bytes;
+    row.count = std::floor(bytes / kElementBytes / (gathers(*op) ? group.ranks : 1));
+    row.time = time.total();
+    row.algorithm = time.algorithm;
+    row.protocol = time.protocol;
+    row.channels = time.channels;
+    row.evidence = time.evidence;
+    row.relative_spread = time.relative_spread;
+    chooser.fill(row, *op, group);
+    row.algorithm_bandwidth = bytes / row.time.base();
+    row.bus_bandwidth = row.algorithm_bandwidth * bus_factor(*op, group.ranks);
+    answer.rows.push_back(std::move(row));
+  }
+  return answer;
+}
+
+}  // namespace orrery

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "reports/answers/collective_library.hpp"
+#include "sim/base/evidence.hpp"
+#include "sim/base/json_reader.hpp"
+#include "sim/base/quantity.hpp"
+#include "sim/collectives/tuner.hpp"
+#include "topologies/cluster_spec.hpp"
+
+namespace orrery {
+
+/// What `orrery collective` is asked for.
+struct CollectiveQuestion {
+  std::string op = "all_reduce";  ///< a CollectiveOp's name, or dispatch or combine
+  int ranks = 0;                  ///< 0: all GPUs
+  int ranks_per_node = 0;         ///< 0: all of a node's
+  std::vector<double> sizes;  ///< bytes, nccl-tests' convention; of dispatch and combine a rank's own tokens
+  std::string library;        ///< empty: rccl on AMD's architectures, else nccl
+  std::string version;        ///< NCCL's
+  std::string algorithm;      ///< forced; empty: the library chooses
+  std::string calibration;    ///< name or file of a profile that holds collectives; may be empty
+  bool explain = false;
+  int top_k = 8, experts = 256;  ///< of dispatch and combine
+  bool low_latency = false;
+};
+
+/// An algorithm that was considered for one size.
+struct CollectiveCandidate {
+  std::string algorithm, protocol;
+  std::string reason;  ///< why it cannot run; empty: it can
+  Seconds time;        ///< the library's own estimate
+  int channels = 0;
+  bool chosen = false;
+};
+
+struct CollectiveAnswerRow {
+  double bytes = 0;
+  double count = 0;  ///< nccl-tests' count of 4-byte elements
+  Seconds time;
+  double algorithm_bandwidth = 0, bus_bandwidth = 0;  ///< B/s
+  std::string algorithm, protocol;
+  int channels = 0;
+  Evidence evidence = Evidence::assumed;
+  double relative_spread = 0;
+  std::string why;                              ///< one sentence
+  std::vector<CollectiveCandidate> candidates;  ///< with explain
+};
+
+struct CollectiveAnswer {
+  std::string op, gpu, cluster;
+  int ranks = 1, nodes = 1, domains = 1, ranks_per_node = 1;
+  std::string library, version, source;
+  std::string tuner_source;  ///< of the algorithm's choice; empty where no tuner is known
+  double profile_error = 0;
+  std::string forced;
+  std::vector<CollectiveAnswerRow> rows;
+  std::vector<std::string> notes;
+};
+
+/// Names that --op takes.
+const std::vector<std::string>& collective_op_names();
+/// Names that --algorithm takes for a library.
+std::vector<std::string> collective_algorithm_names(const std::string& library);
+
+/// Sizes of "A:B" (doubling), "A:B:factor" or "A,B,C". Problems name --sizes.
+std::vector<double> read_sizes(const std::string& text, std::vector<InputProblem>& problems);
+
+/// The cluster that a command line names (read_cluster_argument), read and checked.
+/// @throws InputError
+ClusterSpec read_collective_cluster(const std::string& argument, const std::vector<std::string>& settings);
+
+/// Times of one collective over sizes. Ranks are the first GPUs of the first nodes; other groups are taken to
+/// use the rest of each node at the same time.
+/// @throws InputError naming the option that cannot be met
+CollectiveAnswer answer_collective(const ClusterSpec& cluster, const CollectiveQuestion& question);
+
+}  // namespace orrery

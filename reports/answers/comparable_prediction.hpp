@@ -1,0 +1,51 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+
+#include "reports/answers/predict.hpp"
+#include "sim/network/topology.hpp"
+
+namespace orrery {
+
+/// A prediction and what setting it beside another one takes.
+struct ComparablePrediction {
+  Prediction prediction;
+  double kernel_spread = 0, communication_spread = 0;  ///< one standard deviation of ln(time), of this plan
+  std::string collective_profile;      ///< source of the collective times: equal texts err together
+  std::optional<int> slowest_rank;     ///< of a simulation
+  std::optional<double> usd_per_hour;  ///< of the whole cluster, where prices are given
+};
+
+/// Predicts, and drops the graph and timeline of the simulation when what is asked of them is answered.
+/// @throws as predict() does
+ComparablePrediction predict_to_compare(const Experiment& experiment, const PredictOptions& options,
+                                        CalibrationStore& calibrations);
+
+/// What a cluster costs an hour: GPUs at their price, or nodes, switches (leaves, spines, cores), cables (NIC
+/// to switch and switch to switch) and storage bought and written off over `years` of 8,766 hours. Power is
+/// not in it. Nothing if neither price is given.
+std::optional<double> hourly_price(const ClusterSpec& cluster, const Topology& topology);
+
+/// Seconds of a breakdown that communication takes, and the rest.
+struct ErrorShares {
+  double kernels_s = 0, communication_s = 0;
+};
+ErrorShares error_shares(const Breakdown& breakdown);
+
+/// Central 80 % of b - a, seconds.
+///
+/// One error moves all kernel times of a calibration, another all its collectives (spread_interval says why).
+/// Where A and B rest on the same profile the same error moves both, so that what they share cancels:
+///     sigma = hypot(Kb sb - Ka sa, Cb tb - Ca ta)        K, C: seconds of kernels, of exposed communication;
+///                                                        s, t: their spreads
+/// Kernels are shared if GPU, profile and precision are the same, collectives if their profile is; what is
+/// not shared adds in squares, hypot(Ka sa, Kb sb). To first order in the spreads.
+std::array<double, 2> difference_interval(const ComparablePrediction& a, const ComparablePrediction& b);
+
+/// Central 80 % of the ratio of tokens/s per GPU, b over a, with the same shared errors (ln ratio is linear
+/// in them: shares of the step stand in place of seconds).
+std::array<double, 2> efficiency_interval(const ComparablePrediction& a, const ComparablePrediction& b);
+
+}  // namespace orrery

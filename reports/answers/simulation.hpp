@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/lowering.hpp"
+#include "models/step_plan.hpp"
+#include "reports/answers/prediction.hpp"
+#include "topologies/cluster_spec.hpp"
+
+namespace orrery {
+
+/// A job on a fabric.
+struct SimulatedJob {
+  std::string name;
+  std::string file;  ///< as messages name it
+  const StepPlan* plan = nullptr;
+  std::vector<int> gpu_of;  ///< by the plan's GPU numbers: the fabric's; empty: the same
+};
+
+/// What simulating a step gave.
+struct Simulation {
+  std::shared_ptr<SimulatedStep> step;  ///< the job's own graph and timeline, up to the end of its step
+  std::vector<LinkClassUse> links;      ///< of the whole fabric over that time
+  bool full_scope = false;              ///< what was simulated in the end
+  std::string note;                     ///< why that is not what was asked for; may be empty
+  double neighbour_step_s = 0.0;  ///< mean of the neighbour's steps that ended in that time (else its first)
+};
+
+/// Tasks up to which a folded step whose twins differ is simulated with every GPU instead. 1,024 GPUs of a
+/// deep pipeline have 0.8 million and take 1 to 3 s.
+inline constexpr std::int64_t kMostTasksUnfolded = 4'000'000;
+/// Tasks of a job beside another, all repetitions together.
+inline constexpr std::int64_t kMostNeighbourTasks = 20'000'000;
+
+/// Simulates one step. Folded, if something contends and the twins meet unlike bottlenecks on this fabric
+/// (first_uneven_communication), every GPU is simulated as long as that stays below kMostTasksUnfolded.
+/// @throws InputError beyond that, and where the fabric has no path between GPUs of a group
+Simulation simulate_step(const SimulatedJob& job, const ClusterSpec& cluster, Scope scope);
+
+/// Simulates one step of a job while a neighbour repeats its own on the same fabric.
+/// @param neighbour_alone_s  length of the neighbour's step without the job: how many of its steps are laid
+/// out
+Simulation simulate_beside(const SimulatedJob& job, const SimulatedJob& neighbour, double job_alone_s,
+                           double neighbour_alone_s, const ClusterSpec& cluster, Scope scope);
+
+}  // namespace orrery

@@ -1,0 +1,121 @@
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "reports/writers/topology_writer.hpp"
+#include "sim/base/unit_text.hpp"
+
+namespace orrery {
+namespace {
+
+size_t index_of(std::int32_t id) { return static_cast<size_t>(id); }
+
+/// The values of a resolved cluster without their origins.
+Json values_of(const Json& resolved) {
+  if (!resolved.is_object()) return resolved;
+  if (resolved.contains("value") && resolved.contains("origin")) return resolved["value"];
+  Json values = Json::object();
+  for (const auto& [key, value] : resolved.items()) values[key] = values_of(value);
+  return values;
+}
+
+std::string_view graph_kind(VertexKind kind) {
+  switch (kind) {
+    case VertexKind::gpu:
+    case VertexKind::nic:
+    case VertexKind::storage:
+      return name_of(kind);
+    default:
+      return "switch";
+  }
+}
+
+/// Routers of a torus stand in nodes; read back, a switch in a node would be one of its PCIe switches.
+int node_of(const Vertex& vertex) {
+  const bool between_nodes =
+      vertex.kind == VertexKind::leaf || vertex.kind == VertexKind::spine || vertex.kind == VertexKind::core;
+  return between_nodes ? -1 : vertex.node;
+}
+
+std::string quoted(const std::string& id) {
+  std::string text = "\"";
+  for (const char c : id) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + '"';
+}
+
+/// A pair of links that are one cable in both directions alike.
+bool is_duplex(const Topology& topology, size_t l) {
+  if (l + 1 >= topology.links().size()) return false;
+  const Link& link = topology.links()[l];
+  const Link& back = topology.links()[l + 1];
+  return back.from == link.to && back.to == link.from && back.bandwidth == link.bandwidth &&
+         back.latency == link.latency &&
+         topology.usable(static_cast<LinkId>(l)) == topology.usable(static_cast<LinkId>(l + 1));
+}
+
+}  // namespace
+
+Json topology_graph_json(const TopologyAnswer& answer) {
+  const Topology& topology = answer.topology;
+  const Json resolved = values_of(resolved_cluster_json(answer.cluster));
+  Json vertices = Json::array();
+  for (size_t v = 0; v < topology.vertices().size(); ++v) {
+    const auto id = static_cast<VertexId>(v);
+    if (topology.failed(id)) continue;
+    const Vertex& vertex = topology.vertices()[v];
+    Json line = {{"id", vertex.id}, {"kind", graph_kind(vertex.kind)}};
+    if (const int node = node_of(vertex); node >= 0) line["node"] = node;
+    vertices.push_back(std::move(line));
+  }
+  Json edges = Json::array();
+  for (size_t l = 0; l < topology.links().size(); ++l) {
+    const Link& link = topology.links()[l];
+    const bool duplex = is_duplex(topology, l);
+    if (topology.usable(static_cast<LinkId>(l))) {
+      Json edge = {{"from", topology.vertices()[index_of(link.from)].id},
+                   {"to", topology.vertices()[index_of(link.to)].id},
+                   {"bandwidth", exact_text(link.bandwidth)},
+                   {"latency", exact_text(link.latency)}};
+      if (!duplex) edge["directed"] = true;
+      edges.push_back(std::move(edge));
+    }
+    if (duplex) ++l;
+  }
+  Json fabric = {{"kind", "graph"}, {"routing", name_of(topology.routing())}};
+  if (topology.pxn()) fabric["pxn"] = true;
+  for (const char* key : {"transport", "in_network_reduction"}) {
+    if (resolved.contains("fabric") && resolved["fabric"].contains(key))
+      fabric[key] = resolved["fabric"][key];
+  }
+  fabric["vertices"] = std::move(vertices);
+  fabric["edges"] = std::move(edges);
+  Json cluster = {{"node", resolved["node"]}, {"gpus", answer.cluster.gpus}, {"nodes", answer.cluster.nodes}};
+  cluster["fabric"] = std::move(fabric);
+  return cluster;
+}
+
+std::string topology_dot(const TopologyAnswer& answer) {
+  const Topology& topology = answer.topology;
+  std::string text = "graph fabric {\n  node [shape=box, fontsize=10]\n";
+  for (size_t v = 0; v < topology.vertices().size(); ++v) {
+    const Vertex& vertex = topology.vertices()[v];
+    text += fmt::format("  {} [kind={}{}{}]\n", quoted(vertex.id), name_of(vertex.kind),
+                        vertex.node >= 0 ? fmt::format(", group=node{}", vertex.node) : "",
+                        topology.failed(static_cast<VertexId>(v)) ? ", style=dashed, color=red" : "");
+  }
+  for (size_t l = 0; l < topology.links().size(); ++l) {
+    const Link& link = topology.links()[l];
+    const bool duplex = is_duplex(topology, l);
+    text += fmt::format("  {} -- {} [label={}{}{}]\n", quoted(topology.vertices()[index_of(link.from)].id),
+                        quoted(topology.vertices()[index_of(link.to)].id),
+                        quoted(format_quantity(link.bandwidth)), duplex ? "" : ", dir=forward",
+                        topology.usable(static_cast<LinkId>(l)) ? "" : ", style=dashed, color=red");
+    if (duplex) ++l;
+  }
+  return text + "}\n";
+}
+
+}  // namespace orrery

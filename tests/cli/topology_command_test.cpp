@@ -1,0 +1,186 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "tests/cli/cli_program.hpp"
+
+namespace orrery::test {
+namespace {
+
+/// The first scalable unit of the DGX H100 SuperPOD: 32 nodes, 8 leaves, 4 spines, 256 + 256 cables; messages
+/// stay on the rail of their sender.
+const std::vector<std::string> kUnit = {"topology", "dgx-h100",         "--set", "nodes=32",
+                                        "--set",    "fabric.pxn=false", "--set", "fabric.routing=ecmp"};
+
+std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+TEST(TopologyCommand, PrintsTheCountsOfASuperPodUnit) {
+  const CliRun run = run_orrery(with(kUnit, {"--format", "json"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = run.json();
+  EXPECT_EQ(json.at("schema"), "orrery.topology/1");
+  EXPECT_EQ(json.at("gpus"), 256);
+  EXPECT_EQ(json.at("nodes"), 32);
+  EXPECT_EQ(json.at("switches"), 12);
+  EXPECT_EQ(json.at("links"), 512);
+  EXPECT_EQ(json.at("diameter_hops"), 3);
+  // 128 NICs of 400 Gb/s on either side, and 32 ports up for 32 down.
+  EXPECT_EQ(json.at("bisection_bytes_per_s"), 128 * 50e9);
+  EXPECT_EQ(json.at("oversubscription"), Json::parse("[1.0]"));
+  EXPECT_EQ(json.at("paths").at("min"), 32);
+  EXPECT_EQ(json.at("paths").at("median"), 32);
+  EXPECT_EQ(json.at("paths").at("max"), 32);
+  EXPECT_EQ(json.at("single_failures").at(0).at("component"), "leaf");
+  EXPECT_EQ(json.at("single_failures").at(0).at("gpus_cut_off"), 32);
+}
+
+TEST(TopologyCommand, TellsItInWords) {
+  const CliRun run = run_orrery(kUnit);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  for (const char* line :
+       {"dgx-h100: 32 nodes of 8 h100-sxm-80gb = 256 GPUs, fabric rail_optimized, routing ecmp",
+        "tiers             8 leaves, 64 of 64 ports used; 4 spines, 64 of 64 ports used",
+        "cables            256 NIC-leaf of 400 Gb/s; 256 leaf-spine of 400 Gb/s",
+        "bisection         6.4 TB/s one way, 100.0 % of what the NICs of one half can send",
+        "oversubscription  leaf 1 : 1 (down over up, measured)",
+        "what fails first  one leaf of 8 (leaf0): 32 GPUs cut off, bisection down to 87.5 %"}) {
+    EXPECT_NE(run.out.find(line), std::string::npos) << line << "\n" << run.out;
+  }
+  EXPECT_LE(std::count(run.out.begin(), run.out.end(), '\n'), 30);
+}
+
+TEST(TopologyCommand, MeasuresWhatSettingsChange) {
+  const CliRun run =
+      run_orrery({"topology", "dgx-h100", "--set", "nodes=64", "--set", "fabric.oversubscription=[2]",
+                  "--set", "fabric.failed_switches=[\"spine0\"]", "--format", "json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = run.json();
+  // 2:1 above the leaves, of the spines one less.
+  const int spines = json.at("tiers").at(1).at("switches").get<int>();
+  EXPECT_EQ(json.at("tiers").at(1).at("failed"), 1);
+  EXPECT_NEAR(json.at("oversubscription").at(0).get<double>(), 2.0 * spines / (spines - 1), 1e-9);
+  EXPECT_NEAR(json.at("bisection_bytes_per_s").get<double>(), 256 * 50e9 / 2 * (spines - 1) / spines, 1.0);
+}
+
+TEST(TopologyCommand, ListsIdsThatFailedLinksTake) {
+  const CliRun run = run_orrery(with(kUnit, {"--ids", "--format", "json"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json ids = run.json().at("ids");
+  EXPECT_EQ(ids.at("switches").size(), 12u);
+  EXPECT_EQ(ids.at("cables").size(), 512u);
+  const std::string link = ids.at("cables").at(300).at("link").dump();
+  const CliRun failed =
+      run_orrery(with(kUnit, {"--set", "fabric.failed_links=[" + link + "]", "--format", "json"}));
+  ASSERT_EQ(failed.exit_code, 0) << failed.err;
+  int broken = 0;
+  const Json json = failed.json();
+  for (const Json& count : json.at("cables")) broken += count.at("failed").get<int>();
+  EXPECT_EQ(broken, 1);
+}
+
+TEST(TopologyCommand, PrintsKeysAndValuesAsCsv) {
+  const CliRun run = run_orrery(with(kUnit, {"--format", "csv"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_TRUE(run.out.starts_with("key,value\n"));
+  EXPECT_NE(run.out.find("\npaths.median,32\n"), std::string::npos);
+}
+
+TEST(TopologyCommand, ExportsAGraphThatReadsBackAsTheSameFabric) {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "graph.json").string();
+  for (const char* settings : {"nodes=8", "nodes=40"}) {
+    const std::vector<std::string> cluster = {"topology", "dgx-h100", "--set", settings, "--format", "json"};
+    const CliRun built = run_orrery(with(cluster, {"--graph", file}));
+    ASSERT_EQ(built.exit_code, 0) << built.err;
+    const CliRun read = run_orrery({"topology", file, "--format", "json"});
+    ASSERT_EQ(read.exit_code, 0) << read.err;
+    const Json a = built.json();
+    const Json b = read.json();
+    for (const char* key : {"gpus", "nodes", "switches", "links", "diameter_hops", "bisection_bytes_per_s",
+                            "oversubscription", "paths", "distances", "cables"}) {
+      EXPECT_EQ(a.at(key), b.at(key)) << key;
+    }
+    EXPECT_EQ(b.at("fabric"), "graph");
+  }
+  // NVLink domains of several nodes and routers in nodes keep their routes.
+  for (const char* kind : {"nvl72", "torus"}) {
+    const std::vector<std::string> cluster = {
+        "topology", "gb200-tray", "--set", "nodes=36",
+        "--format", "json",       "--set", std::string("fabric.kind=") + kind};
+    const CliRun built = run_orrery(with(cluster, {"--graph", file}));
+    ASSERT_EQ(built.exit_code, 0) << built.err;
+    const CliRun read = run_orrery({"topology", file, "--format", "json"});
+    ASSERT_EQ(read.exit_code, 0) << read.err;
+    for (const char* key : {"gpus", "nodes", "diameter_hops", "bisection_bytes_per_s"}) {
+      EXPECT_EQ(built.json().at(key), read.json().at(key)) << kind << " " << key;
+    }
+  }
+}
+
+TEST(TopologyCommand, DrawsAndExports) {
+  const TemporaryFolder folder;
+  const std::string svg = (folder.path() / "fabric.svg").string();
+  const std::string dot = (folder.path() / "fabric.dot").string();
+  const CliRun run =
+      run_orrery(with(kUnit, {"--svg", svg, "--dot", dot, "--set", "fabric.failed_switches=[\"spine1\"]"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const std::string picture = read_text_file(svg);
+  EXPECT_TRUE(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+  EXPECT_TRUE(picture.ends_with("</svg>\n"));
+  EXPECT_NE(picture.find("stroke-dasharray"), std::string::npos) << "failed cables are dashed";
+  EXPECT_LT(picture.size(), 300000u);
+  const std::string graph = read_text_file(dot);
+  EXPECT_TRUE(graph.starts_with("graph fabric {\n"));
+  EXPECT_NE(graph.find("\"leaf0\" -- \"spine0\""), std::string::npos);
+}
+
+TEST(TopologyCommand, RefusesInOneLineAndWritesNothing) {
+  const TemporaryFolder folder;
+  const std::string svg = (folder.path() / "fabric.svg").string();
+  const CliRun unknown = run_orrery({"topology", "dgx-h10", "--svg", svg});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_EQ(unknown.out, "");
+  EXPECT_TRUE(unknown.err.starts_with("dgx-h10: found \"dgx-h10\", expected \"dgx-h100\" or one of"))
+      << unknown.err;
+  EXPECT_EQ(std::count(unknown.err.begin(), unknown.err.end(), '\n'), 1);
+  EXPECT_FALSE(std::filesystem::exists(svg));
+
+  const CliRun typo = run_orrery(with(kUnit, {"--set", "fabric.oversubscripton=[2]"}));
+  EXPECT_EQ(typo.exit_code, 2);
+  EXPECT_NE(typo.err.find("/fabric/oversubscripton: found an unknown key, expected \"oversubscription\""),
+            std::string::npos)
+      << typo.err;
+
+  const CliRun id = run_orrery(with(kUnit, {"--set", "fabric.failed_switches=[\"spine9\"]"}));
+  EXPECT_EQ(id.exit_code, 2);
+  EXPECT_NE(id.err.find("/fabric/failed_switches/0: found \"spine9\""), std::string::npos) << id.err;
+
+  EXPECT_EQ(run_orrery({"topology"}).exit_code, 2);
+  EXPECT_EQ(run_orrery({"topology", "dgx-h100", "dgx-a100"}).exit_code, 2);
+  EXPECT_EQ(run_orrery(with(kUnit, {"--ids", "--format", "csv"})).exit_code, 2);
+  const CliRun nowhere = run_orrery(with(kUnit, {"--svg", "/nowhere/at/all.svg"}));
+  EXPECT_EQ(nowhere.exit_code, 2);
+  EXPECT_EQ(nowhere.out, "");
+}
+
+TEST(TopologyCommand, ReadsStandardInputAndExperiments) {
+  const CliRun cluster =
+      run_orrery({"topology", "-", "--format", "json"}, R"({"preset": "dgx-a100-80gb", "nodes": 4})");
+  ASSERT_EQ(cluster.exit_code, 0) << cluster.err;
+  EXPECT_EQ(cluster.json().at("gpus"), 32);
+  const CliRun experiment = run_orrery({"topology", "-", "--format", "json"}, small_experiment().dump());
+  ASSERT_EQ(experiment.exit_code, 0) << experiment.err;
+  EXPECT_EQ(experiment.json().at("gpus"), 8);
+}
+
+TEST(TopologyCommand, GivesTheSameBytesEveryTime) {
+  EXPECT_EQ(run_orrery(with(kUnit, {"--format", "json"})).out,
+            run_orrery(with(kUnit, {"--format", "json"})).out);
+}
+
+}  // namespace
+}  // namespace orrery::test

@@ -1,0 +1,84 @@
+#include "reports/answers/term_reasons.hpp"
+
+#include <gtest/gtest.h>
+
+namespace orrery {
+namespace {
+
+CommunicationTotal line(double gigabytes, int count, double total, double exposed, double bus = 40e9,
+                        int ranks = 8) {
+  CommunicationTotal result;
+  result.group = GroupKind::data;
+  result.op = CollectiveOp::reduce_scatter;
+  result.ranks = ranks;
+  result.payload = Bytes(gigabytes * 1e9);
+  result.count = count;
+  result.total = seconds(total);
+  result.exposed = seconds(exposed);
+  result.bus_bandwidth = bus;
+  return result;
+}
+
+ComparablePrediction with(std::vector<CommunicationTotal> lines) {
+  ComparablePrediction side;
+  side.prediction.communication = std::move(lines);
+  side.prediction.gpus = 8;
+  return side;
+}
+
+TEST(PairedOperations, AddTheSizesOfAnOperation) {
+  const auto a = with({line(1, 2, 0.5, 0.1), line(2, 1, 0.7, 0.2, 45e9)});
+  const auto pairs = paired_operations(a.prediction, with({}).prediction);
+  ASSERT_EQ(pairs.size(), 1U);
+  EXPECT_EQ(pairs[0].a.count, 3);
+  EXPECT_DOUBLE_EQ(pairs[0].a.bytes, 4e9);
+  EXPECT_DOUBLE_EQ(pairs[0].a.total_s, 1.2);
+  EXPECT_EQ(pairs[0].a.bus_bandwidth, 45e9);  // of the size that takes longest
+  EXPECT_EQ(pairs[0].b.count, 0);
+}
+
+TEST(ReasonOfTerm, NamesTheBandwidthThatChanged) {
+  EXPECT_EQ(reason_of_term(BreakdownTerm::data_comm_exposed, with({line(1, 1, 1.0, 0.5)}),
+                           with({line(1, 1, 2.0, 1.5, 20e9)})),
+            "reduce_scatter at 20 GB/s instead of 40 GB/s, 2 s instead of 1 s in flight");
+}
+
+TEST(ReasonOfTerm, NamesSharedLinksWhereOnlyTheTimeChanged) {
+  auto a = with({line(1, 1, 1.0, 0.5)}), b = with({line(1, 1, 2.0, 1.5)});
+  LinkClassUse busy, idle;
+  busy.name = "leaf -> spine";
+  busy.held_s = 1.0;
+  idle.name = "nic -> leaf";
+  b.prediction.links = {busy, idle};
+  EXPECT_EQ(reason_of_term(BreakdownTerm::data_comm_exposed, a, b),
+            "reduce_scatter 2 s instead of 1 s in flight; links leaf -> spine hold it up");
+  EXPECT_EQ(reason_of_term(BreakdownTerm::data_comm_exposed, b, a),
+            "reduce_scatter 1 s instead of 2 s in flight; links leaf -> spine hold it up less");
+}
+
+TEST(ReasonOfTerm, NamesWhatIsNewAndWhatIsGone) {
+  EXPECT_EQ(
+      reason_of_term(BreakdownTerm::data_comm_exposed, with({}), with({line(1.073741824, 2, 2.0, 1.5)})),
+      "reduce_scatter over 8 ranks is new: 2 GiB a step");
+  EXPECT_EQ(reason_of_term(BreakdownTerm::data_comm_exposed, with({line(1, 2, 2.0, 1.5)}), with({})),
+            "no reduce_scatter over 8 ranks any more");
+}
+
+TEST(ReasonOfTerm, SaysThatOverlapChangedWhereTheTransfersDidNot) {
+  EXPECT_EQ(reason_of_term(BreakdownTerm::data_comm_exposed, with({line(1, 1, 1.0, 0.5)}),
+                           with({line(1, 1, 1.0, 0.75)})),
+            "reduce_scatter in flight as long, 750 ms instead of 500 ms not hidden");
+}
+
+TEST(ReasonOfTerm, OfABubbleNamesStagesAndMicroBatches) {
+  auto a = with({}), b = with({});
+  a.prediction.plan.pipeline = 4;
+  b.prediction.plan.pipeline = 8;
+  a.prediction.micro_batches = 32;
+  b.prediction.micro_batches = 16;
+  EXPECT_EQ(reason_of_term(BreakdownTerm::pipeline_bubble, a, b),
+            "8 pipeline stages instead of 4, 16 micro-batches instead of 32");
+}
+
+}  // namespace
+}  // namespace orrery
