@@ -32,7 +32,7 @@ void read_attention_kernel(const SpecReader& reader, SoftwareStack& stack) {
     stack.attention_kernel = kernel(reader);
     return;
   }
-  reader.only({"default", "volta", "ampere", "ada", "hopper", "blackwell", "cdna3"});
+  reader.only({"default", "volta", "ampere", "ada", "hopper", "blackwell", "cdna2", "cdna3"});
   stack.attention_kernel = kernel(reader.at("default"));
   for (const auto& [architecture, name] : reader.members()) {
     if (architecture != "default") stack.attention_kernel_on.emplace_back(architecture, kernel(name));

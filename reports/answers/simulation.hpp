@@ -31,7 +31,7 @@ struct Simulation {
 
 /// Tasks up to which a folded step whose twins differ is simulated with every GPU instead. 1,024 GPUs of a
 /// deep pipeline have 0.8 million and take 1 to 3 s.
-inline constexpr std::int64_t kMostTasksUnfolded = 4'000'000;
+inline constexpr std::int64_t kMostTasksUnfolded = 6'000'000;
 /// Tasks of a job beside another, all repetitions together.
 inline constexpr std::int64_t kMostNeighbourTasks = 20'000'000;
 

@@ -34,6 +34,9 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
       use_(resources.resources().size()),
       slot_of_task_(graph.tasks.size(), -1),
       wake_time_(kNever) {
+  for (size_t i = 0; i < use_.size(); ++i) {
+    use_[i].capacity = resources.resources()[i].capacity;
+  }
   timeline_.start_s.assign(graph.tasks.size(), 0.0);
   timeline_.end_s.assign(graph.tasks.size(), 0.0);
 }
@@ -228,8 +231,7 @@ void StepExecutor::admit(std::int32_t task, double now) {
     use.flows.emplace_back(slot, static_cast<std::uint32_t>(i));
     ++use.alone;
     use.demand += shares[i].weight * bound;
-    const double capacity = capacity_of(shares[i].resource);
-    if (use.demand < capacity * kFull) {
+    if (use.demand < use.capacity * kFull) {
       continue;
     }
     if (use.full_since < 0.0) {
@@ -240,7 +242,7 @@ void StepExecutor::admit(std::int32_t task, double now) {
   }
   for (const ResourceShare& each : shares) {
     const ResourceUse& use = use_[static_cast<size_t>(each.resource)];
-    if (use.demand <= capacity_of(each.resource) * (1.0 + kDemandTolerance)) {
+    if (use.demand <= use.capacity * (1.0 + kDemandTolerance)) {
       continue;
     }
     share(slot, now);
@@ -271,7 +273,8 @@ void StepExecutor::share(std::int32_t slot, double now) {
 }
 
 void StepExecutor::note_asked(Flow& flow, std::int32_t resource) const {
-  const double asked = use_[static_cast<size_t>(resource)].peak / capacity_of(resource);
+  const ResourceUse& use = use_[static_cast<size_t>(resource)];
+  const double asked = use.peak / use.capacity;
   if (asked > 1.0 + kDemandTolerance && asked > flow.asked) {
     flow.asked = asked;
     flow.tightest = resource;
@@ -309,7 +312,7 @@ void StepExecutor::release(std::int32_t task, double now) {
       --use.alone;
     }
     use.demand = use.flows.empty() ? 0.0 : use.demand - shares[i].weight * bound;
-    if (use.full_since >= 0.0 && use.demand < capacity_of(shares[i].resource) * kFull) {
+    if (use.full_since >= 0.0 && use.demand < use.capacity * kFull) {
       for (const auto& [other, share_number] : use.flows) {
         note_asked(slots_[static_cast<size_t>(other)], shares[i].resource);
       }

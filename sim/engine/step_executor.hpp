@@ -60,6 +60,7 @@ class StepExecutor {
     std::vector<std::uint32_t> place;  // by share of its communication: position in the resource's list
   };
   struct ResourceUse {
+    double capacity = 0.0;     // of SharedResource
     double demand = 0.0;       // at the flows' bounds
     double full_since = -1.0;  // demand has reached the capacity; -1: not now
     double full_s = 0.0;       // how long it had before
@@ -79,9 +80,6 @@ class StepExecutor {
   void note_held(std::int32_t task, double lost_s);
   void share(std::int32_t slot, double now);
   void note_asked(Flow& flow, std::int32_t resource) const;
-  double capacity_of(std::int32_t resource) const {
-    return resources_.resources()[static_cast<size_t>(resource)].capacity;
-  }
   std::vector<LinkContention> contention() const;
   void share_flows(double now);
   void wake_at(double time);

@@ -49,7 +49,9 @@ TEST(LinkUse, TellsBytesMeanAndWhoBinds) {
   for (const LinkClassUse& use : uses) {
     held += use.held_s;
     busy = std::max(busy, use.busy_s);
-    if (use.held_s > 0.0) EXPECT_TRUE(use.name == "leaf -> spine" || use.name == "spine -> leaf") << use.name;
+    if (use.held_s > 0.0) {
+      EXPECT_TRUE(use.name == "leaf -> spine" || use.name == "spine -> leaf") << use.name;
+    }
   }
   EXPECT_NEAR(held, 2 * 20e-3, 1e-9);
   EXPECT_NEAR(busy, 40e-3, 1e-9);

@@ -111,7 +111,7 @@ TEST(ResolvedCluster, NamesTheOriginOfEveryValue) {
   EXPECT_EQ(entry("/node/gpu/sms"), R"({"value":132,"origin":"preset h100-sxm-80gb"})");
   EXPECT_EQ(entry("/fabric/kind"), R"({"value":"rail_optimized","origin":"preset dgx-h100"})");
   EXPECT_EQ(entry("/fabric/oversubscription"), R"({"value":[2.0],"origin":"given"})");
-  EXPECT_EQ(entry("/fabric/routing"), R"({"value":"static","origin":"default"})");
+  EXPECT_EQ(entry("/fabric/routing"), R"({"value":"adaptive","origin":"default"})");
   EXPECT_EQ(entry("/node/scale_up/bandwidth"), R"({"value":"450000000000 B/s","origin":"default"})");
 }
 

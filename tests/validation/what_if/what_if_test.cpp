@@ -54,17 +54,18 @@ void expect_only_waiting_changes(const Json& comparison) {
 constexpr const char* kLeafSpine = "llama3-70b-512-h100-leaf-spine";
 
 // Half the uplinks are left and, at 1:1, every one of them carried one ring: what crosses takes at most twice
-// as long; less where a ring did not fill its uplink. Overlap may hide any part of that, so that the step
-// loses no more than the transfers do.
+// as long; less where a ring did not fill its uplink. The gathers of all four stages of a leaf start together
+// and fill it; the stages reduce one after the other, each with a quarter of the leaf's NICs. Overlap may hide
+// any part of that, so that the step loses no more than the transfers do.
 TEST(TwoToOne, DoublesWhatCrossesTheLeaves) {
   const Json json = compared({kLeafSpine, "llama3-70b-512-h100-leaf-spine-2to1"});
   ASSERT_EQ(json["inputs"].size(), 1U);
   EXPECT_EQ(json["inputs"][0]["path"], "cluster.fabric.oversubscription");
   const double scatter = time_ratio(json, "data", "reduce_scatter"),
                gather = time_ratio(json, "data", "all_gather");
-  EXPECT_GT(scatter, 1.0);
+  EXPECT_GE(scatter, 1.0);
   EXPECT_LE(scatter, 2.0 + 1e-9);
-  EXPECT_GE(gather, 1.0);
+  EXPECT_GT(gather, 1.0);
   EXPECT_LE(gather, 2.0 + 1e-9);
   EXPECT_GT(json["delta_s"], 0.0);
   EXPECT_GT(term(json, "data_comm_exposed")["delta_s"], 0.0);
@@ -73,13 +74,13 @@ TEST(TwoToOne, DoublesWhatCrossesTheLeaves) {
   EXPECT_LE(json["delta_s"].get<double>(), 1.01 * added_in_flight(json));
 }
 
-// Rail 3's ring goes over a neighbour's NIC, which has a ring of its own: up to twice as long for those two;
-// seven NICs spread evenly would give 8/7.
-TEST(LostRail, MakesTwoRingsShareANic) {
+// Seven NICs carry what eight did: 8/7 where all of them share it, twice as long where two rings meet on one.
+// What of a call is latency and filling of the pipeline does not grow: about an eighth of these calls.
+TEST(LostRail, LeavesSevenNicsForEightRings) {
   const Json json = compared({"llama3-70b-512-h100-rail", "llama3-70b-512-h100-rail-3-lost"});
   for (const char* op : {"reduce_scatter", "all_gather"}) {
     const double ratio = time_ratio(json, "data", op);
-    EXPECT_GE(ratio, 8.0 / 7.0 - 1e-9) << op;
+    EXPECT_GE(ratio, 1.0 + 0.8 * (8.0 / 7.0 - 1.0)) << op;
     EXPECT_LE(ratio, 2.0 + 1e-9) << op;
   }
   EXPECT_GT(json["delta_s"], 0.0);
