@@ -153,11 +153,12 @@ void add_ladder() {
         ->Unit(benchmark::kMillisecond)
         ->Iterations(1);
   };
+  // 16,384 GPUs need more than three tiers of the preset's switches of 40 ports.
   const std::vector<std::pair<std::string, Json>> fabrics = {
-      {"adaptive/", {{"routing", "adaptive"}}},
-      {"static/", {{"routing", "static"}}},
-      {"ecmp/", {{"routing", "ecmp"}}},
-      {"oversubscribed/", {{"routing", "adaptive"}, {"oversubscription", {4, 1}}}}};
+      {"adaptive/", {{"routing", "adaptive"}, {"switch_radix", 64}}},
+      {"static/", {{"routing", "static"}, {"switch_radix", 64}}},
+      {"ecmp/", {{"routing", "ecmp"}, {"switch_radix", 64}}},
+      {"oversubscribed/", {{"routing", "adaptive"}, {"switch_radix", 64}, {"oversubscription", {4, 1}}}}};
   for (const auto& [name, fabric] : fabrics) {
     for (int gpus = 1024; gpus <= 16384; gpus *= 2) {
       if (name != "ecmp/") add(name, {gpus, false, fabric});

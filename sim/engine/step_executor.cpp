@@ -32,13 +32,51 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
       waiting_for_(graph.predecessor_counts()),
       executions_(graph.communications.size(), 0),
       use_(resources.resources().size()),
-      slot_of_task_(graph.tasks.size(), -1),
       wake_time_(kNever) {
   for (size_t i = 0; i < use_.size(); ++i) {
     use_[i].capacity = resources.resources()[i].capacity;
   }
   timeline_.start_s.assign(graph.tasks.size(), 0.0);
   timeline_.end_s.assign(graph.tasks.size(), 0.0);
+}
+
+void StepExecutor::EventHeap::push(const Event& event) {
+  size_t at = events_.size();
+  events_.push_back(event);
+  while (at > 0) {
+    const size_t parent = (at - 1) / 4;
+    if (!(events_[parent] > event)) {
+      break;
+    }
+    events_[at] = events_[parent];
+    at = parent;
+  }
+  events_[at] = event;
+}
+
+void StepExecutor::EventHeap::pop() {
+  const Event last = events_.back();
+  events_.pop_back();
+  const size_t size = events_.size();
+  if (size == 0) {
+    return;
+  }
+  size_t at = 0;
+  for (size_t child = 1; child < size; child = 4 * at + 1) {
+    const size_t end = std::min(child + 4, size);
+    size_t least = child;
+    for (size_t other = child + 1; other < end; ++other) {
+      if (events_[least] > events_[other]) {
+        least = other;
+      }
+    }
+    if (!(last > events_[least])) {
+      break;
+    }
+    events_[at] = events_[least];
+    at = least;
+  }
+  events_[at] = last;
 }
 
 StepTimeline StepExecutor::run() {
@@ -128,13 +166,13 @@ void StepExecutor::execute_batch(double now) {
         starting_.push_back(event.task);
         break;
       case EventKind::solo_flow_end:
-        if (!slots_[static_cast<size_t>(slot_of_task_[task])].shared) {
+        if (!slots_[static_cast<size_t>(slot_of(event.task))].shared) {
           release(event.task, event.time);
           end_task(event.task, event.time);
         }
         break;
       case EventKind::shared_flow_end: {
-        const double flow_time = event.time - slots_[static_cast<size_t>(slot_of_task_[task])].start;
+        const double flow_time = event.time - slots_[static_cast<size_t>(slot_of(event.task))].start;
         const double alone = communication_of(event.task).transfer.base();
         if (flow_time > kContendedFactor * alone) {
           timeline_.contended = true;
@@ -224,7 +262,7 @@ void StepExecutor::admit(std::int32_t task, double now) {
   flow.asked = 0.0;
   flow.tightest = -1;
   flow.place.resize(shares.size());
-  slot_of_task_[static_cast<size_t>(task)] = slot;
+  waiting_for_[static_cast<size_t>(task)] = slot;
   for (size_t i = 0; i < shares.size(); ++i) {
     ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
     flow.place[i] = static_cast<std::uint32_t>(use.flows.size());
@@ -283,7 +321,7 @@ void StepExecutor::note_asked(Flow& flow, std::int32_t resource) const {
 
 /// The resource of a flow that was asked for most, relative to its capacity, is what held the flow up.
 void StepExecutor::note_held(std::int32_t task, double lost_s) {
-  Flow& flow = slots_[static_cast<size_t>(slot_of_task_[static_cast<size_t>(task)])];
+  Flow& flow = slots_[static_cast<size_t>(slot_of(task))];
   for (const ResourceShare& each : resources_.shares_of(graph_.tasks[static_cast<size_t>(task)].index)) {
     if (use_[static_cast<size_t>(each.resource)].full_since >= 0.0) {
       note_asked(flow, each.resource);
@@ -297,7 +335,7 @@ void StepExecutor::note_held(std::int32_t task, double lost_s) {
 }
 
 void StepExecutor::release(std::int32_t task, double now) {
-  const std::int32_t slot = slot_of_task_[static_cast<size_t>(task)];
+  const std::int32_t slot = slot_of(task);
   const std::int32_t index = graph_.tasks[static_cast<size_t>(task)].index;
   const double bound = flows_[static_cast<size_t>(index)].rate_bound;
   const auto shares = resources_.shares_of(index);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <queue>
 #include <span>
 #include <vector>
 
@@ -49,6 +48,17 @@ class StepExecutor {
       return time != other.time ? time > other.time : task > other.task;
     }
   };
+  /// The earliest event on top. Four children a node: half the levels, and the children lie together.
+  class EventHeap {
+   public:
+    bool empty() const { return events_.empty(); }
+    const Event& top() const { return events_.front(); }
+    void push(const Event& event);
+    void pop();
+
+   private:
+    std::vector<Event> events_;
+  };
   /// A flow in flight. Slots are used again.
   struct Flow {
     std::int32_t task = -1;
@@ -84,6 +94,7 @@ class StepExecutor {
   void share_flows(double now);
   void wake_at(double time);
   void push_moved_ends();
+  std::int32_t slot_of(std::int32_t task) const { return waiting_for_[static_cast<size_t>(task)]; }
   const Communication& communication_of(std::int32_t task) const {
     return graph_.communications[static_cast<size_t>(graph_.tasks[static_cast<size_t>(task)].index)];
   }
@@ -96,15 +107,16 @@ class StepExecutor {
   SegmentClock clock_;
   std::vector<SegmentClock::End> moved_;  // empty between calls
   StepTimeline timeline_;
-  std::vector<std::int32_t> waiting_for_;  // by task: predecessors that have not ended
+  // By task: predecessors that have not ended; then the slot of its flow. One array: a big step's arrays do
+  // not fit a cache.
+  std::vector<std::int32_t> waiting_for_;
   std::vector<std::int64_t> executions_;
   std::int64_t ended_ = 0;
-  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+  EventHeap events_;
 
   std::vector<ResourceUse> use_;
   std::vector<Flow> slots_;
   std::vector<std::int32_t> free_slots_;
-  std::vector<std::int32_t> slot_of_task_;
   std::vector<std::int32_t> starting_;  // tasks whose latency has passed at this instant
   std::vector<std::int32_t> to_share_;  // slots of flows to hand to SimGrid at this instant
   double share_time_ = 0.0;
