@@ -180,6 +180,7 @@ BlockSchedule collnet_all_reduce(Bytes payload, int ranks, int chunks) {
   const Bytes bytes = payload / static_cast<double>(chunks);
   for (int chunk = 0; chunk < chunks; ++chunk) {
     std::vector<int> pushed;
+    pushed.reserve(static_cast<size_t>(ranks));
     for (int rank = 0; rank < ranks; ++rank) {
       pushed.push_back(add(schedule, {rank, ranks, {chunk}, true, true, 2 * rank, bytes, {}}));
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <optional>
 
 #include "sim/collectives/tuner_constants.hpp"
@@ -52,7 +53,7 @@ struct TunerCandidate {
   bool enabled() const { return refusal == TunerRefusal::none; }
 };
 
-using TunerTable = std::array<TunerCandidate, kTunerAlgorithms * kWireProtocols>;
+using TunerTable = std::array<TunerCandidate, static_cast<std::size_t>(kTunerAlgorithms) * kWireProtocols>;
 
 struct TunerChoice {
   TunerAlgorithm algorithm = TunerAlgorithm::ring;
