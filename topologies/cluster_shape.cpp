@@ -129,7 +129,8 @@ void shape_graph(const ClusterSpec& cluster, ClusterShape& shape) {
     }
   }
   shape.network_latency_pod = shape.network_latency_far = shape.network_latency;
-  const BytesPerSecond half = of_node * (cluster.nodes / 2);
+  const int half_nodes = cluster.nodes / 2;
+  const BytesPerSecond half = of_node * half_nodes;
   shape.oversubscription = shape.oversubscription_leaf = std::max(1.0, half / bisection_bandwidth(topology));
 }
 

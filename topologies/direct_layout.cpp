@@ -43,11 +43,11 @@ DragonflyLayout dragonfly_layout(const ClusterSpec& cluster, std::string& proble
   };
   if (nics == 0) return refuse("nodes without NICs cannot be joined: a dragonfly needs nics");
   choose_sizes(cluster, layout);
-  if (layout.nodes_per_leaf == 0) {
+  if (layout.nodes_per_leaf < 1 || layout.switches_per_group < 1) {
     return refuse("a switch of " + std::to_string(fabric.radix_of(0)) + " ports has too few for the " +
                   std::to_string(nics) + " NICs of a node");
   }
-  layout.nodes_per_group = layout.switches_per_group / layout.rails * layout.nodes_per_leaf;
+  layout.nodes_per_group = std::max(1, layout.switches_per_group / layout.rails * layout.nodes_per_leaf);
   layout.groups = fabric.groups > 0 ? fabric.groups : divide_up(cluster.nodes, layout.nodes_per_group);
   if (cluster.nodes > layout.groups * layout.nodes_per_group) {
     return refuse(std::to_string(layout.groups) + " groups of " + std::to_string(layout.nodes_per_group) +

@@ -69,6 +69,7 @@ void add_nodes(const ClusterSpec& cluster, bool host_bridges, FabricGraph& graph
       nvswitch = add_nvswitch(cluster, node, graph.topology);
     }
     std::vector<VertexId> gpu;
+    gpu.reserve(static_cast<size_t>(cluster.gpus_per_node()));
     for (int i = 0; i < cluster.gpus_per_node(); ++i) {
       gpu.push_back(graph.topology.add_vertex(VertexKind::gpu, node,
                                               numbered("node", node) + '/' + numbered("gpu", i)));

@@ -21,8 +21,8 @@ class Tree {
       for (int i = 0; i < nics; ++i) {
         // NIC i is on plane i mod planes; on rails each NIC number has its own leaf.
         const int leaf = group * layout_.rails + i % layout_.rails;
-        add_nic_cable(cluster_, graph_, graph_.nics[static_cast<size_t>(node * nics + i)], at(leaves_, leaf),
-                      port);
+        const int nic = node * nics + i;
+        add_nic_cable(cluster_, graph_, graph_.nics[static_cast<size_t>(nic)], at(leaves_, leaf), port);
       }
     }
   }
