@@ -26,12 +26,13 @@ std::string first_difference(const Json& a, const Json& b, const std::string& pa
   if (a.is_object() && b.is_object()) {
     for (const auto& [key, member] : a.items()) {
       const auto other = b.find(key);
-      const std::string here = path + "." + key;
+      std::string here = path;
+      here.append(1, '.').append(key);
       if (other == b.end()) return here;
       if (std::string found = first_difference(member, *other, here); !found.empty()) return found;
     }
     for (const auto& [key, member] : b.items()) {
-      if (!a.contains(key)) return path + "." + key;
+      if (!a.contains(key)) return std::string(path).append(1, '.').append(key);
     }
     return "";
   }

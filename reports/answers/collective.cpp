@@ -214,6 +214,7 @@ class Chooser {
     }
     if (!found) {
       std::vector<std::string> names;
+      names.reserve(static_cast<size_t>(table.count));
       for (int i = 0; i < table.count; ++i) {
         names.emplace_back(table.candidates[static_cast<size_t>(i)].algorithm);
       }
@@ -284,6 +285,7 @@ void answer_exchange(const CollectiveQuestion& question, const GroupShape& shape
 const std::vector<std::string>& collective_op_names() {
   static const std::vector<std::string> kNames = [] {
     std::vector<std::string> names;
+    names.reserve(kOps.size() + 2);
     for (const CollectiveOp op : kOps) names.emplace_back(name_of(op));
     names.emplace_back("dispatch");
     names.emplace_back("combine");
@@ -298,6 +300,7 @@ std::vector<std::string> collective_algorithm_names(const std::string& library) 
             "binomial_tree", "scatter_all_gather", "pairwise",          "p2p"};
   }
   std::vector<std::string> names;
+  names.reserve(kTunerAlgorithms);
   for (int a = 0; a < kTunerAlgorithms; ++a) names.emplace_back(name_of(static_cast<TunerAlgorithm>(a)));
   return names;
 }
