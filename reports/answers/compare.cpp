@@ -23,6 +23,7 @@ std::string signed_seconds(double value) {
 /// Terms by size of their difference, the largest first.
 std::vector<const TermDifference*> by_size(const std::vector<TermDifference>& terms) {
   std::vector<const TermDifference*> sorted;
+  sorted.reserve(terms.size());
   for (const TermDifference& term : terms) sorted.push_back(&term);
   std::stable_sort(sorted.begin(), sorted.end(), [](const TermDifference* a, const TermDifference* b) {
     return std::abs(a->delta_s) > std::abs(b->delta_s);

@@ -15,6 +15,7 @@
 #include "reports/answers/calibrated_models.hpp"
 #include "reports/answers/predict.hpp"
 #include "reports/experiment/experiment.hpp"
+#include "sim/base/errors.hpp"
 #include "sim/base/json_reader.hpp"
 #include "sim/engine/engine.hpp"
 #include "topologies/build_topology.hpp"
@@ -118,7 +119,14 @@ Experiment scaled_example(const Rung& rung) {
   document["cluster"]["nodes"] = rung.gpus / 8;
   document["cluster"]["fabric"] = rung.fabric;
   document["training"]["global_batch"] = 1536 * (rung.gpus / 128) / 8;
-  return read_experiment(document, file);
+  Json& fabric = document["cluster"]["fabric"];
+  try {
+    return read_experiment(document, file);
+  } catch (const InputError&) {
+    if (!fabric.contains("oversubscription")) throw;
+    fabric["oversubscription"] = {fabric["oversubscription"][0]};  // two tiers do
+    return read_experiment(document, file);
+  }
 }
 
 void Simulate(benchmark::State& state, const Rung& rung) {

@@ -113,8 +113,8 @@ std::vector<LinkId> Trunks::merge_alike(std::span<const double> capacity) {
   // of their own. Set 0 is what no trunk has loaded yet; sets made of another have higher numbers.
   constexpr std::int32_t kUntouched = 0;
   std::vector<std::int32_t> set_of(capacity.size(), kUntouched);
-  std::vector<std::int32_t> made_of = {-1};                        // by set
-  std::vector<std::vector<std::pair<std::int32_t, double>>> sets;  // by trunk, with its share
+  std::vector<std::int32_t> made_of = {-1};                             // by set
+  std::vector<std::vector<std::pair<std::int32_t, double>>> sets;       // by trunk, with its share
   std::map<std::pair<std::int32_t, std::uint64_t>, std::int32_t> made;  // by set and share
   for (size_t trunk = 0; trunk < trunks_.size(); ++trunk) {
     made.clear();

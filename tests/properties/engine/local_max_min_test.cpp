@@ -56,7 +56,8 @@ std::string fault_of(const Network& network, const LocalMaxMin& solver, const st
   }
   for (size_t link = 0; link < load.size(); ++link) {
     // Rounding of sums alone.
-    if (load[link] > network.capacity[link] * (1.0 + 1e-9)) return "link " + std::to_string(link) + " overflows";
+    if (load[link] > network.capacity[link] * (1.0 + 1e-9))
+      return "link " + std::to_string(link) + " overflows";
   }
   for (const auto& [flow, way] : live) {
     const double rate = solver.rate(flow);
