@@ -44,7 +44,7 @@ struct ScalingPoint {
 };
 
 /// The answer to `scale` (contract section 3.2).
-struct Scaling {
+struct Scaling {  // NOLINT(bugprone-exception-escape): moving ordered JSON allocates nothing
   ScalingKind kind = ScalingKind::weak;
   EngineKind engine = EngineKind::simulate;
   bool full_scope = false;
