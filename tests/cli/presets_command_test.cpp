@@ -65,7 +65,8 @@ TEST(PresetsCommand, PrintsEveryPreset) {
 TEST(Program, HelpNamesBuiltCommandsOnly) {
   const CliRun run = run_orrery({"--help"});
   EXPECT_EQ(run.exit_code, 0);
-  for (const char* built : {"predict", "validate", "kernel", "presets", "topology", "collective", "traffic", "compare", "scale"})
+  for (const char* built :
+       {"predict", "validate", "kernel", "presets", "topology", "collective", "traffic", "compare", "scale"})
     EXPECT_NE(run.out.find(built), std::string::npos) << built;
   for (const char* unbuilt : {"search", "sensitivity", "replay"}) {
     EXPECT_EQ(run.out.find(unbuilt), std::string::npos) << unbuilt;

@@ -313,7 +313,8 @@ TEST(Pxn, IsOnForNvSwitchNodesOnRails) {
 
 TEST(Transport, SpraysWhereRoutingIsAdaptive) {
   const auto fabric = [](const std::string& cluster) { return read_text(cluster).spec.fabric; };
-  EXPECT_DOUBLE_EQ(fabric(R"({"preset": "dgx-h100", "fabric": {"routing": "static"}})").spray_efficiency, 1.0);
+  EXPECT_DOUBLE_EQ(fabric(R"({"preset": "dgx-h100", "fabric": {"routing": "static"}})").spray_efficiency,
+                   1.0);
   EXPECT_DOUBLE_EQ(fabric(R"("dgx-h100")").spray_efficiency, 0.95);
   EXPECT_DOUBLE_EQ(fabric(R"("alps")").spray_efficiency, 0.95);
   const Topology given = built(

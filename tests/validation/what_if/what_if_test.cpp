@@ -55,8 +55,8 @@ constexpr const char* kLeafSpine = "llama3-70b-512-h100-leaf-spine";
 
 // Half the uplinks are left and, at 1:1, every one of them carried one ring: what crosses takes at most twice
 // as long; less where a ring did not fill its uplink. The gathers of all four stages of a leaf start together
-// and fill it; the stages reduce one after the other, each with a quarter of the leaf's NICs. Overlap may hide
-// any part of that, so that the step loses no more than the transfers do.
+// and fill it; the stages reduce one after the other, each with a quarter of the leaf's NICs. Overlap may
+// hide any part of that, so that the step loses no more than the transfers do.
 TEST(TwoToOne, DoublesWhatCrossesTheLeaves) {
   const Json json = compared({kLeafSpine, "llama3-70b-512-h100-leaf-spine-2to1"});
   ASSERT_EQ(json["inputs"].size(), 1U);
