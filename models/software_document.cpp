@@ -8,6 +8,7 @@
 
 #include "models/software_stack.hpp"
 #include "sim/base/data_files.hpp"
+#include "sim/base/json_edit.hpp"
 #include "sim/base/presets.hpp"
 #include "sim/cost/year_month.hpp"
 
@@ -18,19 +19,6 @@ constexpr const char* kDefaultStack = "megatron-core";
 constexpr const char* kFolder = "models/software";
 /// Keys of a preset that say how its values change; they are no values themselves.
 constexpr std::array<const char*, 3> kRules = {"since", "history", "variants"};
-
-/// Objects merge, anything else replaces what was there. Unlike lay_over no text stands for a preset here: an
-/// attention kernel by architecture replaces a kernel's name.
-void lay(Json& base, const Json& changes) {
-  for (const auto& [key, change] : changes.items()) {
-    Json& place = base[key];
-    if (place.is_object() && change.is_object()) {
-      lay(place, change);
-    } else {
-      place = change;
-    }
-  }
-}
 
 /// Refuses every value below `changes` that `source` does not explain; a text explains all that is below it.
 void require_sources(const SpecReader& changes, const Json& source) {
@@ -113,7 +101,7 @@ class Preset {
 
   static void add_layer(StackDocument& stack, std::string origin, const Json& changes, const Json& sources) {
     stack.layers.push_back({std::move(origin), changes});
-    lay(stack.sources, sources);
+    merge_members(stack.sources, sources);
   }
 
   void read_history() {
@@ -174,7 +162,7 @@ std::string text_of(const Json& values, const char* key) {
 
 Json together(const StackDocument& stack) {
   Json values = Json::object();
-  for (const StackLayer& layer : stack.layers) lay(values, layer.values);
+  for (const StackLayer& layer : stack.layers) merge_members(values, layer.values);
   return values;
 }
 
@@ -239,7 +227,7 @@ StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientD
   choose_gradient_dtype(preset, given, gradient_dtype, stack);
   stack.sources.erase("variants");
   stack.values = together(stack);
-  lay(stack.values, given);
+  merge_members(stack.values, given);
   return stack;
 }
 

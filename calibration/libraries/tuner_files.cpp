@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/base/data_files.hpp"
+#include "sim/base/json_edit.hpp"
 #include "sim/base/json_reader.hpp"
 
 namespace orrery {
@@ -39,17 +40,6 @@ std::optional<Version> parse_version(std::string_view text) {
   }
   if (last != end && (*last == '-' || last + 1 == end)) return std::nullopt;
   return version;
-}
-
-void lay(Json& base, const Json& changes) {
-  for (const auto& [key, change] : changes.items()) {
-    Json& place = base[key];
-    if (place.is_object() && change.is_object()) {
-      lay(place, change);
-    } else {
-      place = change;
-    }
-  }
 }
 
 /// Numbers of a list of known length, times a factor.
@@ -229,7 +219,7 @@ TunerConstants load_nccl_tuner(std::string_view version, std::string_view archit
     if (!asked || !since || *asked < *since) continue;
     constants.version = from;
     constants.source = entry.at("source").text();
-    lay(merged, entry.at("constants").json());
+    merge_members(merged, entry.at("constants").json());
   }
   problems.throw_if_any();
   if (constants.version.empty()) {

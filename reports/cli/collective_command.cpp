@@ -83,9 +83,7 @@ Command add_collective_command(CLI::App& application) {
   auto arguments = std::make_shared<CollectiveArguments>();
   CLI::App* command = application.add_subcommand(
       "collective", "how long a collective takes by size, in nccl-tests' columns, and which algorithm runs");
-  command->add_option("cluster", arguments->cluster, "a preset's name, a file, or - for standard input")
-      ->required()
-      ->type_name("CLUSTER");
+  add_cluster_options(*command, arguments->cluster, arguments->common);
   command
       ->add_option(
           "--op", arguments->op,
@@ -121,16 +119,10 @@ Command add_collective_command(CLI::App& application) {
                     "dispatch and combine with the kernels for few tokens");
   CommonOptions& common = arguments->common;
   command
-      ->add_option("--set", common.settings, "path.to.key=value, applied to the cluster before it is checked")
-      ->allow_extra_args(false)
-      ->type_name("PATH=VALUE");
-  command
       ->add_option("--calibration", common.calibration,
                    "profile whose collectives are laid over the shipped ones")
       ->type_name("NAME|FILE");
-  command->add_option("--format", common.format, "text (default), json or csv")->type_name("FORMAT");
-  command->add_flag("--timing", common.timing, "print how long we took, on stderr");
-  command->add_flag("--quiet", common.quiet, "no progress and warnings on stderr");
+  add_output_options(*command, common);
   return {command, [arguments] { return run_collective(*arguments); }};
 }
 

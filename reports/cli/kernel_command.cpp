@@ -255,9 +255,7 @@ Command add_kernel_command(CLI::App& application) {
       ->type_name("NAME|FILE");
   command->add_option("--tier", common.tier, "what the answers may rest on: measured (default) or datasheet")
       ->type_name("TIER");
-  command->add_option("--format", common.format, "text (default), json or csv")->type_name("FORMAT");
-  command->add_flag("--timing", common.timing, "print how long we took, on stderr");
-  command->add_flag("--quiet", common.quiet, "no progress and warnings on stderr");
+  add_output_options(*command, common);
   return {command, [arguments] { return run_kernel(*arguments); }};
 }
 

@@ -73,6 +73,21 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_flag("--quiet", options.quiet, "no progress and warnings on stderr");
 }
 
+void add_cluster_options(CLI::App& command, std::string& cluster, CommonOptions& options) {
+  command.add_option("CLUSTER", cluster, "a preset's name, a file (of a cluster or an experiment) or -")
+      ->required();
+  command
+      .add_option("--set", options.settings, "path.to.key=value, applied to the cluster before it is checked")
+      ->allow_extra_args(false)
+      ->type_name("PATH=VALUE");
+}
+
+void add_output_options(CLI::App& command, CommonOptions& options) {
+  command.add_option("--format", options.format, "text (default), json or csv")->type_name("FORMAT");
+  command.add_flag("--timing", options.timing, "print how long we took, on stderr");
+  command.add_flag("--quiet", options.quiet, "no progress and warnings on stderr");
+}
+
 RunOptions check_common_options(const CommonOptions& options, EngineKind default_engine) {
   std::vector<InputProblem> problems;
   RunOptions run;

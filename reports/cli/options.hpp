@@ -28,6 +28,10 @@ struct RunOptions {
 };
 
 void add_common_options(CLI::App& command, CommonOptions& options);
+/// The argument CLUSTER and --set, whose paths start at the cluster.
+void add_cluster_options(CLI::App& command, std::string& cluster, CommonOptions& options);
+/// --format, --timing and --quiet, for a command that takes few of the common options.
+void add_output_options(CLI::App& command, CommonOptions& options);
 /// @param default_engine of the command
 /// @throws InputError for a value that is unknown or not built yet, all of them at once
 RunOptions check_common_options(const CommonOptions& options, EngineKind default_engine);

@@ -64,15 +64,8 @@ Command add_topology_command(CLI::App& application) {
   CLI::App* command = application.add_subcommand(
       "topology",
       "what a fabric is: counts, hops, bisection bandwidth, oversubscription, paths, what fails first");
-  command
-      ->add_option("CLUSTER", arguments->cluster,
-                   "a preset's name, a file (of a cluster or an experiment) or -")
-      ->required();
+  add_cluster_options(*command, arguments->cluster, arguments->common);
   CommonOptions& common = arguments->common;
-  command
-      ->add_option("--set", common.settings, "path.to.key=value, applied to the cluster before it is checked")
-      ->allow_extra_args(false)
-      ->type_name("PATH=VALUE");
   command->add_flag("--ids", arguments->ids,
                     "list switches and cables as failed_switches and failed_links take them");
   command->add_option("--svg", arguments->svg, "draw the fabric")->type_name("FILE.svg");
@@ -81,9 +74,7 @@ Command add_topology_command(CLI::App& application) {
       ->add_option("--graph", arguments->graph,
                    "write it as a cluster whose fabric is a graph, to edit and read back")
       ->type_name("FILE.json");
-  command->add_option("--format", common.format, "text (default), json or csv")->type_name("FORMAT");
-  command->add_flag("--timing", common.timing, "print how long we took, on stderr");
-  command->add_flag("--quiet", common.quiet, "no progress and warnings on stderr");
+  add_output_options(*command, common);
   return {command, [arguments] { return run_topology(*arguments); }};
 }
 

@@ -99,10 +99,7 @@ Command add_traffic_command(CLI::App& application) {
   auto arguments = std::make_shared<TrafficArguments>();
   CLI::App* command = application.add_subcommand(
       "traffic", "how long any set of flows takes on a fabric, and which links bind");
-  command
-      ->add_option("CLUSTER", arguments->cluster,
-                   "a preset's name, a file (of a cluster or an experiment) or -")
-      ->required();
+  add_cluster_options(*command, arguments->cluster, arguments->common);
   command
       ->add_option(
           "FLOWS", arguments->flows,
@@ -110,10 +107,6 @@ Command add_traffic_command(CLI::App& application) {
           "input")
       ->required();
   CommonOptions& common = arguments->common;
-  command
-      ->add_option("--set", common.settings, "path.to.key=value, applied to the cluster before it is checked")
-      ->allow_extra_args(false)
-      ->type_name("PATH=VALUE");
   command->add_option("--seed", common.seed, "which draw of the ECMP hash (default 1)")->type_name("N");
   command
       ->add_option("--seeds", arguments->seeds,
@@ -133,9 +126,7 @@ Command add_traffic_command(CLI::App& application) {
       ->type_name("FILE.json");
   command->add_option("--usage-parts", arguments->usage_parts, "equal parts of the time in it (default 100)")
       ->type_name("N");
-  command->add_option("--format", common.format, "text (default), json or csv")->type_name("FORMAT");
-  command->add_flag("--timing", common.timing, "print how long we took, on stderr");
-  command->add_flag("--quiet", common.quiet, "no progress and warnings on stderr");
+  add_output_options(*command, common);
   return {command, [arguments] { return run_traffic(*arguments); }};
 }
 

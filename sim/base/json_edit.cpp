@@ -76,4 +76,15 @@ void set_json_path(Json& document, std::string_view path, std::string_view value
   document = std::move(edited);
 }
 
+void merge_members(Json& base, const Json& changes) {
+  for (const auto& [key, change] : changes.items()) {
+    Json& place = base[key];
+    if (place.is_object() && change.is_object()) {
+      merge_members(place, change);
+    } else {
+      place = change;
+    }
+  }
+}
+
 }  // namespace orrery

@@ -17,4 +17,8 @@ namespace orrery {
 ///     neither object, list nor text, or the path is deeper than 64; the document is then unchanged
 void set_json_path(Json& document, std::string_view path, std::string_view value_text);
 
+/// Lays the members of one object over another: objects merge, anything else replaces what was there. Unlike
+/// lay_over no text stands for a preset here.
+void merge_members(Json& base, const Json& changes);
+
 }  // namespace orrery

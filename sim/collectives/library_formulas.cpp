@@ -17,16 +17,6 @@ constexpr double kTreeShare = 0.92;
 constexpr double kTreeLlShare = 1.0 / 3.8;
 constexpr double kTreeLl128Share = 7.0 / 9.0;
 
-/// Share of a tree's bandwidth at this size: table by doublings from 64 bytes on, linear between, 1 outside.
-double tree_share(const std::array<double, 23>& table, double payload) {
-  const double doublings = std::log2(payload / 64.0);
-  if (doublings <= 0.0) return table.front();
-  const auto at = static_cast<size_t>(doublings);
-  if (at >= table.size()) return 1.0;
-  const double next = at + 1 < table.size() ? table[at + 1] : 1.0;
-  return table[at] + (doublings - static_cast<double>(at)) * (next - table[at]);
-}
-
 void take_faster(LibraryTime& best, double latency, double transfer, CollectiveAlgorithm algorithm,
                  WireProtocol protocol) {
   if (latency + transfer < best.total) best = {latency + transfer, transfer, algorithm, protocol};
@@ -54,10 +44,10 @@ void try_trees(LibraryTime& best, const LibraryConstants& library, double payloa
   const PerProtocol& hop = links.pci ? library.pci_tree_hop : library.nvlink_tree_hop;
   const double any = std::min(kTreeShare * bus, library.ring_channels * library.tree_per_channel);
   const double bandwidths[] = {
-      std::min({any, kTreeLlShare * bus, library.ll_limit}) * tree_share(library.tree_ll_share, payload),
+      std::min({any, kTreeLlShare * bus, library.ll_limit}) * tree_size_share(library.tree_ll_share, payload),
       std::min({any, kTreeLl128Share * bus, library.ring_channels * library.tree_ll128_per_channel}) *
-          tree_share(library.tree_ll128_share, payload),
-      any * tree_share(library.tree_simple_share, payload)};
+          tree_size_share(library.tree_ll128_share, payload),
+      any * tree_size_share(library.tree_simple_share, payload)};
   for (int p = 0; p < kWireProtocols; ++p) {
     const auto i = static_cast<size_t>(p);
     const double latency = library.tree_base[i] + 2.0 * (ranks - 1) * hop[i];
@@ -102,6 +92,15 @@ std::string_view name_of(WireProtocol protocol) {
       return "simple";
   }
   return "simple";
+}
+
+double tree_size_share(const std::array<double, 23>& table, double payload) {
+  const double doublings = std::log2(payload / 64.0);
+  if (doublings <= 0.0) return table.front();
+  const auto at = static_cast<size_t>(doublings);
+  if (at >= table.size()) return 1.0;
+  const double next = at + 1 < table.size() ? table[at + 1] : 1.0;
+  return table[at] + (doublings - static_cast<double>(at)) * (next - table[at]);
 }
 
 double library_ring_bandwidth(const LibraryConstants& library, const DomainLinks& links) {

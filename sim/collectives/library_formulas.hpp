@@ -32,6 +32,10 @@ struct DomainLinks {
 LibraryTime library_time(const LibraryConstants& library, CollectiveOp op, double payload, int ranks,
                          const DomainLinks& links);
 
+/// Share of a tree's bandwidth at this size: table by doublings from 64 bytes on, 1 beyond it. The library
+/// takes the entry of the last doubling; linear between them here, so that a longer payload is never faster.
+double tree_size_share(const std::array<double, 23>& table, double payload);
+
 /// Bus bandwidth (B/s) of the library's Simple ring inside a domain.
 double library_ring_bandwidth(const LibraryConstants& library, const DomainLinks& links);
 

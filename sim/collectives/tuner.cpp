@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "sim/collectives/collective_model.hpp"
+#include "sim/collectives/library_formulas.hpp"
 
 namespace orrery {
 namespace {
@@ -233,17 +234,6 @@ double latency_of(const Call& call, TunerAlgorithm algorithm, size_t protocol) {
       return call.constants.ring_base[protocol] + (call.nodes > 1.0 ? call.network_hop(ring, protocol) : 0.0);
   }
   return 0.0;
-}
-
-/// Share of a tree's bandwidth at this size. The library takes the entry of the last doubling; interpolated
-/// here, so that a longer payload is never faster.
-double tree_size_share(const std::array<double, 23>& table, double payload) {
-  const double doublings = std::log2(payload / 64.0);
-  if (doublings <= 0.0) return table.front();
-  const auto at = static_cast<size_t>(doublings);
-  if (at >= table.size()) return 1.0;
-  const double next = at + 1 < table.size() ? table[at + 1] : 1.0;
-  return table[at] + (doublings - static_cast<double>(at)) * (next - table[at]);
 }
 
 double ll_limit(const Call& call) {

@@ -282,8 +282,7 @@ TEST(Tuner, RcclHasRingsAndTrees) {
   EXPECT_EQ(chosen(rccl, CollectiveOp::all_reduce, kGiB, shape), "ring simple");
 }
 
-TEST(Tuner, TakesLessThanAMicrosecond) {
-  if (std::getenv("ORRERY_SANITIZED") != nullptr) GTEST_SKIP();
+TEST(Tuner, AChoiceTakesMicroseconds) {
   const GroupShape shape = hopper_group(64);
   double sum = 0.0;
   constexpr int kCalls = 20000;
@@ -292,8 +291,8 @@ TEST(Tuner, TakesLessThanAMicrosecond) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   EXPECT_GT(sum, 0.0);
   std::printf("tuner: %.0f ns a choice\n", took.count() / kCalls * 1e9);
-  // 1 us is the aim in a Release build on an idle machine; ten times that catches an accident anywhere.
-  EXPECT_LT(took.count() / kCalls, 1e-5);
+  // 1 us alone in a release build; thirty times for loaded machines and sanitizers, as KernelModel's test.
+  EXPECT_LT(took.count() / kCalls, 30e-6);
 }
 
 }  // namespace
