@@ -10,10 +10,10 @@ namespace orrery {
 namespace {
 
 /// Parts of a layer's forward that selective recomputation picks from.
-enum class Part { norm, qkv, core_attention, attention_output, mlp, residual };
+enum class LayerPart { norm, qkv, core_attention, attention_output, mlp, residual };
 
 struct PartItem {
-  Part part;
+  LayerPart part;
   LayerItem item;
 };
 
@@ -94,18 +94,19 @@ class LayerBuilder {
   void backward();
 
   // Pieces that the embedding and the head are made of, too.
-  void memory(Part part, std::string_view name, double traffic, MemoryKind kind = MemoryKind::streaming) {
+  void memory(LayerPart part, std::string_view name, double traffic,
+              MemoryKind kind = MemoryKind::streaming) {
     if (traffic <= 0.0) return;
     items_.push_back({part, Operator{name, MemoryShape{Bytes(traffic), 1, kind}}});
   }
-  void product(Part part, std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
+  void product(LayerPart part, std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
                Precision precision, double output_bytes, std::int64_t batch = 1) {
     GemmShape gemm{m, n, k, batch, precision, output_bytes, true};
     if (is_quantized(precision)) gemm.quantized_inputs = !quantizes_apart();
     items_.push_back({part, Operator{name, gemm}});
   }
   /// dW[out, in] = dY^T X over all tokens, added to the main gradient.
-  void weight_gradient(Part part, std::string_view name, std::int64_t out, std::int64_t in,
+  void weight_gradient(LayerPart part, std::string_view name, std::int64_t out, std::int64_t in,
                        std::int64_t tokens, Precision precision) {
     if (stack_.fused_gradient_accumulation) {
       // The product reads and writes the main gradient itself.
@@ -117,7 +118,7 @@ class LayerBuilder {
     memory(part, "gradient_accumulation",
            stack_.gradient_accumulation_bytes * static_cast<double>(out) * static_cast<double>(in));
   }
-  void tensor_communication(Part part, std::string_view name, CollectiveOp op, double payload,
+  void tensor_communication(LayerPart part, std::string_view name, CollectiveOp op, double payload,
                             bool beside_next = false) {
     if (plan_.tensor == 1) return;
     LayerCommunication communication{name, GroupKind::tensor, op, Bytes(payload)};
@@ -126,7 +127,7 @@ class LayerBuilder {
     items_.push_back({part, communication});
   }
   /// Makes the whole input of a column-parallel product from the sequence shards.
-  void gather_input(Part part, bool beside_next = false) {
+  void gather_input(LayerPart part, bool beside_next = false) {
     if (plan_.sequence) {
       tensor_communication(part, "tensor all_gather", CollectiveOp::all_gather, shape_.gathered_bytes(),
                            beside_next);
@@ -134,7 +135,7 @@ class LayerBuilder {
   }
   /// Sums the partial outputs of a row-parallel product (forward) or of a column-parallel product's input
   /// gradient.
-  void reduce_output(Part part, bool beside_next = false) {
+  void reduce_output(LayerPart part, bool beside_next = false) {
     const bool sequence = plan_.sequence;
     tensor_communication(part, sequence ? "tensor reduce_scatter" : "tensor all_reduce",
                          sequence ? CollectiveOp::reduce_scatter : CollectiveOp::all_reduce,
@@ -196,7 +197,7 @@ void LayerBuilder::context_communication(std::string_view name, CollectiveOp op,
                                          bool overlaps) {
   LayerCommunication communication{name, GroupKind::context, op, Bytes(payload), count};
   communication.overlaps_attention = overlaps;
-  items_.push_back({Part::core_attention, communication});
+  items_.push_back({LayerPart::core_attention, communication});
 }
 
 void LayerBuilder::flash_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads,
@@ -213,7 +214,7 @@ void LayerBuilder::flash_attention(AttentionPass pass, const AttentionStep& step
   attention.pass = pass;
   attention.kernel = stack_.attention_kernel;
   attention.precision = attention_precision_;
-  items_.push_back({Part::core_attention, Operator{"attention_core", attention}});
+  items_.push_back({LayerPart::core_attention, Operator{"attention_core", attention}});
 }
 
 void LayerBuilder::unfused_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads) {
@@ -222,17 +223,19 @@ void LayerBuilder::unfused_attention(AttentionPass pass, const AttentionStep& st
   const double score_bytes = static_cast<double>(batch) * static_cast<double>(step.seq_q) *
                              static_cast<double>(step.seq_kv) * shape_.element;
   const auto batched = [&](std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k) {
-    product(Part::core_attention, name, m, n, k, attention_precision_, shape_.element, batch);
+    product(LayerPart::core_attention, name, m, n, k, attention_precision_, shape_.element, batch);
   };
   if (pass == AttentionPass::forward) {
     batched("attention_scores", step.seq_q, step.seq_kv, dim);
-    memory(Part::core_attention, "attention_softmax", stack_.attention_score_passes_forward * score_bytes);
+    memory(LayerPart::core_attention, "attention_softmax",
+           stack_.attention_score_passes_forward * score_bytes);
     batched("attention_values", step.seq_q, dim, step.seq_kv);
     return;
   }
   batched("attention_values_dgrad", step.seq_q, step.seq_kv, dim);
   batched("attention_values_wgrad", step.seq_kv, dim, step.seq_q);
-  memory(Part::core_attention, "attention_softmax", stack_.attention_score_passes_backward * score_bytes);
+  memory(LayerPart::core_attention, "attention_softmax",
+         stack_.attention_score_passes_backward * score_bytes);
   batched("attention_scores_dgrad", step.seq_q, dim, step.seq_kv);
   batched("attention_scores_wgrad", step.seq_kv, dim, step.seq_q);
 }
@@ -297,28 +300,29 @@ void LayerBuilder::forward() {
   const Precision precision = training_.precision;
   const std::int64_t tokens = shape_.tokens;
 
-  memory(Part::norm, "input_norm", hidden.norm, MemoryKind::norm);
-  gather_input(Part::qkv);
-  memory(Part::qkv, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
-  product(Part::qkv, "qkv_projection", tokens, shape_.qkv_columns(), shape_.hidden, precision,
+  memory(LayerPart::norm, "input_norm", hidden.norm, MemoryKind::norm);
+  gather_input(LayerPart::qkv);
+  memory(LayerPart::qkv, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::qkv, "qkv_projection", tokens, shape_.qkv_columns(), shape_.hidden, precision,
           shape_.element);
-  memory(Part::qkv, "rope_and_transposes", passes.sharded + passes.rope);
+  memory(LayerPart::qkv, "rope_and_transposes", passes.sharded + passes.rope);
   core_attention(AttentionPass::forward);
-  memory(Part::attention_output, "quantize", casts.sharded, MemoryKind::quantize);
-  product(Part::attention_output, "output_projection", tokens, shape_.hidden, shape_.attention_columns(),
+  memory(LayerPart::attention_output, "quantize", casts.sharded, MemoryKind::quantize);
+  product(LayerPart::attention_output, "output_projection", tokens, shape_.hidden, shape_.attention_columns(),
           precision, shape_.element);
-  reduce_output(Part::attention_output);
-  memory(Part::residual, "attention_residual", hidden.residual);
-  memory(Part::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
-  gather_input(Part::mlp);
-  memory(Part::mlp, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
-  product(Part::mlp, "mlp_up_projection", tokens, shape_.up_columns, shape_.hidden, precision,
+  reduce_output(LayerPart::attention_output);
+  memory(LayerPart::residual, "attention_residual", hidden.residual);
+  memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
+  gather_input(LayerPart::mlp);
+  memory(LayerPart::mlp, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::mlp, "mlp_up_projection", tokens, shape_.up_columns, shape_.hidden, precision,
           shape_.element);
-  memory(Part::mlp, "activation", passes.ffn);
-  memory(Part::mlp, "quantize", casts.ffn, MemoryKind::quantize);
-  product(Part::mlp, "mlp_down_projection", tokens, shape_.hidden, shape_.ffn, precision, shape_.element);
-  reduce_output(Part::mlp);
-  memory(Part::residual, "mlp_residual", hidden.residual);
+  memory(LayerPart::mlp, "activation", passes.ffn);
+  memory(LayerPart::mlp, "quantize", casts.ffn, MemoryKind::quantize);
+  product(LayerPart::mlp, "mlp_down_projection", tokens, shape_.hidden, shape_.ffn, precision,
+          shape_.element);
+  reduce_output(LayerPart::mlp);
+  memory(LayerPart::residual, "mlp_residual", hidden.residual);
 }
 
 void LayerBuilder::backward() {
@@ -329,34 +333,36 @@ void LayerBuilder::backward() {
   const Precision precision = training_.precision;
   const std::int64_t tokens = shape_.tokens;
 
-  memory(Part::residual, "mlp_residual", hidden.residual);
-  gather_input(Part::mlp);
-  memory(Part::mlp, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
-  product(Part::mlp, "mlp_down_dgrad", tokens, shape_.ffn, shape_.hidden, precision, shape_.element);
-  weight_gradient(Part::mlp, "mlp_down_wgrad", shape_.hidden, shape_.ffn, tokens, precision);
-  memory(Part::mlp, "activation", passes.ffn);
-  memory(Part::mlp, "quantize", casts.ffn, MemoryKind::quantize);
-  gather_input(Part::mlp, true);
-  product(Part::mlp, "mlp_up_dgrad", tokens, shape_.hidden, shape_.up_columns, precision, shape_.element);
-  reduce_output(Part::mlp, true);
-  weight_gradient(Part::mlp, "mlp_up_wgrad", shape_.up_columns, shape_.hidden, tokens, precision);
-  memory(Part::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
+  memory(LayerPart::residual, "mlp_residual", hidden.residual);
+  gather_input(LayerPart::mlp);
+  memory(LayerPart::mlp, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::mlp, "mlp_down_dgrad", tokens, shape_.ffn, shape_.hidden, precision, shape_.element);
+  weight_gradient(LayerPart::mlp, "mlp_down_wgrad", shape_.hidden, shape_.ffn, tokens, precision);
+  memory(LayerPart::mlp, "activation", passes.ffn);
+  memory(LayerPart::mlp, "quantize", casts.ffn, MemoryKind::quantize);
+  gather_input(LayerPart::mlp, true);
+  product(LayerPart::mlp, "mlp_up_dgrad", tokens, shape_.hidden, shape_.up_columns, precision,
+          shape_.element);
+  reduce_output(LayerPart::mlp, true);
+  weight_gradient(LayerPart::mlp, "mlp_up_wgrad", shape_.up_columns, shape_.hidden, tokens, precision);
+  memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
 
-  memory(Part::residual, "attention_residual", hidden.residual);
-  gather_input(Part::attention_output);
-  memory(Part::attention_output, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
-  product(Part::attention_output, "output_dgrad", tokens, shape_.attention_columns(), shape_.hidden,
+  memory(LayerPart::residual, "attention_residual", hidden.residual);
+  gather_input(LayerPart::attention_output);
+  memory(LayerPart::attention_output, "quantize", casts.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::attention_output, "output_dgrad", tokens, shape_.attention_columns(), shape_.hidden,
           precision, shape_.element);
-  weight_gradient(Part::attention_output, "output_wgrad", shape_.hidden, shape_.attention_columns(), tokens,
-                  precision);
+  weight_gradient(LayerPart::attention_output, "output_wgrad", shape_.hidden, shape_.attention_columns(),
+                  tokens, precision);
   core_attention(AttentionPass::backward);
-  memory(Part::qkv, "rope_and_transposes", passes.sharded + passes.rope);
-  memory(Part::qkv, "quantize", casts.sharded, MemoryKind::quantize);
-  gather_input(Part::qkv, true);
-  product(Part::qkv, "qkv_dgrad", tokens, shape_.hidden, shape_.qkv_columns(), precision, shape_.element);
-  reduce_output(Part::qkv, true);
-  weight_gradient(Part::qkv, "qkv_wgrad", shape_.qkv_columns(), shape_.hidden, tokens, precision);
-  memory(Part::norm, "input_norm", hidden.norm, MemoryKind::norm);
+  memory(LayerPart::qkv, "rope_and_transposes", passes.sharded + passes.rope);
+  memory(LayerPart::qkv, "quantize", casts.sharded, MemoryKind::quantize);
+  gather_input(LayerPart::qkv, true);
+  product(LayerPart::qkv, "qkv_dgrad", tokens, shape_.hidden, shape_.qkv_columns(), precision,
+          shape_.element);
+  reduce_output(LayerPart::qkv, true);
+  weight_gradient(LayerPart::qkv, "qkv_wgrad", shape_.qkv_columns(), shape_.hidden, tokens, precision);
+  memory(LayerPart::norm, "input_norm", hidden.norm, MemoryKind::norm);
 }
 
 LayerPass to_pass(const std::vector<PartItem>& items) {
@@ -373,8 +379,8 @@ LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& t
   const bool mlp = recomputes_module(training, "mlp");
   const bool norm = recomputes_module(training, "layernorm");
   for (const PartItem& entry : forward) {
-    if (all || (core && entry.part == Part::core_attention) || (mlp && entry.part == Part::mlp) ||
-        (norm && entry.part == Part::norm)) {
+    if (all || (core && entry.part == LayerPart::core_attention) || (mlp && entry.part == LayerPart::mlp) ||
+        (norm && entry.part == LayerPart::norm)) {
       append(pass, entry.item);
     }
   }
@@ -426,18 +432,19 @@ LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, c
 
   // Every tensor rank writes rows for all tokens: its own vocabulary's, zeros elsewhere; the reduction sums
   // them.
-  forward.memory(Part::residual, "embedding_lookup", 2.0 * shape.gathered_bytes(), MemoryKind::gather);
-  forward.reduce_output(Part::residual);
-  if (adds_positions) forward.memory(Part::residual, "position_embedding", 3.0 * activations);
+  forward.memory(LayerPart::residual, "embedding_lookup", 2.0 * shape.gathered_bytes(), MemoryKind::gather);
+  forward.reduce_output(LayerPart::residual);
+  if (adds_positions) forward.memory(LayerPart::residual, "position_embedding", 3.0 * activations);
 
   LayerBuilder backward(model, training, stack, plan);
-  if (adds_positions) backward.memory(Part::residual, "position_embedding", 2.0 * activations);
-  backward.gather_input(Part::residual);
+  if (adds_positions) backward.memory(LayerPart::residual, "position_embedding", 2.0 * activations);
+  backward.gather_input(LayerPart::residual);
   // Read the gradient; read and write the rows it falls on.
-  backward.memory(Part::residual, "embedding_scatter", 3.0 * shape.gathered_bytes(), MemoryKind::scatter);
+  backward.memory(LayerPart::residual, "embedding_scatter", 3.0 * shape.gathered_bytes(),
+                  MemoryKind::scatter);
   // The table's gradient is dense: zeroed and read in the activations' type, added to the main gradient.
   const double table = static_cast<double>(shape.vocab) * static_cast<double>(shape.hidden);
-  backward.memory(Part::residual, "embedding_gradient",
+  backward.memory(LayerPart::residual, "embedding_gradient",
                   table * 2.0 * (shape.element + gradient_bytes(gradient_dtype_of(training, stack))));
 
   LayerWork work;
@@ -463,45 +470,47 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
   const bool sequence = plan.sequence;
 
   if (model.pooler) {
-    forward.product(Part::mlp, "pooler", shape.sequences, hidden, hidden, precision, shape.element);
+    forward.product(LayerPart::mlp, "pooler", shape.sequences, hidden, hidden, precision, shape.element);
   }
   if (masked) {
     // Replicated on every tensor rank (Megatron-LM's BERT head); the activation between reads and writes
     // once.
-    forward.product(Part::mlp, "head_dense", tokens, hidden, hidden, precision, shape.element);
-    forward.memory(Part::mlp, "head_activation", 2.0 * head_elements * shape.element);
+    forward.product(LayerPart::mlp, "head_dense", tokens, hidden, hidden, precision, shape.element);
+    forward.memory(LayerPart::mlp, "head_activation", 2.0 * head_elements * shape.element);
   }
-  forward.memory(Part::norm, "final_norm", 2.0 * normed * shape.element, MemoryKind::norm);
+  forward.memory(LayerPart::norm, "final_norm", 2.0 * normed * shape.element, MemoryKind::norm);
   if (sequence) {
-    forward.tensor_communication(Part::mlp, "tensor all_gather", CollectiveOp::all_gather, payload);
+    forward.tensor_communication(LayerPart::mlp, "tensor all_gather", CollectiveOp::all_gather, payload);
   }
-  forward.product(Part::mlp, "logits", tokens, shape.vocab, hidden, precision, shape.element);
-  forward.memory(Part::mlp, "loss", loss_bytes / 2.0, MemoryKind::loss);
+  forward.product(LayerPart::mlp, "logits", tokens, shape.vocab, hidden, precision, shape.element);
+  forward.memory(LayerPart::mlp, "loss", loss_bytes / 2.0, MemoryKind::loss);
   // Vocabulary-parallel cross entropy: the maximum, the label's logit and the sum of exponentials, fp32 a
   // token (Shoeybi et al. 2019, section 3; Megatron-LM sends the three apart).
   for (int i = 0; i < 3; ++i) {
-    forward.tensor_communication(Part::mlp, "tensor all_reduce", CollectiveOp::all_reduce,
+    forward.tensor_communication(LayerPart::mlp, "tensor all_reduce", CollectiveOp::all_reduce,
                                  4.0 * static_cast<double>(tokens));
   }
 
-  backward.memory(Part::mlp, "loss", loss_bytes / 2.0, MemoryKind::loss);
+  backward.memory(LayerPart::mlp, "loss", loss_bytes / 2.0, MemoryKind::loss);
   if (sequence) {
-    backward.tensor_communication(Part::mlp, "tensor all_gather", CollectiveOp::all_gather, payload, true);
+    backward.tensor_communication(LayerPart::mlp, "tensor all_gather", CollectiveOp::all_gather, payload,
+                                  true);
   }
-  backward.product(Part::mlp, "logits_dgrad", tokens, hidden, shape.vocab, precision, shape.element);
-  backward.tensor_communication(Part::mlp, sequence ? "tensor reduce_scatter" : "tensor all_reduce",
+  backward.product(LayerPart::mlp, "logits_dgrad", tokens, hidden, shape.vocab, precision, shape.element);
+  backward.tensor_communication(LayerPart::mlp, sequence ? "tensor reduce_scatter" : "tensor all_reduce",
                                 sequence ? CollectiveOp::reduce_scatter : CollectiveOp::all_reduce, payload,
                                 true);
-  backward.weight_gradient(Part::mlp, "logits_wgrad", shape.vocab, hidden, tokens, precision);
-  backward.memory(Part::norm, "final_norm", 3.0 * normed * shape.element, MemoryKind::norm);
+  backward.weight_gradient(LayerPart::mlp, "logits_wgrad", shape.vocab, hidden, tokens, precision);
+  backward.memory(LayerPart::norm, "final_norm", 3.0 * normed * shape.element, MemoryKind::norm);
   if (masked) {
-    backward.memory(Part::mlp, "head_activation", 3.0 * head_elements * shape.element);
-    backward.product(Part::mlp, "head_dense_dgrad", tokens, hidden, hidden, precision, shape.element);
-    backward.weight_gradient(Part::mlp, "head_dense_wgrad", hidden, hidden, tokens, precision);
+    backward.memory(LayerPart::mlp, "head_activation", 3.0 * head_elements * shape.element);
+    backward.product(LayerPart::mlp, "head_dense_dgrad", tokens, hidden, hidden, precision, shape.element);
+    backward.weight_gradient(LayerPart::mlp, "head_dense_wgrad", hidden, hidden, tokens, precision);
   }
   if (model.pooler) {
-    backward.product(Part::mlp, "pooler_dgrad", shape.sequences, hidden, hidden, precision, shape.element);
-    backward.weight_gradient(Part::mlp, "pooler_wgrad", hidden, hidden, shape.sequences, precision);
+    backward.product(LayerPart::mlp, "pooler_dgrad", shape.sequences, hidden, hidden, precision,
+                     shape.element);
+    backward.weight_gradient(LayerPart::mlp, "pooler_wgrad", hidden, hidden, shape.sequences, precision);
   }
 
   LayerWork work;
@@ -527,11 +536,12 @@ LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stac
   const double scale = optimizer_traffic(training.optimizer, training.precision) /
                        optimizer_traffic(Optimizer::adam, Precision::bf16);
   std::vector<PartItem> items;
-  items.push_back({Part::residual, Operator{"gradient_norm_and_zero",
-                                            MemoryShape{Bytes(stack.optimizer_bytes_per_resident * resident),
-                                                        1, MemoryKind::optimizer}}});
   items.push_back(
-      {Part::residual,
+      {LayerPart::residual,
+       Operator{"gradient_norm_and_zero", MemoryShape{Bytes(stack.optimizer_bytes_per_resident * resident), 1,
+                                                      MemoryKind::optimizer}}});
+  items.push_back(
+      {LayerPart::residual,
        Operator{"optimizer_update", MemoryShape{Bytes(stack.optimizer_bytes_per_parameter * scale * updated),
                                                 1, MemoryKind::optimizer}}});
   distribute_launches(items, stack.optimizer_kernels);

@@ -175,7 +175,6 @@ void choose_fusion(const SpecReader& reader, const Preset& preset, const Json& g
   listed.push_back(own);
   std::sort(listed.begin(), listed.end());
   // An unknown word is refused where the values are read.
-  constexpr std::array<std::string_view, 3> kFusions = {"none", "partial", "full"};
   if (std::find(kFusions.begin(), kFusions.end(), asked) == kFusions.end()) return;
   reader.at("fusion").refuse(
       fmt::format("{}: the kernels of \"{}\" are counted for no other (or give "

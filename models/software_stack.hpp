@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,7 @@ namespace orrery {
 
 enum class Launch { eager, compiled, cuda_graph };
 enum class Fusion { none, partial, full };
+inline constexpr std::array<std::string_view, 3> kFusions = {"none", "partial", "full"};
 
 /// Memory traffic of a transformer layer's element-wise kernels, in passes. One pass reads or writes every
 /// element once. Widths: `hidden` = tokens x hidden (divided by tensor under sequence parallelism), `sharded`

@@ -8,10 +8,10 @@
 
 namespace orrery {
 
-Topology build_healthy_topology(const ClusterSpec& cluster) {
+Topology build_healthy_topology(const ClusterSpec& cluster, bool host_bridges) {
   FabricGraph graph;
-  const bool host_bridges =
-      cluster.fabric.what_if.any() || (cluster.storage && cluster.storage->kind == StorageSpec::Kind::local);
+  host_bridges = host_bridges || cluster.fabric.what_if.any() ||
+                 (cluster.storage && cluster.storage->kind == StorageSpec::Kind::local);
   if (cluster.fabric.kind == FabricKind::graph) {
     add_custom_graph(cluster, graph);
   } else {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "sim/network/topology.hpp"
 #include "topologies/cluster_spec.hpp"
 
@@ -14,11 +16,15 @@ namespace orrery {
 ///
 /// Storage: "node3/nvme" is the drives of a node, on its first PCIe switch. Shared and object stores are
 /// "storage0" behind "storage0/hub", a link of the servers' whole rate, and "storage0/nic", cabled to the
-/// fabric's highest switches; with a rate a client, node 3 reads and writes at "storage0/node3", which hangs
-/// on the hub over a link of that rate. A link out of storage has the read bandwidth, one into it the write
-/// bandwidth over what redundancy writes more.
+/// fabric's highest switches (of a dragonfly, all that hold global cables); with a rate a client, node 3
+/// reads and writes at "storage0/node3", which hangs on the hub over a link of that rate. A link out of
+/// storage has the read bandwidth, one into it the write bandwidth over what redundancy writes more.
 /// @throws std::invalid_argument if the fabric cannot be built (which read_cluster_spec refuses)
 Topology build_topology(const ClusterSpec& cluster);
+
+/// The group that each vertex of a dragonfly's graph is a switch of, -1 for the others; empty unless the
+/// fabric is a dragonfly.
+std::vector<int> dragonfly_groups(const ClusterSpec& cluster, const Topology& topology);
 
 /// The storage vertex that a node reads from and writes to; -1 if the cluster has none.
 VertexId storage_endpoint(const Topology& topology, int node);

@@ -73,9 +73,6 @@ VertexKind kind_of(const Topology& topology, VertexId v) {
   return topology.vertices()[static_cast<size_t>(v)].kind;
 }
 const Link& link_of(const Topology& topology, LinkId l) { return topology.links()[static_cast<size_t>(l)]; }
-bool is_switch(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-}
 
 /// What a graph of equal nodes looks like from its first node: routes are asked, the cut is a max-flow.
 void shape_graph(const ClusterSpec& cluster, ClusterShape& shape) {
@@ -103,7 +100,7 @@ void shape_graph(const ClusterSpec& cluster, ClusterShape& shape) {
     const std::vector<LinkId> route = topology.route(gpu, gpu + per_node);
     for (const LinkId l : route) {
       const Link& link = link_of(topology, l);
-      if (is_switch(kind_of(topology, link.to))) break;
+      if (is_network_switch(kind_of(topology, link.to))) break;
       shape.host_link = min(shape.host_link, link.bandwidth);
     }
     const std::vector<VertexId> nics = topology.nics_of_gpu(gpu);
@@ -112,7 +109,8 @@ void shape_graph(const ClusterSpec& cluster, ClusterShape& shape) {
   }
   for (const VertexId port : ports) {
     for (const LinkId l : topology.links_from(port)) {
-      if (is_switch(kind_of(topology, link_of(topology, l).to))) of_node += link_of(topology, l).bandwidth;
+      if (is_network_switch(kind_of(topology, link_of(topology, l).to)))
+        of_node += link_of(topology, l).bandwidth;
     }
   }
   shape.nics_per_node = static_cast<int>(ports.size());
@@ -129,8 +127,10 @@ void shape_graph(const ClusterSpec& cluster, ClusterShape& shape) {
     }
   }
   shape.network_latency_pod = shape.network_latency_far = shape.network_latency;
-  const int half_nodes = cluster.nodes / 2;
-  const BytesPerSecond half = of_node * half_nodes;
+  // What the nodes of the smaller part could send, over what the cut carries.
+  const int split = bisection_split(topology);
+  const BytesPerSecond half =
+      of_node * (static_cast<double>(std::min(split, topology.gpu_count() - split)) / per_node);
   shape.oversubscription = shape.oversubscription_leaf = std::max(1.0, half / bisection_bandwidth(topology));
 }
 
@@ -158,9 +158,18 @@ class WorstShare {
 
 /// Closed form of a damaged cluster: everyone waits for the worst node, and each tier is as narrow for all as
 /// at its worst switch.
-void narrow(const RemainingCapacity& left, ClusterShape& shape) {
-  shape.scale_up_bandwidth = left.scale_up > 0.0 ? shape.scale_up_bandwidth * left.scale_up
-                                                 : min(shape.scale_up_bandwidth, shape.host_link);
+void narrow(const ClusterSpec& cluster, const RemainingCapacity& left, ClusterShape& shape) {
+  if (left.scale_up > 0.0) {
+    shape.scale_up_bandwidth *= left.scale_up;
+  } else {
+    // Without NVLink the GPUs of a node talk over its PCIe switches and its host, and only they.
+    constexpr int kLinksOverHost = 4;
+    shape.scale_up = ScaleUpKind::pcie;
+    shape.scale_up_bandwidth = min(shape.scale_up_bandwidth, shape.host_link);
+    shape.scale_up_latency = max(shape.scale_up_latency, kLinksOverHost * cluster.node.host_link_latency);
+    shape.in_network_reduction = false;
+    shape.gpus_per_domain = shape.gpus_per_node;
+  }
   shape.nic_bandwidth *= left.nics;
   shape.oversubscription_leaf /= left.leaf_uplinks;
   shape.oversubscription /= left.leaf_uplinks * left.spine_uplinks;
@@ -189,9 +198,9 @@ RemainingCapacity remaining_capacity(const ClusterSpec& cluster) {
       scale_up.add(member, link.bandwidth, now);
     } else if (from == VertexKind::pcie_switch && to == VertexKind::nic && node >= 0) {
       host.add(static_cast<size_t>(node), link.bandwidth, now);
-    } else if ((from == VertexKind::nic || from == VertexKind::gpu) && is_switch(to) && node >= 0) {
+    } else if ((from == VertexKind::nic || from == VertexKind::gpu) && is_network_switch(to) && node >= 0) {
       nics.add(static_cast<size_t>(node), link.bandwidth, now);
-    } else if (from == VertexKind::leaf && is_switch(to)) {
+    } else if (from == VertexKind::leaf && is_network_switch(to)) {
       up.add(member, link.bandwidth, now);
     } else if (from == VertexKind::spine && (to == VertexKind::core || to == VertexKind::spine)) {
       above.add(member, link.bandwidth, now);
@@ -251,7 +260,7 @@ ClusterShape healthy_shape(const ClusterSpec& cluster) {
 
 ClusterShape cluster_shape(const ClusterSpec& cluster) {
   ClusterShape shape = healthy_shape(cluster);
-  if (cluster.fabric.what_if.any()) narrow(remaining_capacity(cluster), shape);
+  if (cluster.fabric.what_if.any()) narrow(cluster, remaining_capacity(cluster), shape);
   return shape;
 }
 
@@ -261,7 +270,7 @@ ClusterShape uncontended_shape(const ClusterSpec& cluster) {
   if (cluster.fabric.what_if.any()) {
     RemainingCapacity left;
     left.scale_up = remaining_capacity(cluster).scale_up;
-    narrow(left, shape);
+    narrow(cluster, left, shape);
   }
   return shape;
 }

@@ -9,7 +9,9 @@
 namespace orrery {
 
 /// The cluster's graph before anything in it is broken.
-Topology build_healthy_topology(const ClusterSpec& cluster);
+/// @param host_bridges  joins the PCIe switches of each node, as a graph in which something is broken does,
+/// so that a GPU without its NIC reaches another
+Topology build_healthy_topology(const ClusterSpec& cluster, bool host_bridges = false);
 
 /// How much of its healthy rate the worst part of each tier has left, 1 where nothing is broken.
 struct RemainingCapacity {

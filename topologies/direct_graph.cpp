@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <stdexcept>
 
 #include "topologies/fabric_graph.hpp"
@@ -12,7 +13,7 @@ VertexId at(const std::vector<VertexId>& all, int number) { return all[static_ca
 /// switches one by one, so that those to one group leave from neighbouring switches.
 int global_port(const DragonflyLayout& layout, int group, int other, int cable) {
   const int pair = other < group ? other : other - 1;
-  return (pair * layout.global_links + cable) % layout.global_switches();
+  return static_cast<int>((std::int64_t{pair} * layout.global_links + cable) % layout.global_switches());
 }
 
 }  // namespace
@@ -69,9 +70,27 @@ void add_dragonfly(const ClusterSpec& cluster, FabricGraph& graph) {
       }
     }
   }
+  graph.top_switches = high;
+}
+
+std::vector<int> dragonfly_groups(const ClusterSpec& cluster, const Topology& topology) {
+  std::vector<int> groups;
+  if (!cluster.fabric.is_dragonfly()) return groups;
+  groups.assign(topology.vertices().size(), -1);
+  std::string problem;
+  const DragonflyLayout layout = dragonfly_layout(cluster, problem);
   for (int group = 0; group < layout.groups; ++group) {
-    graph.top_switches.push_back(at(high, group * layout.global_switches()));
+    const std::string prefix = numbered("group", group) + '/';
+    const auto note = [&](const char* kind, int count) {
+      for (int i = 0; i < count; ++i) {
+        const VertexId found = topology.find(prefix + numbered(kind, i));
+        if (found >= 0) groups[static_cast<size_t>(found)] = group;
+      }
+    };
+    note(layout.plus ? "leaf" : "switch", layout.switches_per_group);
+    note("spine", layout.spines_per_group);
   }
+  return groups;
 }
 
 void add_torus(const ClusterSpec& cluster, FabricGraph& graph) {

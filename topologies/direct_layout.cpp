@@ -8,6 +8,8 @@
 namespace orrery {
 namespace {
 
+constexpr std::int64_t kMostSwitchCables = 20'000'000;
+
 /// Sizes that the spec leaves out: of a dragonfly p ports for nodes and 2p switches of radix 4p-1, of a
 /// dragonfly+ half of the ports down, and as many spines as a leaf has ports up.
 void choose_sizes(const ClusterSpec& cluster, DragonflyLayout& layout) {
@@ -49,7 +51,7 @@ DragonflyLayout dragonfly_layout(const ClusterSpec& cluster, std::string& proble
   }
   layout.nodes_per_group = std::max(1, layout.switches_per_group / layout.rails * layout.nodes_per_leaf);
   layout.groups = fabric.groups > 0 ? fabric.groups : divide_up(cluster.nodes, layout.nodes_per_group);
-  if (cluster.nodes > layout.groups * layout.nodes_per_group) {
+  if (cluster.nodes > std::int64_t{layout.groups} * layout.nodes_per_group) {
     return refuse(std::to_string(layout.groups) + " groups of " + std::to_string(layout.nodes_per_group) +
                   " nodes cannot take " + std::to_string(cluster.nodes) + " nodes");
   }
@@ -63,25 +65,38 @@ DragonflyLayout dragonfly_layout(const ClusterSpec& cluster, std::string& proble
     layout.uplinks = up.count;
     layout.uplink_bandwidth = up.rate;
     beside = layout.uplinks;
-    spine_down = divide_up(layout.switches_per_group * layout.uplinks, layout.spines_per_group);
+    const std::int64_t cables = std::int64_t{layout.switches_per_group} * layout.uplinks;
+    spine_down = static_cast<int>(
+        std::min<std::int64_t>(divide_up(cables, std::int64_t{layout.spines_per_group}), kMostCables));
   }
   const size_t tier = layout.plus ? 1 : 0;
   const int busy = layout.plus ? spine_down : ports + beside;  // ports of a switch with global cables
   if (layout.groups > 1) {
     const int pairs = layout.groups - 1;
-    const int room = std::max(0, fabric.radix_of(tier) - busy) * layout.global_switches();
+    const int room = std::max(0, fabric.radix_of(tier) - busy) * layout.global_switches();  // below 2^24
     const int wanted = divide_up(cables_for(of_group, fabric.link_bandwidth).count, pairs);
     layout.global_links =
         fabric.global_links > 0 ? fabric.global_links : std::max(1, std::min(room / pairs, wanted));
     layout.global_oversubscription = std::max(
         1.0, of_group / (fabric.link_bandwidth * (static_cast<double>(layout.global_links) * pairs)));
   }
-  const int global_ports =
-      divide_up((layout.groups - 1) * layout.global_links, std::max(1, layout.global_switches()));
+  const std::int64_t global_cables = (std::int64_t{layout.groups} - 1) * layout.global_links;  // of a group
+  const std::int64_t global_ports =
+      divide_up(global_cables, std::int64_t{std::max(1, layout.global_switches())});
   const std::string first = layout.plus ? "group0/leaf0" : "group0/switch0";
   problem = port_problem(first, ports, beside + (layout.plus ? 0 : global_ports), fabric.radix_of(0));
   if (problem.empty() && layout.plus) {
     problem = port_problem("group0/spine0", spine_down, global_ports, fabric.radix_of(1));
+  }
+  if (!problem.empty()) return layout;
+  // What the ports allow may still be more than anybody wants to wait for.
+  const std::int64_t inside = layout.plus ? std::int64_t{layout.switches_per_group} * layout.uplinks
+                                          : std::int64_t{layout.switches_per_group} * beside / 2;
+  const std::int64_t cables = layout.groups * inside + layout.groups * global_cables / 2;
+  if (cables > kMostSwitchCables) {
+    problem = std::to_string(layout.groups) + " groups of " + std::to_string(layout.switches_per_group) +
+              " switches take " + std::to_string(cables) + " cables between switches; at most " +
+              std::to_string(kMostSwitchCables) + " are built";
   }
   return layout;
 }

@@ -44,14 +44,36 @@ class Spread {
   int members_ = 0;
 };
 
-bool is_switch(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
+/// Keys that say nothing about this fabric: what is given and changes nothing is a mistake of the reader's or
+/// of the writer's. Those of a preset are passed over.
+void refuse_idle_keys(const ClusterSpec& cluster, const std::string& pointer, Problems& problems) {
+  const FabricSpec& fabric = cluster.fabric;
+  const auto refuse = [&](bool idle, const std::string& key, const std::string& found,
+                          const std::string& why) {
+    std::string path = "fabric." + key;
+    if (!idle || cluster.origins.of(path) != "given") return;
+    std::replace(path.begin(), path.end(), '.', '/');
+    problems.add(pointer + '/' + path, found, "nothing, because " + why);
+  };
+  const bool is_graph = fabric.kind == FabricKind::graph;
+  refuse(is_graph, "switch_radix", "a number of ports",
+         "the switches of a graph have the edges that it lists");
+  refuse(is_graph && !cluster.storage, "switch_latency", exact_text(fabric.switch_latency),
+         "the latency of a graph's edges is all of it, switches included");
+  refuse(fabric.kind == FabricKind::torus, "switch_radix", "a number of ports",
+         "the routers of a torus have the ports that its dimensions need");
+  refuse(cluster.nodes == 1 && !fabric.oversubscription.empty(), "oversubscription", "a ratio",
+         "a single node has no fabric");
+  refuse(fabric.routing != Routing::adaptive, "transport.spray_efficiency",
+         Json(fabric.spray_efficiency).dump(),
+         "only adaptive routing sprays, this fabric's is " + std::string(name_of(fabric.routing)));
 }
 
 }  // namespace
 
 void check_fabric(const ClusterSpec& cluster, const std::string& cluster_pointer, Problems& problems) {
   const std::string fabric = cluster_pointer + "/fabric";
+  refuse_idle_keys(cluster, cluster_pointer, problems);
   if (const std::string problem = layout_problem(cluster); !problem.empty()) {
     problems.add_message(fabric, problem);
     return;
@@ -83,10 +105,10 @@ std::vector<std::string> fabric_warnings(const ClusterSpec& cluster) {
     const Vertex& from = topology.vertices()[static_cast<size_t>(link.from)];
     const Vertex& to = topology.vertices()[static_cast<size_t>(link.to)];
     const double rate = link.bandwidth.base();
-    if (is_switch(from.kind) && is_switch(to.kind) && from.kind <= to.kind)
+    if (is_network_switch(from.kind) && is_network_switch(to.kind) && from.kind <= to.kind)
       up[static_cast<size_t>(link.from)] += rate;
     const bool port = from.kind == VertexKind::nic || from.kind == VertexKind::gpu;
-    if (!port || !is_switch(to.kind) || from.node < 0) continue;
+    if (!port || !is_network_switch(to.kind) || from.node < 0) continue;
     of_node[static_cast<size_t>(from.node)] += rate;
     down[static_cast<size_t>(link.to)] += rate;
   }

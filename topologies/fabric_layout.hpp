@@ -50,8 +50,8 @@ struct DragonflyLayout {
   int global_links = 0;             ///< cables between each pair of groups
   int uplinks = 0;                  ///< dragonfly+: cables of a leaf to the spines of its group
   BytesPerSecond uplink_bandwidth;  ///< of each
-  /// What the NICs of a group can send over what its global cables carry, at least 1: the share that traffic
-  /// to all groups alike gets.
+  /// What the NICs of a group can send over what its global cables carry (the taper), at least 1: the share
+  /// that traffic to all groups alike gets.
   double global_oversubscription = 1.0;
 
   int switches() const { return groups * (switches_per_group + spines_per_group); }

@@ -214,9 +214,8 @@ FabricSpec read_fabric(const SpecReader& reader, const NodeSpec& node, int nodes
                               ? reader.at("link_bandwidth").quantity<BytesPerSecond>()
                               : node.nics.bandwidth;
   fabric.link_latency = member("link_latency", "fabric.link_latency").quantity<Seconds>(true);
-  const bool sized_by_ports = fabric.kind != FabricKind::single_switch && fabric.kind != FabricKind::torus &&
-                              fabric.kind != FabricKind::graph;
-  if (sized_by_ports || reader.has("switch_radix")) {
+  const bool has_ports = fabric.kind != FabricKind::torus && fabric.kind != FabricKind::graph;
+  if (has_ports && (fabric.kind != FabricKind::single_switch || reader.has("switch_radix"))) {
     fabric.switch_radix = read_radix(member("switch_radix", "fabric.switch_radix"));
   }
   fabric.switch_latency = member("switch_latency", of_protocol + "switch_latency").quantity<Seconds>(true);

@@ -120,13 +120,14 @@ void put_fabric(Writer& writer, const ClusterSpec& cluster) {
   writer.put("fabric.link_latency", fabric.link_latency);
   if (fabric.switch_radix.size() == 1) writer.put("fabric.switch_radix", fabric.switch_radix.front());
   if (fabric.switch_radix.size() > 1) writer.put("fabric.switch_radix", Json(fabric.switch_radix));
-  writer.put("fabric.switch_latency", fabric.switch_latency);
+  const bool is_graph = fabric.kind == FabricKind::graph;
+  if (!is_graph || cluster.storage) writer.put("fabric.switch_latency", fabric.switch_latency);
   writer.put("fabric.oversubscription", Json(fabric.oversubscription));
   writer.put("fabric.routing", Json(name_of(fabric.routing)));
   writer.put("fabric.pxn", Json(fabric.pxn));
   writer.put("fabric.transport.payload_efficiency", fabric.payload_efficiency);
-  writer.put("fabric.transport.spray_efficiency", fabric.spray_efficiency);
-  const bool is_graph = fabric.kind == FabricKind::graph;
+  if (fabric.routing == Routing::adaptive)
+    writer.put("fabric.transport.spray_efficiency", fabric.spray_efficiency);
   writer.put("fabric.transport.ramp",
              transport_ramp(cluster, is_graph ? build_healthy_topology(cluster) : Topology()));
   put_sizes(writer, cluster);

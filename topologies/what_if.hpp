@@ -19,8 +19,8 @@ struct WhatIfProblem {
 /// Breaks what is broken. Each entry takes one cable, both directions of it; a failed switch all its links.
 std::vector<WhatIfProblem> apply_what_if(const WhatIf& what_if, Topology& topology);
 
-/// GPU pairs without a path, "no path from A to B, nor between N pairs of GPUs in all"; empty if there are
-/// none.
+/// GPU pairs of which one has no route to the other, "no path between A and B; N pairs of GPUs in all"; empty
+/// if there are none.
 std::string unreachable_pairs(const Topology& topology);
 
 }  // namespace orrery

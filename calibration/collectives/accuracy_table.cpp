@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <stdexcept>
@@ -38,15 +39,16 @@ bool is_across(const ScoredRow& one) {
   return is_usual(one) || (unusual && one.row.nodes <= 64);
 }
 
-enum class Column { fit, left_out, left_out_bare };
+/// Known: times what the row's tool or set-up adds on other rows.
+enum class Column { fit, left_out, left_out_known };
 
 FitErrors errors_in(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects,
                     Column column) {
   std::vector<double> ratios;
   for (const ScoredRow& one : fits.scored) {
     if (!selects(one)) continue;
-    const double tool = column == Column::left_out_bare ? 0.0 : one.tool;
-    ratios.push_back((column == Column::fit ? one.fit : one.left_out) + tool);
+    const double ratio = column == Column::fit ? one.fit : one.left_out;
+    ratios.push_back(column == Column::left_out_known ? ratio + one.tool : ratio);
   }
   return errors_of(ratios);
 }
@@ -62,36 +64,45 @@ std::string cell(const CollectiveFits& fits, const std::function<bool(const Scor
 }  // namespace
 
 std::vector<CollectiveGoal> collective_goals() {
-  return {{"one node and NVL72 domain", 0.08, 0.08, is_inside},
-          {"InfiniBand, RoCE, EFA, up to 64 nodes", 0.15, 0.23, is_across},
-          {"the same without outdated plugins and single-GPU pods", 0.15, 0.17, is_usual}};
+  return {{"one node and NVL72 domain", 0.08, 0.115, 0.08, is_inside},
+          {"InfiniBand, RoCE, EFA, up to 64 nodes", 0.15, 0.17, 0.14, is_across},
+          {"the same without outdated plugins and single-GPU pods", 0.15, 0.13, 0.13, is_usual}};
 }
 
 FitErrors left_out_errors(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects) {
   return errors_in(fits, selects, Column::left_out);
 }
+FitErrors known_left_out_errors(const CollectiveFits& fits,
+                                const std::function<bool(const ScoredRow&)>& selects) {
+  return errors_in(fits, selects, Column::left_out_known);
+}
 
 std::string collective_accuracy_table(const CollectiveFits& fits) {
+  for (const ScoredRow& one : fits.scored) {
+    if (std::find(kPlaces.begin(), kPlaces.end(), one.place) == kPlaces.end())
+      throw std::logic_error("no line of the table is called " + one.place);
+  }
   std::string text =
-      "| goal | rows | left out, geometric-mean error % | root mean square % | bias % | without the tool's "
-      "own "
-      "start-up % |\n|---|---|---|---|---|---|\n";
+      "| goal | rows | left out, geometric-mean error % | root mean square % | bias % | with the row's own "
+      "tool "
+      "or set-up % |\n|---|---|---|---|---|---|\n";
   for (const CollectiveGoal& goal : collective_goals()) {
     const FitErrors errors = left_out_errors(fits, goal.selects);
-    const FitErrors bare = errors_in(fits, goal.selects, Column::left_out_bare);
+    const FitErrors known = known_left_out_errors(fits, goal.selects);
     text += fmt::format("| {} (goal {:.0f} %) | {} | {:.1f} | {:.1f} | {:+.1f} | {:.1f} |\n", goal.name,
                         100 * goal.most, errors.rows, 100 * errors.geometric_mean,
-                        100 * errors.root_mean_square, 100 * errors.bias, 100 * bare.geometric_mean);
+                        100 * errors.root_mean_square, 100 * errors.bias, 100 * known.geometric_mean);
   }
   text += "\n| fit / left out, % (rows) |";
   for (const CollectiveOp op : kOps) text += fmt::format(" {} |", name_of(op));
-  text += " all |\n|---|---|---|---|---|---|\n";
+  text += " all | left out, own tool or set-up |\n|---|---|---|---|---|---|---|\n";
   for (const std::string_view place : kPlaces) {
     const auto here = [&](const ScoredRow& one) { return one.place == place; };
     text += fmt::format("| {} |", place);
     for (const CollectiveOp op : kOps)
       text += " " + cell(fits, [&](const ScoredRow& one) { return here(one) && one.row.op == op; }) + " |";
-    text += " " + cell(fits, here) + " |\n";
+    text += fmt::format(" {} | {:.1f} |\n", cell(fits, here),
+                        100 * known_left_out_errors(fits, here).geometric_mean);
   }
   text += "\n| rows that are not scored | number |\n|---|---|\n";
   for (const auto& [reason, count] : fits.excepted) text += fmt::format("| {} | {} |\n", reason, count);

@@ -114,13 +114,12 @@ CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol 
   CollectiveConstants constants;
   constants.library = load_library_constants(gpu, library_file);
   std::string sources;
-  double error = 0.0;
   const std::string profile = profile_standing_for(gpu, library_file);
   if (!profile.empty()) {
     const ProfileOf<DomainConstants> domain = read_domain_profile(folder / (profile + ".json"));
     constants.domain = domain.constants;
     constants.domain.stands_in = profile != gpu;
-    error = domain.error;
+    constants.domain_error = domain.error;
     sources = profile + " " + domain.hash;
   } else {
     sources = "NCCL's own formulas (" + constants.library.architecture + ")";
@@ -133,7 +132,7 @@ CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol 
   constants.fabric = fabric.constants;
   constants.fabric.protocol = protocol;
   constants.fabric.stands_in = fitted != protocol;
-  constants.profile_error = std::max(error, fabric.error);
+  constants.fabric_error = fabric.error;
   constants.profile_source = sources + ", " + fabric_name + " " + fabric.hash;
   return constants;
 }
@@ -154,7 +153,7 @@ void lay_over_domain(CollectiveConstants& constants, std::string_view gpu, const
     }
   }
   domain = std::move(own.constants);
-  constants.profile_error = std::max(constants.profile_error, own.error);
+  constants.domain_error = std::max(constants.domain_error, own.error);
   constants.profile_source = fmt::format("{} {} over {}", file, own.hash, constants.profile_source);
 }
 

@@ -46,6 +46,7 @@ CollectiveRow collective_row(const SpecReader& line) {
   row.gpu = line.at("gpu").text();
   row.fabric = optional_text(line, "fabric");
   row.tool = line.has("tool") ? line.at("tool").text() : "nccl-tests";
+  row.library_version = optional_text(line, "nccl");
   row.source = line.at("source").text();
   row.algorithm = optional_text(line, "algorithm");
   row.note = optional_text(line, "note");
@@ -134,6 +135,7 @@ const MeasuredGpu& MeasuredMachines::gpu(std::string_view name) const {
 
 std::string reason_unused(const CollectiveRow& row) {
   constexpr double kMebibyte = 1024.0 * 1024.0;
+  if (row.note.starts_with("same table as")) return "printed in another source too";
   if (contains(row.fabric, "degraded") || contains(row.note, "degraded")) return "degraded set-up";
   if (contains(row.note, "forced") || contains(row.algorithm, "forced") ||
       contains(row.algorithm, "NCCL_ALGO") || contains(row.algorithm, "MIN_CTAS") ||
@@ -155,6 +157,7 @@ std::string reason_unused(const CollectiveRow& row) {
 std::string reason_not_fitted(const CollectiveRow& row) {
   if (contains(row.note, "aws-ofi 1.7.3") || contains(row.note, "older NCCL and plugin"))
     return "outdated plugin";
+  if (row.fabric.starts_with("EFA") && row.library_version.starts_with("2.9.")) return "outdated plugin";
   // 32 of 50 GB/s in Kubernetes pods of one GPU and one NIC, where the same machine type reaches 47 with all
   // eight.
   if (contains(row.source, "google/dranet")) return "single-GPU pods";

@@ -21,7 +21,7 @@ struct CollectiveRow {
   int gpus_per_node = 1;  ///< that took part
   double bytes = 0;       ///< nccl-tests' size
   double seconds = 0;
-  std::string gpu, fabric, tool, algorithm, note, source;
+  std::string gpu, fabric, tool, library_version, algorithm, note, source;
 };
 
 /// What a fabric text means (calibration/data/collective_fabrics.json).
@@ -72,12 +72,12 @@ CollectiveRows read_collective_rows(const std::filesystem::path& file);
 /// @throws InputError
 MeasuredMachines read_measured_machines(const std::filesystem::path& file);
 
-/// Why a row is neither fitted nor scored, or empty: degraded or forced settings, floors without a size,
-/// start-up of the tool inside the time, in-network reduction, hardware or operation that is not named, a
-/// host that its note calls slow, a broken one (L40S: 2 GB/s over PCIe).
+/// Why a row is neither fitted nor scored, or empty: printed in another source too, degraded or forced
+/// settings, floors without a size, start-up of the tool inside the time, in-network reduction, hardware or
+/// operation that is not named, a host that its note calls slow, a broken one (L40S: 2 GB/s over PCIe).
 std::string reason_unused(const CollectiveRow& row);
 /// Why a row that is scored is not fitted, or empty: set-ups that nobody should expect (outdated plugins of
-/// EFA, Kubernetes pods of one GPU and NIC).
+/// EFA by their note or an NCCL of 2021, Kubernetes pods of one GPU and NIC).
 std::string reason_not_fitted(const CollectiveRow& row);
 
 /// True if all ranks shared one NVLink domain.

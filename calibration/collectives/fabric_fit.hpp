@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "calibration/collectives/collective_rows.hpp"
+#include "calibration/collectives/fit_errors.hpp"
 #include "sim/collectives/collective_constants.hpp"
 #include "sim/collectives/nccl_model.hpp"
 
@@ -19,6 +20,9 @@ struct AcrossRow {
   const LibraryConstants* library = nullptr;
 };
 
+/// Sizes of one table err together: beyond so many rows they count as this many in a fit. Tried: 5, 10, all.
+inline constexpr double kIndependentRows = 10.0;
+
 /// What is assumed before any row: see the priors of fabric_fit.cpp.
 FabricConstants assumed_fabric(NicProtocol protocol);
 
@@ -30,6 +34,19 @@ FabricConstants assumed_fabric(NicProtocol protocol);
 FabricConstants fit_fabric(NicProtocol protocol, std::span<const AcrossRow> rows,
                            const FabricConstants& prior, const FabricConstants& start,
                            double tolerance = 1e-6);
+
+/// The same for several protocols at once: constants that all share and, held near them, what each adds; what
+/// a protocol's own rows leave open follows the others.
+/// @param rows  of these protocols   @param start  one a protocol
+std::vector<FabricConstants> fit_fabrics(const std::vector<NicProtocol>& protocols,
+                                         std::span<const AcrossRow> rows, const FabricConstants& prior,
+                                         const std::vector<FabricConstants>& start, double tolerance = 1e-6);
+
+/// What the rows covered, for the evidence and the spread of predictions.
+/// @param left_out  errors of an operation's rows predicted without their group; those without count as the
+/// fit's
+void add_hulls(FabricConstants& fabric, std::span<const AcrossRow> rows,
+               const std::map<CollectiveOp, FitErrors>& left_out);
 
 std::vector<double> across_log_ratios(const FabricConstants& fabric, std::span<const AcrossRow> rows);
 

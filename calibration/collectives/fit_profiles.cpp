@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "calibration/collectives/fabric_fit.hpp"
 #include "calibration/collectives/generation_fit.hpp"
 #include "calibration/collectives/profile_json.hpp"
+#include "calibration/collectives/set_up_effect.hpp"
 #include "calibration/least_squares/least_squares.hpp"
 #include "sim/base/hash.hpp"
 #include "sim/base/json_reader.hpp"
@@ -28,8 +30,9 @@ namespace {
 /// Of the one GPU that crosses domains in the rows without any inside one: six NVLink2 of 25 GB/s (vendor).
 constexpr double kVoltaScaleUp = 150e9;
 
-/// Of fits that only judge: a last ten-thousandth of the cost moves no error's first decimal.
-constexpr double kLeftOutTolerance = 1e-4;
+/// Of fits that only judge, which start from the fit of all rows: too wide and they stay near it (1e-4: 12.8
+/// % across nodes, 1e-5: 13.4 %, 1e-7: 13.5 %).
+constexpr double kLeftOutTolerance = 1e-5;
 
 /// Rows that are left out together.
 using Group = std::tuple<std::string, std::string, int>;
@@ -59,6 +62,13 @@ class ErrorTable {
       list.push_back({op, errors_of(ratios.all), errors_of(ratios.scored), errors_of(ratios.left_out)});
     }
     return list;
+  }
+  std::map<CollectiveOp, FitErrors> left_out() const {
+    std::map<CollectiveOp, FitErrors> errors;
+    for (const auto& [op, ratios] : ratios_) {
+      if (!ratios.left_out.empty()) errors[op] = errors_of(ratios.left_out);
+    }
+    return errors;
   }
   /// Geometric mean over all operations and scored sizes, left out where a group can be.
   double error() const {
@@ -180,6 +190,26 @@ class InsideFit {
   }
 
   const std::map<std::string, DomainConstants>& domains() const { return domains_; }
+
+  /// What a tool adds (s) to short calls inside domains: the median over its rows up to 1 MiB; 0 for
+  /// nccl-tests and for tools that no such row has.
+  double tool_start(const std::string& tool) const {
+    constexpr double kShort = 1048576.0;
+    std::vector<double> more;
+    for (const auto& [kind, operation] : operations_) {
+      const GenerationModel& model = operation.model;
+      for (size_t i = 0; i < model.rows().size(); ++i) {
+        const CollectiveRow& row = model.rows()[i];
+        if (row.tool != tool || row.bytes > kShort || row.nodes > 1) continue;
+        const double plain = model.time(model.weights(), machines_.gpu(row.gpu), row.ranks, row.bytes);
+        more.push_back(plain * std::expm1(model.own_way(model.weights(), i)));
+      }
+    }
+    if (more.empty()) return 0.0;
+    const auto middle = more.begin() + static_cast<std::ptrdiff_t>(more.size() / 2);
+    std::nth_element(more.begin(), middle, more.end());
+    return std::max(0.0, *middle);
+  }
 
   FittedProfile profile(const MeasuredGpu& gpu, const std::string& hash,
                         std::vector<ScoredRow>& scored) const {
@@ -311,46 +341,6 @@ class InsideFit {
   std::map<std::string, DomainConstants> domains_;
 };
 
-FittedProfile fit_protocol(const std::string& library, NicProtocol protocol,
-                           const std::vector<AcrossRow>& rows, std::span<const AcrossRow> unexpected,
-                           const FabricConstants& prior, const std::string& hash,
-                           std::vector<ScoredRow>& scored) {
-  const std::string place =
-      library.empty() ? std::string(name_of(protocol)) : fmt::format("{} ({})", name_of(protocol), library);
-  const FabricConstants fabric = fit_fabric(protocol, rows, prior, prior);
-  ErrorTable table;
-  std::set<std::string> sources;
-  std::map<Group, std::vector<AcrossRow>> groups;
-  for (const AcrossRow& across : rows) {
-    sources.insert(across.row.source);
-    groups[group_of(across.row)].push_back(across);
-    table.add_fit(across.row, across_log_ratios(fabric, std::span(&across, 1)).front());
-  }
-  for (const auto& [group, members] : groups) {
-    std::vector<AcrossRow> others;
-    for (const AcrossRow& across : rows) {
-      if (group_of(across.row) != group) others.push_back(across);
-    }
-    const FabricConstants without = fit_fabric(protocol, others, prior, fabric, kLeftOutTolerance);
-    for (const AcrossRow& across : members) {
-      const double ratio = across_log_ratios(without, std::span(&across, 1)).front();
-      table.add_left_out(across.row, ratio);
-      if (!is_of_the_goals(across.row)) continue;
-      scored.push_back(
-          {across.row, place, across_log_ratios(fabric, std::span(&across, 1)).front(), ratio, 0.0});
-    }
-  }
-  // Not in the fit, so left out as they are.
-  for (const AcrossRow& across : unexpected) {
-    if (!is_of_the_goals(across.row)) continue;
-    const double ratio = across_log_ratios(fabric, std::span(&across, 1)).front();
-    scored.push_back(
-        {across.row, fmt::format("{} ({})", place, reason_not_fitted(across.row)), ratio, ratio, 0.0});
-  }
-  return profile_of(fabric_profile_name(library, protocol), fabric_json(fabric), table, sources, rows.size(),
-                    hash);
-}
-
 /// Rows that one profile is fitted on: a library (AMD's has its own constants) and a protocol.
 using FabricKey = std::pair<std::string, NicProtocol>;
 
@@ -384,6 +374,128 @@ std::map<FabricKey, std::vector<AcrossRow>> across_by_fabric(
   return by_fabric;
 }
 
+/// Rows of one kind of set-up that is scored but not fitted.
+struct UnusualRow {
+  const AcrossRow* across;
+  std::string set_up;
+  SetUpRow usual;
+};
+
+/// Protocols of one library, fitted together.
+class AcrossFit {
+ public:
+  using Rows = std::map<FabricKey, std::vector<AcrossRow>>;
+
+  /// @param rows has every (library, protocol)
+  AcrossFit(std::string library, std::vector<NicProtocol> protocols, const Rows& rows,
+            const FabricConstants& prior)
+      : library_(std::move(library)), protocols_(std::move(protocols)), prior_(prior) {
+    for (const NicProtocol protocol : protocols_) {
+      const std::vector<AcrossRow>& own = rows.at({library_, protocol});
+      rows_.insert(rows_.end(), own.begin(), own.end());
+    }
+    fabrics_ =
+        fit_fabrics(protocols_, rows_, prior_, std::vector<FabricConstants>(protocols_.size(), prior_));
+  }
+
+  const std::vector<FabricConstants>& fabrics() const { return fabrics_; }
+
+  /// Profiles, and every row with its group left out. The effect of an unusual row's set-up is learned from
+  /// the other groups that have it; what its tool adds, from the rows inside domains.
+  void score(const Rows& unusual, const InsideFit& inside, const std::string& hash, CollectiveFits& fits) {
+    std::map<Group, std::vector<const AcrossRow*>> groups;
+    for (const AcrossRow& across : rows_) groups[group_of(across.row)].push_back(&across);
+    std::map<NicProtocol, ErrorTable> tables;
+    std::map<NicProtocol, std::set<std::string>> sources;
+    for (const auto& [group, members] : groups) {
+      std::vector<AcrossRow> others;
+      std::copy_if(rows_.begin(), rows_.end(), std::back_inserter(others),
+                   [&](const AcrossRow& across) { return group_of(across.row) != group; });
+      const std::vector<FabricConstants> without =
+          fit_fabrics(protocols_, others, prior_, fabrics_, kLeftOutTolerance);
+      for (const AcrossRow* across : members) {
+        const size_t which = index_of(*across);
+        const double fit = ratio(fabrics_[which], *across);
+        const double left_out = ratio(without[which], *across);
+        ErrorTable& table = tables[across->shape.protocol];
+        table.add_fit(across->row, fit);
+        table.add_left_out(across->row, left_out);
+        sources[across->shape.protocol].insert(across->row.source);
+        if (!is_of_the_goals(across->row)) continue;
+        const double predicted = across->row.seconds * std::exp(left_out);
+        fits.scored.push_back({across->row, place(across->shape.protocol), fit, left_out,
+                               std::log1p(inside.tool_start(across->row.tool) / predicted)});
+      }
+    }
+    score_unusual(unusual, fits);
+    for (size_t i = 0; i < protocols_.size(); ++i) {
+      const NicProtocol protocol = protocols_[i];
+      std::vector<AcrossRow> own;
+      std::copy_if(rows_.begin(), rows_.end(), std::back_inserter(own),
+                   [&](const AcrossRow& across) { return across.shape.protocol == protocol; });
+      FabricConstants fabric = fabrics_[i];
+      add_hulls(fabric, own, tables[protocol].left_out());
+      fits.profiles.push_back(profile_of(fabric_profile_name(library_, protocol), fabric_json(fabric),
+                                         tables[protocol], sources[protocol], own.size(), hash));
+    }
+  }
+
+ private:
+  static double ratio(const FabricConstants& fabric, const AcrossRow& across) {
+    return across_log_ratios(fabric, std::span(&across, 1)).front();
+  }
+  size_t index_of(const AcrossRow& across) const {
+    const auto found = std::find(protocols_.begin(), protocols_.end(), across.shape.protocol);
+    return static_cast<size_t>(found - protocols_.begin());
+  }
+  std::string place(NicProtocol protocol) const {
+    return library_.empty() ? std::string(name_of(protocol))
+                            : fmt::format("{} ({})", name_of(protocol), library_);
+  }
+
+  void score_unusual(const Rows& unusual, CollectiveFits& fits) const {
+    std::vector<UnusualRow> rows;
+    std::map<Group, int> counts;
+    for (const NicProtocol protocol : protocols_) {
+      const auto found = unusual.find({library_, protocol});
+      if (found == unusual.end()) continue;
+      for (const AcrossRow& across : found->second) {
+        const LibraryTime usual = fabric_time(fabrics_[index_of(across)], *across.library, across.row.op,
+                                              across.row.bytes, across.shape, across.inner);
+        ++counts[group_of(across.row)];
+        rows.push_back({&across,
+                        reason_not_fitted(across.row),
+                        {std::log(usual.total / across.row.seconds), usual.transfer / usual.total, 1.0}});
+      }
+    }
+    for (UnusualRow& row : rows)
+      row.usual.weight = std::min(1.0, std::sqrt(kIndependentRows / counts[group_of(row.across->row)]));
+    std::map<std::pair<std::string, Group>, SetUpEffect> effects;
+    for (const UnusualRow& row : rows) {
+      const Group group = group_of(row.across->row);
+      if (!effects.contains({row.set_up, group})) {
+        std::vector<SetUpRow> others;
+        for (const UnusualRow& other : rows) {
+          if (other.set_up == row.set_up && group_of(other.across->row) != group)
+            others.push_back(other.usual);
+        }
+        effects[{row.set_up, group}] = fit_set_up(others);
+      }
+      if (!is_of_the_goals(row.across->row)) continue;
+      const double bare = row.usual.log_ratio;
+      fits.scored.push_back({row.across->row,
+                             fmt::format("{} ({})", place(row.across->shape.protocol), row.set_up), bare,
+                             bare, effects[{row.set_up, group}].log_effect(row.usual.transfer_share)});
+    }
+  }
+
+  std::string library_;
+  std::vector<NicProtocol> protocols_;
+  FabricConstants prior_;
+  std::vector<AcrossRow> rows_;
+  std::vector<FabricConstants> fabrics_;
+};
+
 }  // namespace
 
 FittedProfile fit_domain_profile(const std::string& gpu, double scale_up_bandwidth,
@@ -404,7 +516,7 @@ CollectiveFits fit_collective_profiles(const std::filesystem::path& data_folder,
   fits.excepted = read.passed_over;
   std::vector<CollectiveRow> inside;
   std::vector<CollectiveRow> across;
-  std::vector<CollectiveRow> unexpected;
+  std::vector<CollectiveRow> unusual_rows;
   for (CollectiveRow& row : read.rows) {
     const std::string reason = reason_unused(row);
     if (!reason.empty()) {
@@ -412,7 +524,7 @@ CollectiveFits fit_collective_profiles(const std::filesystem::path& data_folder,
     } else if (inside_one_domain(row, machines)) {
       inside.push_back(std::move(row));
     } else if (!reason_not_fitted(row).empty()) {
-      unexpected.push_back(std::move(row));
+      unusual_rows.push_back(std::move(row));
     } else {
       across.push_back(std::move(row));
     }
@@ -425,21 +537,17 @@ CollectiveFits fit_collective_profiles(const std::filesystem::path& data_folder,
   std::map<std::string, NcclModel> models;  // by GPU, for what a domain leaves to groups that cross it
   const auto by_fabric =
       across_by_fabric(across, machines, domains.domains(), models, library_file, fits.excepted);
-  // InfiniBand has the most rows: what it teaches is where the others start from.
-  const auto unexpected_by_fabric =
-      across_by_fabric(unexpected, machines, domains.domains(), models, library_file, fits.excepted);
-  const FabricKey first{"", NicProtocol::infiniband};
-  const FabricConstants assumed = assumed_fabric(first.second);
-  const auto infiniband = by_fabric.find(first);
-  const FabricConstants taught = infiniband == by_fabric.end()
-                                     ? assumed
-                                     : fit_fabric(first.second, infiniband->second, assumed, assumed);
+  const auto unusual =
+      across_by_fabric(unusual_rows, machines, domains.domains(), models, library_file, fits.excepted);
+  // The protocols of the goals teach one another; the others start from what InfiniBand's rows, the most,
+  // taught.
+  const std::vector<NicProtocol> together = {NicProtocol::infiniband, NicProtocol::roce, NicProtocol::efa};
+  AcrossFit goals("", together, by_fabric, assumed_fabric(together.front()));
+  goals.score(unusual, domains, hash, fits);
   for (const auto& [fabric, rows] : by_fabric) {
-    const auto others = unexpected_by_fabric.find(fabric);
-    fits.profiles.push_back(fit_protocol(
-        fabric.first, fabric.second, rows,
-        others == unexpected_by_fabric.end() ? std::span<const AcrossRow>() : std::span(others->second),
-        fabric == first ? assumed : taught, hash, fits.scored));
+    const auto& [library, protocol] = fabric;
+    if (library.empty() && std::find(together.begin(), together.end(), protocol) != together.end()) continue;
+    AcrossFit(library, {protocol}, by_fabric, goals.fabrics().front()).score(unusual, domains, hash, fits);
   }
   return fits;
 }

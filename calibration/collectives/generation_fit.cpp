@@ -11,8 +11,8 @@
 namespace orrery {
 namespace {
 
-constexpr int kFirstOctave = 10;  // 1 KiB: every curve is flat below
-constexpr int kLastOctave = 35;   // 32 GiB: every curve is at its asymptotic rate above
+constexpr int kCurveFirstOctave = 10;  // 1 KiB: every curve is flat below
+constexpr int kCurveLastOctave = 35;   // 32 GiB: every curve is at its asymptotic rate above
 // Beyond these sizes (4 KiB, 16 GiB) deviations stay what they are there: few rows lie outside.
 constexpr double kLeastSize = 12.0;
 constexpr double kMostSize = 34.0;
@@ -54,9 +54,13 @@ double rough(const Deviation& deviation, double octaves, double ranks) {
 /// How much of a tool's start-up shows: all of it at 64 KiB, none from 256 MiB on.
 double start_share(double size) { return 1.0 / (1.0 + std::exp2(size - 22.0)); }
 
-/// Start-up, wire bytes and fill with round constants: 5 us, and 1 us a ring step, 4 us a tree level, 0.3 us
-/// a peer; 0.75 of the vendor's bandwidth (of a mesh: of the links to the group's own members).
-double plain_form(CollectiveOp op, const MeasuredGpu& gpu, int ranks, double bytes) {
+/// Start-up and transfer with round constants: 5 us, and 1 us a ring step, 4 us a tree level, 0.3 us a peer;
+/// 0.75 of the vendor's bandwidth (of a mesh: of the links to the group's own members).
+struct PlainForm {
+  double start, transfer;
+  double total() const { return start + transfer + 0.5 * std::sqrt(start * transfer); }  // with the fill
+};
+PlainForm plain_parts(CollectiveOp op, const MeasuredGpu& gpu, int ranks, double bytes) {
   const double n = ranks;
   const double bandwidth =
       gpu.scale_up_bandwidth * (gpu.mesh_gpus > 1 ? (n - 1.0) / (gpu.mesh_gpus - 1.0) : 1.0);
@@ -68,8 +72,10 @@ double plain_form(CollectiveOp op, const MeasuredGpu& gpu, int ranks, double byt
   } else {
     start += 1.2e-6 * (n - 1.0);
   }
-  const double transfer = bytes * bus_factor(op, ranks) / (0.75 * bandwidth);
-  return start + transfer + 0.5 * std::sqrt(start * transfer);
+  return {start, bytes * bus_factor(op, ranks) / (0.75 * bandwidth)};
+}
+double plain_form(CollectiveOp op, const MeasuredGpu& gpu, int ranks, double bytes) {
+  return plain_parts(op, gpu, ranks, bytes).total();
 }
 
 template <typename Key>
@@ -243,12 +249,14 @@ DomainCurve GenerationModel::curve(const Weights& weights, const MeasuredGpu& gp
   DomainCurve curve;
   curve.op = op_;
   curve.ranks = ranks;
-  curve.first_octave = kFirstOctave;
-  for (int k = kFirstOctave; k <= kLastOctave; ++k)
+  curve.first_octave = kCurveFirstOctave;
+  for (int k = kCurveFirstOctave; k <= kCurveLastOctave; ++k)
     curve.seconds.push_back(time(weights, gpu, ranks, std::ldexp(1.0, k)));
   make_monotone(curve.seconds);
-  // Start-up and fill are below a thousandth of the last octave's time.
-  curve.bandwidth = std::ldexp(1.0, kLastOctave) / curve.seconds.back();
+  // The rate of the transfer alone: start-up and fill still are up to 2 % of the last octave's time.
+  const double last = std::ldexp(1.0, kCurveLastOctave);
+  const PlainForm parts = plain_parts(op_, gpu, ranks, last);
+  curve.bandwidth = last / (curve.seconds.back() * parts.transfer / parts.total());
   for (double& value : curve.seconds) value = rounded(value, 4);
   curve.bandwidth = rounded(curve.bandwidth, 4);
   return curve;

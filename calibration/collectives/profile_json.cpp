@@ -83,8 +83,12 @@ Json fabric_json(const FabricConstants& fabric) {
     entry["op"] = name_of(hull.op);
     entry["ranks"] = {hull.least_ranks, hull.most_ranks};
     entry["domains"] = {hull.least_domains, hull.most_domains};
+    entry["ranks_per_domain"] = {hull.least_ranks_per_domain, hull.most_ranks_per_domain};
     entry["bytes"] = {hull.least_bytes, hull.most_bytes};
+    entry["rate_bytes_per_s"] = {hull.least_rate, hull.most_rate};
+    entry["architectures"] = hull.architectures;
     entry["relative_spread"] = hull.relative_spread;
+    entry["left_out_error"] = hull.left_out_error;
     hulls.push_back(std::move(entry));
   }
   Json json;
@@ -140,6 +144,9 @@ ProfileOf<FabricConstants> read_fabric_profile(const std::filesystem::path& file
     FabricHull hull;
     hull.op = read_op(entry.at("op"));
     hull.relative_spread = entry.at("relative_spread").number(0.0, 10.0);
+    hull.left_out_error = entry.at("left_out_error").number(0.0, 100.0);
+    for (const SpecReader& name : entry.at("architectures").elements())
+      hull.architectures.push_back(name.text());
     const auto pair = [](const SpecReader& list) {
       const std::vector<SpecReader> ends = list.elements();
       if (ends.size() != 2) {
@@ -150,11 +157,15 @@ ProfileOf<FabricConstants> read_fabric_profile(const std::filesystem::path& file
     };
     const auto [least_ranks, most_ranks] = pair(entry.at("ranks"));
     const auto [least_domains, most_domains] = pair(entry.at("domains"));
+    const auto [least_inside, most_inside] = pair(entry.at("ranks_per_domain"));
     std::tie(hull.least_bytes, hull.most_bytes) = pair(entry.at("bytes"));
+    std::tie(hull.least_rate, hull.most_rate) = pair(entry.at("rate_bytes_per_s"));
     hull.least_ranks = static_cast<int>(least_ranks);
     hull.most_ranks = static_cast<int>(most_ranks);
     hull.least_domains = static_cast<int>(least_domains);
     hull.most_domains = static_cast<int>(most_domains);
+    hull.least_ranks_per_domain = static_cast<int>(least_inside);
+    hull.most_ranks_per_domain = static_cast<int>(most_inside);
     profile.constants.hulls.push_back(hull);
   }
   profile.error = root.at("error").number(0.0, 10.0);

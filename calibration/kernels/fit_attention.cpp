@@ -13,7 +13,7 @@
 namespace orrery {
 namespace {
 
-constexpr double kRowNoise = 0.05;  // as for products
+constexpr double kAttentionRowNoise = 0.05;  // as for products
 constexpr double kMicrosecond = 1e-6;
 
 /// Where a free parameter goes. Times are searched for in microseconds.
@@ -66,7 +66,7 @@ class Search {
       result.names.push_back(slot.key);
       scales.push_back(slot.time ? kMicrosecond : 1.0);
     }
-    result.matrix = log_error_covariance(free_, rows, log_error, kRowNoise, values, scales);
+    result.matrix = log_error_covariance(free_, rows, log_error, kAttentionRowNoise, values, scales);
     return result;
   }
 
@@ -99,7 +99,8 @@ Fitted fit_rows(const DeviceSpec& device, std::span<const MeasuredAttention> row
   const LogError log_error = [&](std::span<const double> values, size_t row) {
     return total_log_error(search.parameters(values), device, rows[row]);
   };
-  const std::vector<double> values = fit_log_errors(search.free(), rows.size(), log_error, kRowNoise);
+  const std::vector<double> values =
+      fit_log_errors(search.free(), rows.size(), log_error, kAttentionRowNoise);
   Fitted fitted{search.parameters(values), {}};
   fitted.parameters.launch = Seconds(six_digits(fitted.parameters.launch.base()));
   if (covariance) fitted.covariance = search.covariance(rows.size(), log_error, values);
@@ -197,7 +198,8 @@ AttentionRows kernel_times(const DeviceSpec& device, std::span<const AttentionMe
                        overheads.time(row, values.subspan(own))) /
                       row.time);
     };
-    const std::vector<double> values = fit_log_errors(free, measurements.size(), log_error, kRowNoise);
+    const std::vector<double> values =
+        fit_log_errors(free, measurements.size(), log_error, kAttentionRowNoise);
     std::copy(values.begin() + static_cast<std::ptrdiff_t>(own), values.end(), unknowns.begin());
     result.taken_off = overheads.text(unknowns);
   }

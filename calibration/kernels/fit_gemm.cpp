@@ -12,7 +12,8 @@
 namespace orrery {
 namespace {
 
-constexpr double kRowNoise = 0.05;  // repeats and neighbours of the burst tables scatter by about this much
+constexpr double kGemmRowNoise =
+    0.05;  // repeats and neighbours of the burst tables scatter by about this much
 
 // In the order of the search's vector.
 enum Index : size_t {
@@ -112,7 +113,7 @@ ParameterCovariance covariance_of(const DeviceSpec& device, std::span<const Meas
   }
   result.matrix =
       log_error_covariance(free_parameters(quantized), rows.size(),
-                           log_error_of(device, rows, optimum.square_tiles), kRowNoise, values, scales);
+                           log_error_of(device, rows, optimum.square_tiles), kGemmRowNoise, values, scales);
   return result;
 }
 
@@ -139,7 +140,7 @@ GemmParameters fit_gemm_parameters(const DeviceSpec& device, std::span<const Mea
     }
   }
   const std::vector<double> best =
-      fit_log_errors(free, rows.size(), log_error_of(device, rows, square_tiles), kRowNoise, starts);
+      fit_log_errors(free, rows.size(), log_error_of(device, rows, square_tiles), kGemmRowNoise, starts);
   GemmParameters parameters = parameters_of(best, device, square_tiles);
   parameters.ramp = six_digits(parameters.ramp);
   parameters.launch = Seconds(six_digits(parameters.launch.base()));

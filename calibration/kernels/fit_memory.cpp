@@ -15,8 +15,8 @@
 namespace orrery {
 namespace {
 
-constexpr double kRowNoise = 0.05;  // as for products
-constexpr size_t kFewestRows = 6;
+constexpr double kMemoryRowNoise = 0.05;  // as for products
+constexpr size_t kFewestMemoryRows = 6;
 constexpr double kSharesSpread = 0.1;  // the shares of one architecture differ by this much and less
 
 bool by_index(MemoryKind kind) {
@@ -49,7 +49,8 @@ class MemoryForm {
   std::vector<double> fit(const std::vector<size_t>& which) const {
     return fit_log_errors(
         free_, which.size(),
-        [&](std::span<const double> values, size_t row) { return log_error(values, which[row]); }, kRowNoise);
+        [&](std::span<const double> values, size_t row) { return log_error(values, which[row]); },
+        kMemoryRowNoise);
   }
 
   ParameterCovariance covariance(std::span<const double> optimum) const {
@@ -63,8 +64,8 @@ class MemoryForm {
     scales.push_back(1e-6);
     result.matrix = log_error_covariance(
         free_, rows_.size(),
-        [this](std::span<const double> values, size_t row) { return log_error(values, row); }, kRowNoise,
-        optimum, scales);
+        [this](std::span<const double> values, size_t row) { return log_error(values, row); },
+        kMemoryRowNoise, optimum, scales);
     return result;
   }
 
@@ -205,7 +206,7 @@ std::optional<FittedMemory> fit_memory_rows(const DeviceSpec& device, std::span<
     own.push_back(row);
     sources.insert(row.source);
   }
-  if (own.size() < kFewestRows) return std::nullopt;
+  if (own.size() < kFewestMemoryRows) return std::nullopt;
   const MemoryForm form(device, std::move(own));
   std::vector<size_t> all;
   for (size_t row = 0; row < form.rows().size(); ++row) all.push_back(row);

@@ -13,8 +13,8 @@
 namespace orrery {
 namespace {
 
-constexpr size_t kFewestRows = 6;
-constexpr double kRowNoise = 0.05;  // a board's draw moves by this much with its temperature
+constexpr size_t kFewestPowerRows = 6;
+constexpr double kPowerRowNoise = 0.05;  // a board's draw moves by this much with its temperature
 
 struct PowerRow {
   Utilisation use;
@@ -75,7 +75,7 @@ PowerParameters parameters_of(std::span<const double> values) {
 
 std::optional<PowerFit> fit_power(const DeviceSpec& device, const MeasurementSet& measurements) {
   const PowerRows rows(device, measurements);
-  if (rows.rows().size() < kFewestRows) return std::nullopt;
+  if (rows.rows().size() < kFewestPowerRows) return std::nullopt;
   double most = device.board_power.base();
   for (const PowerRow& row : rows.rows()) most = std::max(most, row.power.base());
   // Priors as wide as the board's limit: they decide only what the rows leave open.
@@ -87,7 +87,7 @@ std::optional<PowerFit> fit_power(const DeviceSpec& device, const MeasurementSet
     const Watts predicted = kernel_power(parameters_of(values), device.board_power, row.use);
     return std::log(std::max(predicted.base(), 1e-3 * most) / row.power.base());
   };
-  const std::vector<double> best = fit_log_errors(free, rows.rows().size(), log_error, kRowNoise);
+  const std::vector<double> best = fit_log_errors(free, rows.rows().size(), log_error, kPowerRowNoise);
   PowerFit fit;
   fit.parameters = parameters_of(best);
   std::vector<double> errors;
@@ -95,7 +95,7 @@ std::optional<PowerFit> fit_power(const DeviceSpec& device, const MeasurementSet
   FitError error;
   fit.relative_spread = summarize(errors, error);
   fit.covariance = {{"idle_w", "compute_w", "memory_w"},
-                    log_error_covariance(free, rows.rows().size(), log_error, kRowNoise, best)};
+                    log_error_covariance(free, rows.rows().size(), log_error, kPowerRowNoise, best)};
   fit.source.text = rows.source();
   return fit;
 }

@@ -42,9 +42,13 @@ void read_names(const SpecReader& root, KernelRules& rules) {
     rules.gpu_names.push_back({entry.at("name").text(), optional_text(entry, "gpu")});
   }
   const SpecReader nearest = root.at("nearest");
-  nearest.only({"description", "same_chip", "architecture", "otherwise"});
+  nearest.only({"description", "same_chip", "architecture", "unlike", "otherwise"});
   rules.same_chip = read_stand_ins(nearest.at("same_chip"), "gpu");
   rules.architectures = read_stand_ins(nearest.at("architecture"), "architecture");
+  for (const SpecReader& entry : nearest.at("unlike").elements()) {
+    entry.only({"architecture", "source"});
+    rules.unlike.push_back(entry.at("architecture").text());
+  }
   rules.otherwise = nearest.at("otherwise").text();
 }
 

@@ -63,6 +63,7 @@ struct KernelRules {
   std::vector<GpuName> gpu_names;
   std::vector<StandIn> same_chip;      ///< GPUs that carry the chip of a measured one
   std::vector<StandIn> architectures;  ///< `gpu` is an architecture: its nearest measured GPU
+  std::vector<std::string> unlike;     ///< architectures that no measured GPU can stand for
   std::string otherwise;               ///< nearest of any other architecture
   std::vector<AttentionTable> attention_tables;
   std::vector<LentAttention> attention_lent;

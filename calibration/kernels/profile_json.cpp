@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view kSchema = "orrery.calibration/1";
 constexpr std::array kFp8Family = {Precision::fp8_current, Precision::fp8_block, Precision::mxfp8};
-constexpr std::int64_t kLargest = 1'000'000'000'000;
+constexpr std::int64_t kLargestExtent = 1'000'000'000'000;
 
 /// Named numbers of a parameter set, in the order of the file. One list serves the writer and the reader.
 template <typename Parameters>
@@ -296,10 +296,10 @@ GemmFit read_gemm(const std::string& name, const SpecReader& object, const SpecR
     const std::vector<SpecReader> items = row_of(row, 8);
     if (items.empty()) continue;
     GemmShape shape;
-    shape.m = items[0].integer(1, kLargest);
-    shape.n = items[1].integer(1, kLargest);
-    shape.k = items[2].integer(1, kLargest);
-    shape.batch = items[3].integer(1, kLargest);
+    shape.m = items[0].integer(1, kLargestExtent);
+    shape.n = items[1].integer(1, kLargestExtent);
+    shape.k = items[2].integer(1, kLargestExtent);
+    shape.batch = items[3].integer(1, kLargestExtent);
     shape.precision = fit.precision;
     shape.output_bytes = items[4].number(0, 64);
     shape.quantized_inputs = items[5].boolean();
@@ -335,12 +335,12 @@ AttentionFit read_attention(const std::string& name, const SpecReader& object, c
     const std::vector<SpecReader> items = row_of(row, 10);
     if (items.empty()) continue;
     AttentionShape shape;
-    shape.batch = items[0].integer(1, kLargest);
-    shape.seq_q = shape.seq_kv = items[1].integer(1, kLargest);
-    shape.heads = items[2].integer(1, kLargest);
-    shape.kv_heads = items[3].integer(1, kLargest);
-    shape.head_dim = items[4].integer(1, kLargest);
-    shape.value_dim = items[5].integer(1, kLargest);
+    shape.batch = items[0].integer(1, kLargestExtent);
+    shape.seq_q = shape.seq_kv = items[1].integer(1, kLargestExtent);
+    shape.heads = items[2].integer(1, kLargestExtent);
+    shape.kv_heads = items[3].integer(1, kLargestExtent);
+    shape.head_dim = items[4].integer(1, kLargestExtent);
+    shape.value_dim = items[5].integer(1, kLargestExtent);
     shape.causal = items[6].boolean();
     shape.pass = items[7].boolean() ? AttentionPass::backward : AttentionPass::forward;
     shape.kernel = fit.kernel;
@@ -414,7 +414,7 @@ KernelProfile parse_profile(std::string_view text, const std::string& file) {
   for (const SpecReader& error : root.at("errors").elements()) {
     profile.errors.push_back({error.at("op").text(),
                               error.at("precision").text(),
-                              static_cast<int>(error.at("rows").integer(0, kLargest)),
+                              static_cast<int>(error.at("rows").integer(0, kLargestExtent)),
                               error.at("median").number(0, 100),
                               error.at("p95").number(0, 100),
                               {}});

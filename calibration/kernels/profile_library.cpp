@@ -1,6 +1,9 @@
 #include "calibration/kernels/profile_library.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include "calibration/kernels/kernel_rules.hpp"
@@ -38,6 +41,12 @@ LoadedProfile load_kernel_profile(const std::string& gpu_name, std::string_view 
   const KernelRules rules = shipped_kernel_rules();
   if (const auto chip = stand_in_for(rules.same_chip, gpu_name)) {
     return {load_profile_named(*chip), ProfileFit::same_chip};
+  }
+  if (std::find(rules.unlike.begin(), rules.unlike.end(), architecture) != rules.unlike.end()) {
+    throw std::invalid_argument(fmt::format(
+        "no kernel of {} was measured and no measured GPU is like its architecture ({}): tier datasheet "
+        "bounds the step, or give a calibration of your own",
+        gpu_name, architecture));
   }
   const std::string nearest = stand_in_for(rules.architectures, architecture).value_or(rules.otherwise);
   return {load_profile_named(nearest), ProfileFit::architecture};

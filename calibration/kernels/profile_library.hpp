@@ -23,7 +23,8 @@ struct LoadedProfile {  // NOLINT(bugprone-exception-escape): moving ordered JSO
 /// The profile of a GPU, of a GPU with the same chip, or of the nearest architecture, in this order
 /// (calibration/data/kernel_rules.json says which).
 /// @param architecture DeviceSpec::architecture
-/// @throws InputError if a profile cannot be read
+/// @throws InputError if a profile cannot be read, std::invalid_argument for an architecture that no measured
+///         GPU can stand for
 LoadedProfile load_kernel_profile(const std::string& gpu_name, std::string_view architecture);
 
 /// A profile by its name, or from a file (a name with '/' or ".json").

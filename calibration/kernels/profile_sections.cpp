@@ -9,7 +9,7 @@
 namespace orrery {
 namespace {
 
-constexpr std::int64_t kLargest = 1'000'000'000'000;
+constexpr std::int64_t kMostRows = 1'000'000'000'000;
 constexpr double kLargestNumber = 1e30;
 
 /// Every block of a profile with the pointer of its parameters.
@@ -144,7 +144,7 @@ void write_information(Json& root, const KernelProfile& profile) {
 
 void read_information(const SpecReader& root, KernelProfile& profile) {
   const auto rows_of = [](const SpecReader& entry) {
-    return static_cast<int>(entry.at("rows").integer(0, kLargest));
+    return static_cast<int>(entry.at("rows").integer(0, kMostRows));
   };
   if (root.has("overlap")) {
     for (const SpecReader& entry : root.at("overlap").elements()) {

@@ -14,7 +14,7 @@
 namespace orrery {
 namespace {
 
-constexpr size_t kFewestRows = 8;  // fewer cannot tell seven parameters
+constexpr size_t kFewestTableRows = 8;  // fewer cannot tell seven parameters
 
 // Rows of an operand off 16 bytes: cuBLAS falls back from the tensor core kernels. Batched fp16 and bf16
 // products then run on the CUDA cores, at an eighth of the tensor peak (A100: 39 of 312 TFLOP/s in bf16);
@@ -77,7 +77,7 @@ std::vector<AttentionMeasurement> attention_rows(std::span<const AttentionMeasur
       used != nullptr && std::find(used->tables.begin(), used->tables.end(), own) == used->tables.end();
   if (used == nullptr || stands_in) {
     std::vector<AttentionMeasurement> rows = rows_of_tables(measurements, gpu, {own});
-    if (used == nullptr || rows.size() >= kFewestRows) {
+    if (used == nullptr || rows.size() >= kFewestTableRows) {
       used = nullptr;
       return rows;
     }
@@ -157,7 +157,7 @@ std::optional<FittedProducts> fit_products(const DeviceSpec& device, Precision p
       rows.push_back({row.shape, row.time});
       table.sources.insert(row.source);
     }
-    if (rows.size() < kFewestRows) continue;
+    if (rows.size() < kFewestTableRows) continue;
     table.fit = fit_gemm(device, std::move(rows), {}, table.error);
     table.fit.measured_sustained = campaign == Campaign::sustained;
     table.fit.parameters.misaligned = kMisaligned;
@@ -176,7 +176,7 @@ std::optional<FittedAttention> fit_attention_table(const DeviceSpec& device, Att
   const AttentionTable* rule = nullptr;
   const std::vector<AttentionMeasurement> measured =
       attention_rows(measurements, device.name, kernel, rules, rule);
-  if (measured.size() < kFewestRows || !device.peak_for(Precision::bf16)) return std::nullopt;
+  if (measured.size() < kFewestTableRows || !device.peak_for(Precision::bf16)) return std::nullopt;
   FittedAttention table;
   table.freedom = freedom_of(measured);
   table.prior = attention_prior();

@@ -1,6 +1,9 @@
 #include "calibration/libraries/host_files.hpp"
 
+#include <algorithm>
+#include <array>
 #include <string>
+#include <utility>
 
 #include "sim/base/data_files.hpp"
 #include "sim/base/json_reader.hpp"
@@ -21,10 +24,26 @@ double segment_of(const SpecReader& reader) {
   return reader.quantity<Bytes>().base();
 }
 
+/// On which groups a direction was measured.
+ExpertExchangeHull read_hull(const SpecReader& reader) {
+  reader.only({"gpu", "protocol", "least_ranks", "most_ranks"});
+  constexpr std::array<NicProtocol, 6> kProtocols = {NicProtocol::infiniband, NicProtocol::roce,
+                                                     NicProtocol::ethernet,   NicProtocol::slingshot,
+                                                     NicProtocol::efa,        NicProtocol::omni_path};
+  std::array<std::pair<std::string_view, NicProtocol>, 6> named;
+  std::transform(kProtocols.begin(), kProtocols.end(), named.begin(),
+                 [](NicProtocol protocol) { return std::pair(name_of(protocol), protocol); });
+  return {reader.at("gpu").text(), reader.at("protocol").choice_of<NicProtocol>(named),
+          static_cast<int>(reader.at("least_ranks").integer(2, 1 << 20)),
+          static_cast<int>(reader.at("most_ranks").integer(2, 1 << 20))};
+}
+
 ExpertExchangeRates read_rates(const SpecReader& reader) {
-  reader.only({"start", "network_share", "nvlink_share"});
-  return {seconds_of(reader.at("start")), reader.at("network_share").number(1e-3, 1.0),
-          reader.at("nvlink_share").number(1e-3, 1.0)};
+  reader.only({"start", "network_share", "nvlink_share", "measured"});
+  ExpertExchangeRates rates{seconds_of(reader.at("start")), reader.at("network_share").number(1e-3, 1.0),
+                            reader.at("nvlink_share").number(1e-3, 1.0), std::nullopt};
+  if (reader.has("measured")) rates.measured = read_hull(reader.at("measured"));
+  return rates;
 }
 
 }  // namespace

@@ -65,7 +65,7 @@ std::vector<double> speeds(const SpecReader& reader) {
 }
 
 double microseconds_of(const SpecReader& reader) { return kMicrosecond * reader.number(0.0, kMost); }
-double rate_of(const SpecReader& reader) { return kGigabyte * reader.number(0.0, kMost); }
+double gigabytes_per_second(const SpecReader& reader) { return kGigabyte * reader.number(0.0, kMost); }
 int count_of(const SpecReader& reader) { return static_cast<int>(reader.integer(0, 1 << 20)); }
 
 void read_hops(const SpecReader& reader, TunerConstants::Hops& hops) {
@@ -96,8 +96,8 @@ void read_architecture(const SpecReader& reader, TunerConstants& constants) {
   constants.graph_channels = count_of(reader.at("graph_channels"));
   constants.intra_speeds = speeds(reader.at("intra_speeds"));
   constants.inter_speeds = speeds(reader.at("inter_speeds"));
-  constants.ll_limit = rate_of(reader.at("ll_limit"));
-  constants.ring_ll128_per_channel = rate_of(reader.at("ring_ll128_per_channel"));
+  constants.ll_limit = gigabytes_per_second(reader.at("ll_limit"));
+  constants.ring_ll128_per_channel = gigabytes_per_second(reader.at("ring_ll128_per_channel"));
   constants.tree_ll128_per_channel = numbers<3>(reader.at("tree_ll128_per_channel"), kGigabyte);
   constants.tree_per_channel = numbers<3>(reader.at("tree_per_channel"), kGigabyte);
   constants.nvls_channels = count_of(reader.at("nvls_channels"));
@@ -112,8 +112,9 @@ void read_architecture(const SpecReader& reader, TunerConstants& constants) {
   const SpecReader kernels = reader.at("symmetric");
   kernels.only({"ll_base_us", "base_us", "per_sm", "peak_reduce", "peak_gather"});
   constants.symmetric = {microseconds_of(kernels.at("ll_base_us")), microseconds_of(kernels.at("base_us")),
-                         rate_of(kernels.at("per_sm")), rate_of(kernels.at("peak_reduce")),
-                         rate_of(kernels.at("peak_gather"))};
+                         gigabytes_per_second(kernels.at("per_sm")),
+                         gigabytes_per_second(kernels.at("peak_reduce")),
+                         gigabytes_per_second(kernels.at("peak_gather"))};
 }
 
 void read_by_vendor(const SpecReader& reader, TunerConstants& constants) {
@@ -209,22 +210,26 @@ TunerConstants load_nccl_tuner(std::string_view version, std::string_view archit
   constants.library = "nccl";
   constants.architecture = architecture;
   Json merged = Json::object();
-  std::string first;
+  std::string first, last;
   for (const SpecReader& entry : root.at("versions").elements()) {
     entry.only({"from", "source", "constants"});
     const std::string from = entry.at("from").text();
     const std::optional<Version> since = parse_version(from);
     if (!since) entry.at("from").refuse("a version such as \"2.21\"");
     if (first.empty()) first = from;
+    last = from;
     if (!asked || !since || *asked < *since) continue;
     constants.version = from;
     constants.source = entry.at("source").text();
     merge_members(merged, entry.at("constants").json());
   }
   problems.throw_if_any();
-  if (constants.version.empty()) {
+  const bool too_new = asked && *asked > parse_version(last).value_or(Version{});
+  if (constants.version.empty() || too_new) {
     throw InputError(InputProblem{"NCCL's version", "", "\"" + wanted + "\"",
-                                  "a version from " + first + " on, such as \"2.21\" or \"2.27.3\"", ""});
+                                  "a version from " + first + " to " + last + ", such as \"" +
+                                      (too_new ? last : first) + "\" or \"2.27.3\"",
+                                  ""});
   }
   read_constants(SpecReader(merged, "/constants", problems), architecture, constants);
   read_regions(root.at("ofi_regions"), constants);

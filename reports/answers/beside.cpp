@@ -10,7 +10,11 @@
 namespace orrery {
 namespace {
 
-/// A resolved node without the origins of its values and the names of its presets.
+/// Links whose flows lose less than this share of the step more than before, all flows together, bind no
+/// more.
+constexpr double kMoreHeld = 1e-3;
+
+/// A resolved section without the origins of its values and the names of its presets.
 Json values_alone(const Json& resolved) {
   if (!resolved.is_object()) return resolved;
   if (resolved.contains("value") && resolved.contains("origin")) return resolved.at("value");
@@ -52,6 +56,17 @@ void check_nodes(const Experiment& experiment, const Experiment& neighbour) {
                    fmt::format("its nodes differ from those of {} (cluster.{}): two jobs share a "
                                "fabric on nodes of one type",
                                experiment.file, difference)});
+}
+
+/// Both jobs run on the first one's fabric: says so where the neighbour's own was another.
+void warn_about_fabric(const Experiment& experiment, const Experiment& neighbour, Prediction& prediction) {
+  const std::string difference =
+      first_difference(values_alone(resolved_cluster_json(experiment.cluster)).at("fabric"),
+                       values_alone(resolved_cluster_json(neighbour.cluster)).at("fabric"), "fabric");
+  if (difference.empty()) return;
+  prediction.warnings.push_back(
+      fmt::format("{}: its cluster.{} differs from that of {}, on whose fabric both run", neighbour.file,
+                  difference, experiment.file));
 }
 
 /// The fabric of the first job with the nodes of both.
@@ -104,6 +119,9 @@ Simulation simulate_with_neighbour(const Experiment& experiment, const PredictOp
   Experiment own_there = experiment;
   Experiment neighbour_there = neighbour;
   own_there.cluster = neighbour_there.cluster = both;
+  // Latencies that a job's file gives change its collectives' times (plan_of): here it is the fabric's file.
+  neighbour_there.document["cluster"] = experiment.document.at("cluster");
+  warn_about_fabric(experiment, neighbour, prediction);
   try {
     own_there.shape = shape_for(both, experiment.shape.gpus, placement);
     neighbour_there.shape = shape_for(both, neighbour.shape.gpus, placement);
@@ -140,7 +158,7 @@ Simulation simulate_with_neighbour(const Experiment& experiment, const PredictOp
     const auto alone = std::find_if(own_alone.links.begin(), own_alone.links.end(),
                                     [&link](const LinkClassUse& other) { return other.name == link.name; });
     const double before = alone == own_alone.links.end() ? 0.0 : alone->held_s;
-    if (link.held_s > before) use.binding.push_back(link.name);
+    if (link.held_s - before > kMoreHeld * own_alone_s) use.binding.push_back(link.name);
   }
   prediction.beside = std::move(use);
   return together;

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <utility>
 
 #include "calibration/collectives/fit_profiles.hpp"
@@ -47,9 +48,13 @@ std::optional<LoadedProfile> load_base(const std::string& base, const DeviceSpec
                                        const KernelRules& rules, std::string& name) {
   if (base == "none") return std::nullopt;
   if (base.empty()) {
-    LoadedProfile loaded = load_kernel_profile(device.name, device.architecture);
-    name = "the shipped profile " + loaded.profile.gpu;
-    return loaded;
+    try {
+      LoadedProfile loaded = load_kernel_profile(device.name, device.architecture);
+      name = "the shipped profile " + loaded.profile.gpu;
+      return loaded;
+    } catch (const std::invalid_argument& error) {
+      throw InputError(InputProblem{"--base", "", "", "", error.what()});
+    }
   }
   LoadedProfile loaded{load_profile_named(base), ProfileFit::own};
   name = "the profile " + base;

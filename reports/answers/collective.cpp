@@ -10,10 +10,13 @@
 
 #include "calibration/libraries/host_files.hpp"
 #include "calibration/libraries/tuner_files.hpp"
+#include "reports/answers/latency_difference.hpp"
 #include "reports/answers/traffic.hpp"
 #include "sim/collectives/expert_exchange.hpp"
 #include "sim/collectives/host_staged_model.hpp"
 #include "sim/collectives/library_formulas.hpp"
+#include "sim/collectives/nccl_model.hpp"
+#include "sim/collectives/tuner_model.hpp"
 
 namespace orrery {
 namespace {
@@ -21,6 +24,10 @@ namespace {
 constexpr size_t kMostSizes = 1000;
 constexpr double kMostBytes = 1e15;
 constexpr double kElementBytes = 4.0;  // nccl-tests' default type is float
+constexpr int kDefaultTopK = 8, kDefaultExperts = 256;
+// Fitted rows of expert exchanges lie within 10 %; other token counts and routers were not measured. On other
+// GPUs and fabrics nothing was: as far off as a library's own table (TunerModel).
+constexpr double kExchangeSpread = 0.15, kAssumedExchangeSpread = 0.4;
 
 constexpr std::array<CollectiveOp, 6> kOps = {CollectiveOp::all_reduce, CollectiveOp::reduce_scatter,
                                               CollectiveOp::all_gather, CollectiveOp::broadcast,
@@ -97,15 +104,13 @@ Group group_of(const ClusterShape& shape, const CollectiveQuestion& question) {
 /// What the library's own table says about one size.
 class Chooser {
  public:
-  Chooser(const CollectiveQuestion& question, const DeviceSpec& device, const CollectiveModel& model,
-          const std::string& library)
+  Chooser(const CollectiveQuestion& question, const DeviceSpec& device, const std::string& library)
       : explain_(question.explain), forced_(question.algorithm) {
     if (library == "nccl") {
       tuner_ = load_nccl_tuner(question.version, device.architecture);
     } else if (library == "rccl") {
       tuner_ = load_rccl_tuner();
     }
-    host_ = dynamic_cast<const HostStagedModel*>(&model);
     if (forced_.empty()) return;
     const std::vector<std::string> names = collective_algorithm_names(library);
     if (std::find(names.begin(), names.end(), forced_) == names.end()) {
@@ -129,51 +134,51 @@ class Chooser {
   }
   std::string version() const { return tuner_ ? tuner_->version : ""; }
 
-  /// Names the algorithm of a row and, where one is forced, sets its time by the table's ratio.
-  void fill(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape) const {
+  /// Whether the times are the tuner's own estimates: nothing measures what a library does not choose.
+  bool estimates() const { return tuner_ && !forced_.empty(); }
+
+  /// The model of a forced algorithm's times. Refuses one that the group cannot run.
+  std::shared_ptr<const CollectiveModel> estimating_model(CollectiveOp op, const GroupShape& shape) const {
+    bool possible = false;
+    std::string why;
+    for (const TunerCandidate& each : tuner_table(*tuner_, op, 1.0, shape, forced_options_)) {
+      possible = possible || each.enabled();
+      if (name_of(each.algorithm) == forced_ && each.protocol == WireProtocol::simple)
+        why = reason_of(each.refusal);
+    }
+    if (!possible) {
+      refuse("--algorithm", "\"" + forced_ + "\"",
+             fmt::format("an algorithm that can run {} on this group ({}: {})", name_of(op), forced_, why));
+    }
+    return std::make_shared<TunerModel>(*tuner_, forced_options_);
+  }
+
+  /// Names the algorithm of a row and says why.
+  void fill(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape,
+            const CollectiveModel& model) const {
     if (tuner_) {
       fill_from_tuner(row, op, shape);
-    } else if (host_ != nullptr) {
-      fill_from_host(row, op, shape);
+    } else if (const auto* host = dynamic_cast<const HostStagedModel*>(&model)) {
+      fill_from_host(row, op, shape, *host);
     }
   }
 
  private:
   void fill_from_tuner(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape) const {
-    const TunerChoice free = choose(*tuner_, op, row.bytes, shape);
     const TunerTable table = tuner_table(*tuner_, op, row.bytes, shape, forced_options_);
-    const TunerChoice choice =
-        forced_.empty() ? free : choose_from(table, *tuner_, op, row.bytes, shape, forced_options_);
-    if (!choice.possible) {
-      std::string why;
-      for (const TunerCandidate& each : table) {
-        if (name_of(each.algorithm) == forced_ && each.protocol == WireProtocol::simple) {
-          why = reason_of(each.refusal);
-        }
-      }
-      refuse("--algorithm", "\"" + forced_ + "\"",
-             fmt::format("an algorithm that can run {} on this group ({}: {})", name_of(op), forced_, why));
-    }
-    row.algorithm = name_of(choice.algorithm);
-    row.protocol = name_of(choice.protocol);
-    row.channels = choice.channels;
-    if (!forced_.empty()) {
-      // The calibrated time is of the library's own choice; the table knows how much longer it thinks this
-      // one.
-      const double ratio = std::max(1.0, choice.time / free.time);
-      row.time *= ratio;
-      row.evidence = Evidence::assumed;
-      row.why =
-          fmt::format("forced; the tuner's {} {} would take {}, this {}: the calibrated time is scaled by it",
-                      name_of(free.algorithm), name_of(free.protocol), format_quantity(seconds(free.time)),
-                      format_quantity(seconds(choice.time)));
-    } else {
+    if (forced_.empty()) {
+      const TunerChoice choice = choose_from(table, *tuner_, op, row.bytes, shape, forced_options_);
+      row.algorithm = name_of(choice.algorithm);
+      row.protocol = name_of(choice.protocol);
+      row.channels = choice.channels;
       row.why = reason(table, choice, op);
+    } else {
+      row.why = "forced; the tuner's own estimate, or what the links allow where that is longer";
     }
     if (!explain_) return;
     for (const TunerCandidate& each : table) {
       if (each.refusal == TunerRefusal::operation) continue;
-      const bool chosen = each.algorithm == choice.algorithm && each.protocol == choice.protocol;
+      const bool chosen = name_of(each.algorithm) == row.algorithm && name_of(each.protocol) == row.protocol;
       row.candidates.push_back({std::string(name_of(each.algorithm)), std::string(name_of(each.protocol)),
                                 std::string(reason_of(each.refusal)), seconds(each.time), each.channels,
                                 chosen});
@@ -201,14 +206,16 @@ class Chooser {
     return text;
   }
 
-  void fill_from_host(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape) const {
-    const HostStagedTable table = host_->table(op, row.bytes, shape);
+  void fill_from_host(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape,
+                      const HostStagedModel& host) const {
+    const HostStagedTable table = host.table(op, row.bytes, shape);
     bool found = forced_.empty();
     for (int i = 0; i < table.count; ++i) {
       const HostStagedCandidate& each = table.candidates[static_cast<size_t>(i)];
       if (each.algorithm == forced_) {
         found = true;
         row.algorithm = forced_;
+        row.timed_as = forced_;
         row.time = seconds(each.total);
       }
     }
@@ -234,25 +241,63 @@ class Chooser {
   bool explain_;
   std::string forced_;
   std::optional<TunerConstants> tuner_;
-  const HostStagedModel* host_ = nullptr;
   TunerOptions forced_options_;
 };
 
-void answer_exchange(const CollectiveQuestion& question, const GroupShape& shape, CollectiveAnswer& answer) {
-  if (!question.algorithm.empty()) {
-    refuse("--algorithm", "\"" + question.algorithm + "\"", "nothing: an expert exchange has one algorithm");
+/// Options that would change nothing.
+void check_options(const CollectiveQuestion& question, bool exchange) {
+  std::vector<InputProblem> problems;
+  const auto add = [&](const char* option, const std::string& value, const std::string& expected) {
+    problems.push_back(
+        {option, "", (value.empty() ? "it" : value) + " with --op " + question.op, expected, ""});
+  };
+  const auto quoted = [](const std::string& text) { return "\"" + text + "\""; };
+  if (exchange) {
+    const std::string expected = "a collective: an expert exchange runs DeepEP's kernels, of one algorithm";
+    if (!question.library.empty()) add("--library", quoted(question.library), expected);
+    if (!question.version.empty()) add("--nccl-version", quoted(question.version), expected);
+    if (!question.algorithm.empty()) add("--algorithm", quoted(question.algorithm), expected);
+    if (!question.calibration.empty()) add("--calibration", quoted(question.calibration), expected);
+  } else {
+    const std::string expected = "--op dispatch or combine";
+    if (question.top_k) add("--top-k", std::to_string(*question.top_k), expected);
+    if (question.experts) add("--experts", std::to_string(*question.experts), expected);
+    if (question.low_latency) add("--low-latency", "", expected);
+    if (!question.calibration.empty() && (question.library == "mpi" || question.library == "gloo")) {
+      problems.push_back({"--calibration", "",
+                          quoted(question.calibration) + " with --library " + question.library,
+                          "--library nccl or rccl", ""});
+    }
+    if (!question.calibration.empty() && !question.algorithm.empty()) {
+      problems.push_back({"--calibration", "", quoted(question.calibration) + " with --algorithm",
+                          "one of the two: the time of a forced algorithm is the tuner's own estimate", ""});
+    }
   }
+  if (!problems.empty()) throw InputError(std::move(problems));
+}
+
+void answer_exchange(const CollectiveQuestion& question, const GroupShape& shape, CollectiveAnswer& answer) {
   const ExpertExchangeConstants constants = load_expert_exchange(shape.protocol, question.low_latency);
   const bool combines = question.op == "combine";
+  const int top_k = question.top_k.value_or(kDefaultTopK);
+  const int experts = question.experts.value_or(kDefaultExperts);
+  const std::string inside(name_of(shape.scale_up));
+  const Evidence evidence =
+      expert_exchange_evidence(combines ? constants.combine : constants.dispatch, answer.gpu, shape);
   answer.library = "deepep";
   answer.version = constants.name;
   answer.source = constants.source;
   answer.notes.push_back(fmt::format(
       "size: a rank's own tokens before they are copied; top {} of {} experts, evenly loaded; busbw: of the "
       "link that binds",
-      question.top_k, question.experts));
+      top_k, experts));
+  if (evidence == Evidence::assumed) {
+    answer.notes.emplace_back(
+        "nothing like this was measured: shares and starts of other GPUs, fabrics or "
+        "directions are assumed to hold");
+  }
   for (const double bytes : question.sizes) {
-    const ExpertTokens tokens{Bytes(bytes), question.top_k, question.experts, 0};
+    const ExpertTokens tokens{Bytes(bytes), top_k, experts, 0};
     ExpertExchangeTime time;
     try {
       time = expert_exchange_time(constants, combines, tokens, shape);
@@ -268,15 +313,51 @@ void answer_exchange(const CollectiveQuestion& question, const GroupShape& shape
     row.algorithm_bandwidth = bytes / row.time.base();
     row.bus_bandwidth = copies * row.algorithm_bandwidth;
     row.algorithm = constants.deduplicates ? "deduplicated" : "direct";
-    row.protocol = network_binds ? "network" : "nvlink";
-    row.evidence = Evidence::extrapolated;
-    row.relative_spread =
-        0.15;  // fitted rows lie within 10 %; other token counts and routers were not measured
-    row.why = fmt::format("{} copies of a token over the network take {}, {} over NVLink {}; start {}",
-                          fmt::format("{:.2f}", time.network_copies), format_quantity(time.network),
-                          fmt::format("{:.2f}", time.nvlink_copies), format_quantity(time.nvlink),
-                          format_quantity(time.start));
+    row.timed_as = row.algorithm;
+    row.protocol = network_binds ? "network" : inside;
+    row.evidence = evidence;
+    row.relative_spread = evidence == Evidence::assumed ? kAssumedExchangeSpread : kExchangeSpread;
+    row.why = fmt::format("{:.2f} copies of a token over the network take {}, {:.2f} over {} {}; start {}",
+                          time.network_copies, format_quantity(time.network), time.nvlink_copies, inside,
+                          format_quantity(time.nvlink), format_quantity(time.start));
     answer.rows.push_back(std::move(row));
+  }
+}
+
+/// What a model fitted a time as.
+std::string timed_as(const CollectiveModel& model, CollectiveOp op, const GroupShape& shape,
+                     const CollectiveTime& time) {
+  const auto* fitted = dynamic_cast<const NcclModel*>(&model);
+  if (fitted != nullptr && fitted->has_curve(op, shape)) return "curve";
+  if (dynamic_cast<const HostStagedModel*>(&model) != nullptr) return std::string(time.algorithm);
+  return fmt::format("{} {}", time.algorithm, time.protocol);
+}
+
+/// What the names and times of an answer by a tuner mean.
+void add_tuner_notes(const CollectiveQuestion& question, bool estimates, CollectiveAnswer& answer) {
+  if (estimates) {
+    answer.notes.push_back(fmt::format(
+        "{} is forced: the times are the tuner's own estimates, not calibrated; hold them against "
+        "one another and --explain's, not against times of the library's choice",
+        question.algorithm));
+    return;
+  }
+  if (!question.version.empty()) {
+    answer.notes.push_back(fmt::format(
+        "--nccl-version changes the names alone (the table of {} on): the times are of the measured "
+        "releases",
+        answer.version));
+  }
+  const auto differ =
+      std::count_if(answer.rows.begin(), answer.rows.end(), [](const CollectiveAnswerRow& row) {
+        return row.timed_as != "curve" && row.timed_as != row.algorithm + " " + row.protocol;
+      });
+  if (differ > 0) {
+    answer.notes.push_back(
+        fmt::format("{} of {} sizes are timed as another algorithm or protocol than the library's table "
+                    "names (timed_as in "
+                    "--format json, --explain): the fastest of what was fitted to measurements",
+                    differ, answer.rows.size()));
   }
 }
 
@@ -338,15 +419,21 @@ std::vector<double> read_sizes(const std::string& text, std::vector<InputProblem
   return sizes;
 }
 
-ClusterSpec read_collective_cluster(const std::string& argument, const std::vector<std::string>& settings) {
+CollectiveCluster read_collective_cluster(const std::string& argument,
+                                          const std::vector<std::string>& settings) {
   const ClusterArgument given = read_cluster_argument(argument, settings);
   Problems problems(given.file);
-  ClusterSpec cluster = read_cluster_spec(SpecReader(given.json, given.pointer, problems));
+  CollectiveCluster cluster;
+  cluster.spec = read_cluster_spec(SpecReader(given.json, given.pointer, problems));
   problems.throw_if_any();
+  if (!given_latency_keys(given.json).empty()) {
+    cluster.usual = shape_with_usual_latencies(given.json, cluster.spec, given.file);
+  }
   return cluster;
 }
 
-CollectiveAnswer answer_collective(const ClusterSpec& cluster, const CollectiveQuestion& question) {
+CollectiveAnswer answer_collective(const CollectiveCluster& given, const CollectiveQuestion& question) {
+  const ClusterSpec& cluster = given.spec;
   const ClusterShape shape = cluster_shape(cluster);
   const DeviceSpec& device = device_spec(cluster);
   const Group members = group_of(shape, question);
@@ -368,7 +455,13 @@ CollectiveAnswer answer_collective(const ClusterSpec& cluster, const CollectiveQ
                     members.per_node, shape.gpus_per_node));
   }
   const std::optional<CollectiveOp> op = op_named(question.op);
+  check_options(question, !op);
   if (!op) {
+    if (given.usual) {
+      answer.notes.emplace_back(
+          "the latencies that the cluster gives itself do not count: the start of an "
+          "expert exchange is measured as a whole");
+    }
     answer_exchange(question, group, answer);
     return answer;
   }
@@ -384,15 +477,20 @@ CollectiveAnswer answer_collective(const ClusterSpec& cluster, const CollectiveQ
   if (answer.library == "rccl" && !amd) {
     refuse("--library", "rccl on " + device.name, "nccl, mpi or gloo: RCCL runs on AMD's GPUs only");
   }
-  const auto model =
-      make_collective_model({answer.library, question.version}, device, shape, question.calibration);
-  const Chooser chooser(question, device, *model, answer.library);
+  const Chooser chooser(question, device, answer.library);
+  const auto model = chooser.estimates() ? chooser.estimating_model(*op, group)
+                                         : make_collective_model({answer.library, question.version}, device,
+                                                                 shape, question.calibration);
   answer.version = chooser.version();
   answer.source = model->profile_source();
   answer.tuner_source = chooser.source();
-  answer.profile_error = model->profile_error();
+  answer.profile_error = model->error_on(group);
+  // A given latency counts as it does in a step (CollectivesWithLatency).
+  std::optional<CollectivesWithLatency> with_latency;
+  if (given.usual) with_latency.emplace(*model, shape, *given.usual);
+  const CollectiveModel& timed = with_latency ? *with_latency : *model;
   for (const double bytes : question.sizes) {
-    const CollectiveTime time = model->time(*op, Bytes(bytes), group);
+    const CollectiveTime time = timed.time(*op, Bytes(bytes), group);
     CollectiveAnswerRow row;
     row.bytes = bytes;
     row.count = std::floor(bytes / kElementBytes / (gathers(*op) ? group.ranks : 1));
@@ -402,11 +500,14 @@ CollectiveAnswer answer_collective(const ClusterSpec& cluster, const CollectiveQ
     row.channels = time.channels;
     row.evidence = time.evidence;
     row.relative_spread = time.relative_spread;
-    chooser.fill(row, *op, group);
+    row.timed_as = timed_as(*model, *op, group, time);
+    chooser.fill(row, *op, group, *model);
     row.algorithm_bandwidth = bytes / row.time.base();
     row.bus_bandwidth = row.algorithm_bandwidth * bus_factor(*op, group.ranks);
     answer.rows.push_back(std::move(row));
   }
+  if (chooser.version().empty()) return answer;
+  add_tuner_notes(question, chooser.estimates(), answer);
   return answer;
 }
 

@@ -24,7 +24,7 @@ struct CollectiveQuestion {
   std::string algorithm;      ///< forced; empty: the library chooses
   std::string calibration;    ///< name or file of a profile that holds collectives; may be empty
   bool explain = false;
-  int top_k = 8, experts = 256;  ///< of dispatch and combine
+  std::optional<int> top_k, experts;  ///< of dispatch and combine: 8 of 256
   bool low_latency = false;
 };
 
@@ -42,7 +42,9 @@ struct CollectiveAnswerRow {
   double count = 0;  ///< nccl-tests' count of 4-byte elements
   Seconds time;
   double algorithm_bandwidth = 0, bus_bandwidth = 0;  ///< B/s
-  std::string algorithm, protocol;
+  std::string algorithm, protocol;                    ///< that run, by the library's own table
+  /// What the time was fitted as: an algorithm and protocol, or "curve" where it was measured as it ran.
+  std::string timed_as;
   int channels = 0;
   Evidence evidence = Evidence::assumed;
   double relative_spread = 0;
@@ -70,12 +72,17 @@ std::vector<std::string> collective_algorithm_names(const std::string& library);
 std::vector<double> read_sizes(const std::string& text, std::vector<InputProblem>& problems);
 
 /// The cluster that a command line names (read_cluster_argument), read and checked.
+struct CollectiveCluster {
+  ClusterSpec spec;
+  std::optional<ClusterShape> usual;  ///< without the latencies that it gives itself, if it gives any
+};
 /// @throws InputError
-ClusterSpec read_collective_cluster(const std::string& argument, const std::vector<std::string>& settings);
+CollectiveCluster read_collective_cluster(const std::string& argument,
+                                          const std::vector<std::string>& settings);
 
 /// Times of one collective over sizes. Ranks are the first GPUs of the first nodes; other groups are taken to
 /// use the rest of each node at the same time.
 /// @throws InputError naming the option that cannot be met
-CollectiveAnswer answer_collective(const ClusterSpec& cluster, const CollectiveQuestion& question);
+CollectiveAnswer answer_collective(const CollectiveCluster& cluster, const CollectiveQuestion& question);
 
 }  // namespace orrery

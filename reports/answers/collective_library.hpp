@@ -13,7 +13,7 @@ namespace orrery {
 /// The communication library of a software stack (contract section 2, `software.collectives`).
 struct LibraryChoice {
   std::string name = "nccl";  ///< nccl, rccl, mpi or gloo
-  std::string version;        ///< NCCL's; empty: the tuner's default
+  std::string version;        ///< NCCL's; a note: no time depends on it
 };
 
 /// nccl, rccl, mpi, gloo.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "topologies/build_topology.hpp"
 
@@ -11,21 +12,9 @@ namespace {
 constexpr double kNinetiethPercentile = 1.2815515655446004;  // of the standard normal distribution
 constexpr double kHoursPerYear = 8766.0;                     // 365.25 days
 
-bool is_exposed_communication(size_t term) {
-  for (const GroupKind group :
-       {GroupKind::tensor, GroupKind::context, GroupKind::expert, GroupKind::data, GroupKind::pipeline}) {
-    if (static_cast<BreakdownTerm>(term) == exposed_term(group)) return true;
-  }
-  return false;
-}
-
-bool is_switch(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-}
-
 bool is_cable(VertexKind a, VertexKind b) {
-  return (is_switch(a) && is_switch(b)) || (a == VertexKind::nic && is_switch(b)) ||
-         (is_switch(a) && b == VertexKind::nic);
+  return (is_network_switch(a) && is_network_switch(b)) || (a == VertexKind::nic && is_network_switch(b)) ||
+         (is_network_switch(a) && b == VertexKind::nic);
 }
 
 /// What moves a quantity when one error of a unit normal moves both sides, or two independent ones each side.
@@ -34,6 +23,19 @@ double sigma_of(double a, double b, bool shared) { return shared ? std::abs(b - 
 struct SharedErrors {
   bool kernels = false, collectives = false;
 };
+
+/// Seconds that the collectives' errors move of b - a.
+double communication_sigma(const ErrorShares& a, double spread_a, const ErrorShares& b, double spread_b,
+                           bool shared) {
+  const auto all = [](const ErrorShares& of) {
+    return std::accumulate(of.communication_s.begin(), of.communication_s.end(), 0.0);
+  };
+  if (!shared) return sigma_of(all(a) * spread_a, all(b) * spread_b, false);
+  double sigma = 0.0;
+  for (size_t kind = 0; kind < kCommunicationKinds.size(); ++kind)
+    sigma = std::hypot(sigma, b.communication_s[kind] * spread_b - a.communication_s[kind] * spread_a);
+  return sigma;
+}
 
 SharedErrors shared_errors(const ComparablePrediction& a, const ComparablePrediction& b) {
   return {a.prediction.gpu == b.prediction.gpu && a.prediction.precision == b.prediction.precision &&
@@ -46,7 +48,14 @@ SharedErrors shared_errors(const ComparablePrediction& a, const ComparablePredic
 ErrorShares error_shares(const Breakdown& breakdown) {
   ErrorShares shares;
   for (size_t i = 0; i < breakdown.size(); ++i) {
-    (is_exposed_communication(i) ? shares.communication_s : shares.kernels_s) += breakdown[i];
+    const auto kind =
+        std::find_if(kCommunicationKinds.begin(), kCommunicationKinds.end(),
+                     [i](GroupKind group) { return static_cast<size_t>(exposed_term(group)) == i; });
+    if (kind == kCommunicationKinds.end()) {
+      shares.kernels_s += breakdown[i];
+    } else {
+      shares.communication_s[static_cast<size_t>(kind - kCommunicationKinds.begin())] += breakdown[i];
+    }
   }
   return shares;
 }
@@ -86,6 +95,7 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
   result.kernel_spread = plan.kernel_spread;
   result.communication_spread = plan.communication_spread;
   result.collective_profile = models.collectives->profile_source();
+  result.overlap_slowdown = experiment.software.overlap_slowdown;
   if (experiment.cluster.price)
     result.usd_per_hour = hourly_price(experiment.cluster, build_topology(experiment.cluster));
   if (prediction.simulated) {
@@ -98,10 +108,9 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
 std::array<double, 2> difference_interval(const ComparablePrediction& a, const ComparablePrediction& b) {
   const SharedErrors shared = shared_errors(a, b);
   const ErrorShares of_a = error_shares(a.prediction.breakdown), of_b = error_shares(b.prediction.breakdown);
-  const double sigma =
-      std::hypot(sigma_of(of_a.kernels_s * a.kernel_spread, of_b.kernels_s * b.kernel_spread, shared.kernels),
-                 sigma_of(of_a.communication_s * a.communication_spread,
-                          of_b.communication_s * b.communication_spread, shared.collectives));
+  const double sigma = std::hypot(
+      sigma_of(of_a.kernels_s * a.kernel_spread, of_b.kernels_s * b.kernel_spread, shared.kernels),
+      communication_sigma(of_a, a.communication_spread, of_b, b.communication_spread, shared.collectives));
   const double difference = b.prediction.step_time.base() - a.prediction.step_time.base();
   return {difference - kNinetiethPercentile * sigma, difference + kNinetiethPercentile * sigma};
 }
@@ -110,11 +119,10 @@ std::array<double, 2> efficiency_interval(const ComparablePrediction& a, const C
   const SharedErrors shared = shared_errors(a, b);
   const ErrorShares of_a = error_shares(a.prediction.breakdown), of_b = error_shares(b.prediction.breakdown);
   const double step_a = a.prediction.step_time.base(), step_b = b.prediction.step_time.base();
-  const double sigma =
-      std::hypot(sigma_of(of_a.kernels_s * a.kernel_spread / step_a,
-                          of_b.kernels_s * b.kernel_spread / step_b, shared.kernels),
-                 sigma_of(of_a.communication_s * a.communication_spread / step_a,
-                          of_b.communication_s * b.communication_spread / step_b, shared.collectives));
+  const double sigma = std::hypot(sigma_of(of_a.kernels_s * a.kernel_spread / step_a,
+                                           of_b.kernels_s * b.kernel_spread / step_b, shared.kernels),
+                                  communication_sigma(of_a, a.communication_spread / step_a, of_b,
+                                                      b.communication_spread / step_b, shared.collectives));
   const double ratio =
       (b.prediction.tokens_per_s / b.prediction.gpus) / (a.prediction.tokens_per_s / a.prediction.gpus);
   const double factor = std::exp(kNinetiethPercentile * sigma);

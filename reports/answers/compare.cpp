@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "sim/base/unit_text.hpp"
+#include "sim/engine/child_process.hpp"
 
 namespace orrery {
 namespace {
@@ -83,9 +84,17 @@ std::vector<std::string> warnings_of(const Comparison& comparison) {
 std::vector<TermDifference> attribute_difference(const Breakdown& a, const Breakdown& b, double delta_s) {
   std::vector<TermDifference> terms;
   double sum = 0.0;
+  double step = 0.0;
   for (size_t i = 0; i < a.size(); ++i) {
     terms.push_back({static_cast<BreakdownTerm>(i), a[i], b[i], b[i] - a[i], ""});
     sum += terms.back().delta_s;
+    step += std::max(a[i], b[i]);
+  }
+  if (std::abs(sum - delta_s) > kRounding * step) {
+    throw std::logic_error(
+        fmt::format("the terms of two breakdowns differ by {} s, their steps by {} s: one of "
+                    "them does not add up to its step",
+                    sum, delta_s));
   }
   const auto largest = std::max_element(terms.begin(), terms.end(),
                                         [](const TermDifference& left, const TermDifference& right) {
@@ -100,7 +109,7 @@ Comparison compare(const Experiment& a, const Experiment& b, const PredictOption
   CalibrationStore calibrations;
   Comparison comparison;
   // Deferred: runs in get(), on this thread.
-  auto later = std::async(threads > 1 ? std::launch::async : std::launch::deferred,
+  auto later = std::async(worker_count(threads) > 1 ? std::launch::async : std::launch::deferred,
                           [&] { return predict_to_compare(b, options, calibrations); });
   comparison.a = predict_to_compare(a, options, calibrations);
   comparison.b = later.get();

@@ -37,6 +37,7 @@ struct Comparison {
 /// Term by term b - a. Each breakdown sums to its step but for the rounding of its own sum (1e-12 of the
 /// step); that rest goes to the largest difference, so that the differences add up to that of the steps
 /// however small it is. Equal breakdowns give zeros.
+/// @throws std::logic_error if more than 1e-9 of a step is left over: time that no term holds
 std::vector<TermDifference> attribute_difference(const Breakdown& a, const Breakdown& b, double delta_s);
 
 /// Predicts both (side by side with `threads` above one; the answer is the same) and sets B beside A.

@@ -6,18 +6,22 @@
 namespace orrery {
 namespace {
 
-constexpr std::array<const char*, 4> kLatencyKeys = {
-    "/cluster/node/nics/latency", "/cluster/node/scale_up/latency", "/cluster/fabric/link_latency",
-    "/cluster/fabric/switch_latency"};
+constexpr std::array<const char*, 4> kLatencyKeys = {"/node/nics/latency", "/node/scale_up/latency",
+                                                     "/fabric/link_latency", "/fabric/switch_latency"};
 
 }  // namespace
 
-std::vector<std::string> given_latency_keys(const Experiment& experiment) {
+std::vector<std::string> given_latency_keys(const Json& cluster) {
   std::vector<std::string> given;
   for (const char* const pointer : kLatencyKeys) {
-    if (experiment.document.contains(Json::json_pointer(pointer))) given.emplace_back(pointer + 1);
+    if (cluster.contains(Json::json_pointer(pointer))) given.emplace_back(pointer + 1);
   }
   return given;
+}
+
+std::vector<std::string> given_latency_keys(const Experiment& experiment) {
+  const auto cluster = experiment.document.find("cluster");
+  return cluster == experiment.document.end() ? std::vector<std::string>() : given_latency_keys(*cluster);
 }
 
 CollectiveHops collective_hops(CollectiveOp op, std::string_view algorithm, const GroupShape& shape) {
@@ -46,7 +50,7 @@ CollectivesWithLatency::CollectivesWithLatency(const CollectiveModel& base, cons
 
 CollectiveTime CollectivesWithLatency::time(CollectiveOp op, Bytes payload, const GroupShape& shape) const {
   CollectiveTime result = base_.time(op, payload, shape);
-  if (shape.ranks <= 1 || payload <= Bytes(0)) return result;
+  if (shape.ranks <= 1 || payload <= Bytes(0) || base_.follows_latencies()) return result;
   const auto tier = std::find(tiers_.begin(), tiers_.end(), shape.network_latency);
   const Seconds network =
       tier == tiers_.end() ? Seconds(0) : longer_[static_cast<size_t>(tier - tiers_.begin())];
@@ -58,16 +62,17 @@ CollectiveTime CollectivesWithLatency::time(CollectiveOp op, Bytes payload, cons
   return result;
 }
 
-ClusterShape shape_with_usual_latencies(const Experiment& experiment) {
-  Json document = experiment.document;
-  for (const std::string& key : given_latency_keys(experiment)) {
+ClusterShape shape_with_usual_latencies(const Json& cluster, const ClusterSpec& built,
+                                        const std::string& file) {
+  Json without = cluster;
+  for (const std::string& key : given_latency_keys(cluster)) {
     const Json::json_pointer pointer("/" + key);
-    document.at(pointer.parent_pointer()).erase(pointer.back());
+    without.at(pointer.parent_pointer()).erase(pointer.back());
   }
-  Problems problems(experiment.file);
-  const ClusterSpec read = read_cluster_spec(SpecReader(document, "", problems).at("cluster"));
+  Problems problems(file);
+  const ClusterSpec read = read_cluster_spec(SpecReader(without, "/cluster", problems));
   problems.throw_if_any();
-  ClusterSpec usual = experiment.cluster;  // which may have been built for more nodes than the document says
+  ClusterSpec usual = built;
   usual.node.nics.latency = read.node.nics.latency;
   usual.node.scale_up.latency = read.node.scale_up.latency;
   usual.fabric.link_latency = read.fabric.link_latency;

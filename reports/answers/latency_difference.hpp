@@ -10,7 +10,8 @@
 
 namespace orrery {
 
-/// Latency keys of a cluster that an experiment gives itself ("cluster/node/nics/latency", ...).
+/// Latency keys of a cluster that it gives itself ("node/nics/latency", ...).
+std::vector<std::string> given_latency_keys(const Json& cluster);
 std::vector<std::string> given_latency_keys(const Experiment& experiment);
 
 /// Network hops and hops inside a domain that follow one another in a collective: what its latency grows by
@@ -32,15 +33,17 @@ CollectiveHops collective_hops(CollectiveOp op, std::string_view algorithm, cons
 ///
 /// Measured and fitted times hold for the latencies of the cluster's preset and of its NICs' protocol. Where
 /// an experiment gives its own, each hop of a collective's longest chain takes the difference longer (or
-/// shorter; never below no latency at all). Without such keys it is `base` itself. Not modelled: algorithms
-/// chosen anew because latency has changed.
+/// shorter; never below no latency at all). A `base` that follows the shape's latencies itself (MPI, Gloo)
+/// stays as it is. Not modelled: algorithms chosen anew because latency has changed.
 class CollectivesWithLatency : public CollectiveModel {
  public:
   /// Both must outlive it.
   CollectivesWithLatency(const CollectiveModel& base, const ClusterShape& given, const ClusterShape& usual);
   CollectiveTime time(CollectiveOp op, Bytes payload, const GroupShape& shape) const override;
   Bytes buffer_bytes(const GroupShape& shape) const override { return base_.buffer_bytes(shape); }
+  bool follows_latencies() const override { return true; }
   double profile_error() const override { return base_.profile_error(); }
+  double error_on(const GroupShape& shape) const override { return base_.error_on(shape); }
   std::string profile_source() const override { return base_.profile_source(); }
 
  private:
@@ -50,7 +53,10 @@ class CollectivesWithLatency : public CollectiveModel {
   Seconds inner_longer_;
 };
 
-/// The cluster's shape if the experiment gave no latencies of its own.
-ClusterShape shape_with_usual_latencies(const Experiment& experiment);
+/// The shape of `built` if `cluster` gave no latencies of its own.
+/// @param built  read from `cluster`; may have been built for more nodes than that says
+/// @param file   for messages
+ClusterShape shape_with_usual_latencies(const Json& cluster, const ClusterSpec& built,
+                                        const std::string& file);
 
 }  // namespace orrery

@@ -13,25 +13,13 @@
 #include "reports/answers/communicator_memory.hpp"
 #include "reports/answers/latency_difference.hpp"
 #include "reports/answers/simulation.hpp"
+#include "topologies/fabric_checks.hpp"
 
 namespace orrery {
 namespace {
 
 constexpr double kNinetiethPercentile = 1.2815515655446004;  // of the standard normal distribution
 constexpr double kShareThatCounts = 0.05;
-
-bool is_communication(BreakdownTerm term) {
-  switch (term) {
-    case BreakdownTerm::tensor_comm_exposed:
-    case BreakdownTerm::context_comm_exposed:
-    case BreakdownTerm::expert_comm_exposed:
-    case BreakdownTerm::data_comm_exposed:
-    case BreakdownTerm::pipeline_comm_exposed:
-      return true;
-    default:
-      return false;
-  }
-}
 
 double sum(const Breakdown& breakdown) { return std::accumulate(breakdown.begin(), breakdown.end(), 0.0); }
 
@@ -82,6 +70,20 @@ void warn_about_keys_without_effect(const Experiment& experiment, Prediction& pr
       (!experiment.parallel.overlap.gradient || !experiment.parallel.overlap.parameter)) {
     prediction.warnings.push_back("ZeRO 3 gathers and reduces beside compute whatever parallel.overlap says");
   }
+  if (experiment.cluster.storage) {
+    prediction.warnings.push_back(
+        "cluster.storage does not move a step's time: nothing is read or written in it");
+  }
+}
+
+/// What is uneven about the fabric, and what this engine cannot see of it.
+void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
+  std::vector<std::string> lines;
+  if (prediction.engine == EngineKind::estimate) lines = estimate_limits(cluster);
+  if (cluster.fabric.what_if.any() || cluster.fabric.kind == FabricKind::graph) {
+    for (std::string& line : fabric_warnings(cluster)) lines.push_back(std::move(line));
+  }
+  for (std::string& line : lines) prediction.warnings.push_back("cluster.fabric: " + std::move(line));
 }
 
 }  // namespace
@@ -94,7 +96,9 @@ StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models, c
                             shape, *models.kernels, collectives);
     };
     if (given_latency_keys(experiment).empty()) return with(*models.collectives);
-    return with(CollectivesWithLatency(*models.collectives, shape, shape_with_usual_latencies(experiment)));
+    return with(CollectivesWithLatency(
+        *models.collectives, shape,
+        shape_with_usual_latencies(experiment.document.at("cluster"), experiment.cluster, experiment.file)));
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "", "", "", error.what()});
   }
@@ -164,6 +168,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.evidence = weakest_evidence(prediction.breakdown, prediction.term_evidence);
   warn_about_evidence(prediction);
   warn_about_keys_without_effect(experiment, prediction);
+  warn_about_fabric(experiment.cluster, prediction);
   if (options.tier == Tier::measured && !options.calibration.empty() &&
       models.kernels->profile_name() != experiment.device.name) {
     prediction.warnings.push_back("calibration " + models.kernels->profile_name() +
@@ -171,6 +176,8 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
                                   " of this cluster");
   }
 
+  const std::array<int, 2> ends{0, experiment.shape.gpus - 1};
+  const GroupShape span = group_shape(experiment.shape, std::span(ends).first(ends[1] > 0 ? 2 : 1));
   const StepWork work = step_work(experiment);
   const double step = prediction.step_time.base();
   prediction.samples_per_s = static_cast<double>(experiment.training.global_batch) / step;
@@ -186,7 +193,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.calibration = {
       models.kernels->profile_name(),
       models.kernels->profile_source() + "; collectives: " + models.collectives->profile_source(),
-      models.kernels->profile_error(), models.collectives->profile_error()};
+      models.kernels->profile_error(), models.collectives->error_on(span)};
   if (experiment.measured) {
     prediction.measured = experiment.measured;
     if (const auto measured = measured_step_time(*experiment.measured, work)) {

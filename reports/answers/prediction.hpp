@@ -52,7 +52,7 @@ struct BesideUse {
   BesidePlacement placement = BesidePlacement::after;
   Seconds step_alone, step_together;            ///< on the shared fabric
   Seconds neighbour_alone, neighbour_together;  ///< the neighbour's own step
-  std::vector<std::string> binding;             ///< classes of links that hold flows up more than before
+  std::vector<std::string> binding;             ///< classes of links that cost this job more than alone
   double slowdown() const { return step_together / step_alone; }
   double neighbour_slowdown() const { return neighbour_together / neighbour_alone; }
 };

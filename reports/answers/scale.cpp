@@ -10,6 +10,7 @@
 
 #include "reports/answers/compare.hpp"
 #include "sim/base/unit_text.hpp"
+#include "sim/engine/child_process.hpp"
 
 namespace orrery {
 namespace {
@@ -22,21 +23,13 @@ bool is_compute(BreakdownTerm term) {
          term == BreakdownTerm::recompute;
 }
 
-bool is_communication(BreakdownTerm term) {
-  for (const GroupKind group :
-       {GroupKind::tensor, GroupKind::context, GroupKind::expert, GroupKind::data, GroupKind::pipeline}) {
-    if (term == exposed_term(group)) return true;
-  }
-  return false;
-}
-
 /// Tokens of a step; exact in a double.
 double tokens_of(const Prediction& prediction) {
   return std::round(prediction.tokens_per_s * prediction.step_time.base());
 }
 
-std::string reason_of_loss(BreakdownTerm term, double expected_share, const ComparablePrediction& reference,
-                           const ComparablePrediction& point) {
+std::string reason_of_loss(BreakdownTerm term, double expected_share, double delta_s,
+                           const ComparablePrediction& reference, const ComparablePrediction& point) {
   const auto index = static_cast<size_t>(term);
   const double then = reference.prediction.breakdown[index], now = point.prediction.breakdown[index];
   const bool waits = term == BreakdownTerm::pipeline_bubble || is_communication(term);
@@ -46,8 +39,16 @@ std::string reason_of_loss(BreakdownTerm term, double expected_share, const Comp
                        format_quantity(seconds(now)), format_quantity(seconds(then)));
   }
   if (is_compute(term)) {
-    return fmt::format("slower per FLOP on {} GPUs than on {}: the slowest one sets the pace",
-                       point.prediction.gpus, reference.prediction.gpus);
+    const char* const way = delta_s > 0 ? "slower" : "faster";
+    const double slowed = slowed_seconds(point) - expected_share * slowed_seconds(reference);
+    if (slowed_explains(slowed, delta_s)) {
+      return fmt::format("{} per FLOP on {} GPUs than on {}: beside collectives for {} of the time", way,
+                         point.prediction.gpus, reference.prediction.gpus, delta_s > 0 ? "more" : "less");
+    }
+    return fmt::format(
+        "{} per FLOP on {} GPUs than on {}{}", way, point.prediction.gpus, reference.prediction.gpus,
+        delta_s > 0 && point.prediction.gpus > reference.prediction.gpus ? ": the slowest one sets the pace"
+                                                                         : "");
   }
   return reason_of_term(term, reference, point);
 }
@@ -129,7 +130,7 @@ std::vector<TermLoss> losses_against(const ComparablePrediction& reference,
        attribute_difference(expected, now.breakdown, step - share * then.step_time.base())) {
     losses.push_back({term.term, term.delta_s, term.delta_s / step, ""});
     if (std::abs(losses.back().loss) >= kWorthAReason)
-      losses.back().reason = reason_of_loss(term.term, share, reference, point);
+      losses.back().reason = reason_of_loss(term.term, share, term.delta_s, reference, point);
   }
   return losses;
 }
@@ -168,7 +169,8 @@ Scaling scale(const Experiment& experiment, const ScaleOptions& options) {
     }
   };
   std::vector<std::thread> workers;
-  for (int i = 1; i < std::min(options.threads, static_cast<int>(count)); ++i) workers.emplace_back(work);
+  const int threads = std::min(worker_count(options.threads), static_cast<int>(count));
+  for (int i = 1; i < threads; ++i) workers.emplace_back(work);
   work();
   for (std::thread& worker : workers) worker.join();
   for (const std::exception_ptr& failure : failures) {

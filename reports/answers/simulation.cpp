@@ -48,12 +48,15 @@ std::int64_t tasks_unfolded(const WorkloadGraph& folded, const StepPlan& plan) {
   return static_cast<std::int64_t>(folded.tasks.size()) * (plan.parallel.gpus() / plan.parallel.pipeline);
 }
 
-void refuse_unfolding(const SimulatedJob& job, const std::string& why, std::int64_t tasks) {
+void refuse_unfolding(const SimulatedJob& job, const Topology& topology, const std::string& why,
+                      std::int64_t tasks) {
   if (tasks <= kMostTasksUnfolded) return;
-  throw refusal(job.file,
-                fmt::format("{}: folded scope would be wrong, and every GPU is about {} million tasks; use "
-                            "--scope full, or cluster.fabric.routing adaptive or static",
-                            why, (tasks + 500'000) / 1'000'000));
+  throw refusal(
+      job.file,
+      fmt::format(
+          "{}: folded scope would be wrong, and every GPU is about {} million tasks; use --scope full{}", why,
+          (tasks + 500'000) / 1'000'000,
+          topology.routing() == Routing::ecmp ? ", or cluster.fabric.routing adaptive or static" : ""));
 }
 
 std::string note_of(const std::string& why) { return why + ": all GPUs are simulated"; }
@@ -74,7 +77,7 @@ Simulation simulate_step(const SimulatedJob& job, const ClusterSpec& cluster, Sc
     const std::int32_t uneven = first_uneven_communication(graph, topology, traffic);
     if (uneven >= 0) {
       const std::string why = what_is_uneven(graph, uneven);
-      refuse_unfolding(job, why, tasks_unfolded(graph, *job.plan));
+      refuse_unfolding(job, topology, why, tasks_unfolded(graph, *job.plan));
       graph = graph_of(job, Scope::full);
       traffic = routed(job, graph, topology);
       result.full_scope = true;
@@ -107,12 +110,14 @@ Simulation simulate_beside(const SimulatedJob& job, const SimulatedJob& neighbou
     }
     const SideBySide both = side_by_side(own, other, static_cast<int>(repetitions));
     const Traffic traffic = routed(job, both.graph, topology);
-    StepTimeline timeline = run_step(both.graph, traffic);
-    if (!result.full_scope && timeline.contended) {
+    const size_t own_tasks = own.tasks.size();
+    StepTimeline timeline = run_step(both.graph, traffic, static_cast<std::int64_t>(own_tasks));
+    if (!result.full_scope && (timeline.contended || timeline.others_contended)) {
       const std::int32_t uneven = first_uneven_communication(both.graph, topology, traffic);
       if (uneven >= 0) {
         const std::string why = what_is_uneven(both.graph, uneven);
-        refuse_unfolding(job, why, tasks_unfolded(own, *job.plan) + tasks_unfolded(other, *neighbour.plan));
+        refuse_unfolding(job, topology, why,
+                         tasks_unfolded(own, *job.plan) + tasks_unfolded(other, *neighbour.plan));
         own = graph_of(job, Scope::full);
         other = graph_of(neighbour, Scope::full);
         result.full_scope = true;
@@ -120,7 +125,6 @@ Simulation simulate_beside(const SimulatedJob& job, const SimulatedJob& neighbou
         continue;
       }
     }
-    const size_t own_tasks = own.tasks.size();
     const auto own_end = timeline.end_s.begin() + static_cast<std::ptrdiff_t>(own_tasks);
     const double step_s = *std::max_element(timeline.end_s.begin(), own_end);
     std::vector<double> ends;  // of the neighbour's steps

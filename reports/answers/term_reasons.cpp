@@ -142,7 +142,8 @@ std::string reason_of_bubble(const Prediction& a, const Prediction& b) {
   return clauses.empty() ? "idle while other stages and transfers take another time" : clauses;
 }
 
-std::string reason_of_compute(const ComparablePrediction& a, const ComparablePrediction& b) {
+std::string reason_of_compute(BreakdownTerm term, const ComparablePrediction& a,
+                              const ComparablePrediction& b) {
   const Prediction& left = a.prediction;
   const Prediction& right = b.prediction;
   std::string clauses;
@@ -156,8 +157,11 @@ std::string reason_of_compute(const ComparablePrediction& a, const ComparablePre
     append(clauses, fmt::format("products cut {} ways instead of {}", right.plan.tensor, left.plan.tensor));
   if (left.plan.pipeline != right.plan.pipeline)
     append(clauses, fmt::format("{} stages instead of {}", right.plan.pipeline, left.plan.pipeline));
-  if (clauses.empty() && left.gpus == right.gpus)
+  const auto index = static_cast<size_t>(term);
+  if (clauses.empty() && slowed_explains(slowed_seconds(b) - slowed_seconds(a),
+                                         right.breakdown[index] - left.breakdown[index])) {
     return "the same FLOPs a GPU, beside collectives for another part of the time";
+  }
   return clauses.empty() ? "the same FLOPs a GPU at another rate" : clauses;
 }
 
@@ -169,6 +173,19 @@ std::string reason_of_optimizer(const Prediction& a, const Prediction& b) {
 }
 
 }  // namespace
+
+double slowed_seconds(const ComparablePrediction& side) {
+  double hidden = 0.0;
+  for (const CommunicationTotal& line : side.prediction.communication)
+    hidden += std::max(0.0, (line.total - line.exposed).base());
+  return hidden * side.overlap_slowdown / (1.0 + side.overlap_slowdown);
+}
+
+bool slowed_explains(double slowed_delta_s, double term_delta_s) {
+  constexpr double kLeastShare = 0.1;
+  return slowed_delta_s * term_delta_s > 0.0 &&
+         std::abs(slowed_delta_s) >= kLeastShare * std::abs(term_delta_s);
+}
 
 std::vector<OperationPair> paired_operations(const Prediction& a, const Prediction& b) {
   std::vector<OperationPair> pairs;
@@ -183,7 +200,7 @@ std::string reason_of_term(BreakdownTerm term, const ComparablePrediction& a, co
     case BreakdownTerm::forward:
     case BreakdownTerm::backward:
     case BreakdownTerm::recompute:
-      return reason_of_compute(a, b);
+      return reason_of_compute(term, a, b);
     case BreakdownTerm::pipeline_bubble:
       return reason_of_bubble(a.prediction, b.prediction);
     case BreakdownTerm::optimizer:

@@ -5,14 +5,14 @@
 
 #include "reports/answers/cluster_argument.hpp"
 #include "sim/base/hash.hpp"
+#include "sim/base/index.hpp"
 #include "sim/network/cuts.hpp"
 #include "topologies/build_topology.hpp"
+#include "topologies/cluster_shape.hpp"
 #include "topologies/fabric_checks.hpp"
 
 namespace orrery {
 namespace {
-
-size_t index_of(std::int32_t id) { return static_cast<size_t>(id); }
 
 /// NIC cables of a GPU range, each once.
 BytesPerSecond cable_rate(const Topology& topology, int begin, int end) {
@@ -23,8 +23,7 @@ BytesPerSecond cable_rate(const Topology& topology, int begin, int end) {
   BytesPerSecond sum;
   for (const VertexId port : ports) {
     for (const LinkId l : topology.links_from(port)) {
-      const VertexKind kind = topology.vertices()[index_of(topology.links()[index_of(l)].to)].kind;
-      if (kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core) {
+      if (is_network_switch(topology.vertices()[index_of(topology.links()[index_of(l)].to)].kind)) {
         sum = sum + topology.links()[index_of(l)].bandwidth;
       }
     }
@@ -54,10 +53,11 @@ BytesPerSecond shared_nvlink_rate(const Topology& topology, int begin, int end) 
   return sum;
 }
 
-void measure_bisection(TopologyAnswer& answer) {
-  const Topology& topology = answer.topology;
-  const int half = topology.gpu_count() / 2;
-  answer.bisection = bisection_bandwidth(topology);
+/// @param topology  with nothing broken: what the cut is compared with
+void measure_bisection(const Topology& topology, TopologyAnswer& answer) {
+  const int half = bisection_split(topology);
+  answer.bisection = bisection_bandwidth(answer.topology);
+  answer.bisection_gpus = half;
   const BytesPerSecond nvlink = shared_nvlink_rate(topology, 0, half);
   answer.bisection_in_domain = nvlink.base() > 0.0;
   answer.full_bisection = min(cable_rate(topology, 0, half) + nvlink,
@@ -86,7 +86,7 @@ TopologyAnswer answer_topology(const TopologyRequest& request) {
   problems.throw_if_any();
   answer.cluster_hash = content_hash(argument.json.dump());
   answer.topology = build_topology(answer.cluster);
-  answer.fabric = count_tiers(answer.topology);
+  answer.fabric = count_tiers(answer.topology, dragonfly_groups(answer.cluster, answer.topology));
   answer.hops = count_hops(answer.topology);
   for (const HopCount& count : answer.hops.counts) {
     DistanceRow& row = answer.distances.emplace_back();
@@ -96,8 +96,14 @@ TopologyAnswer answer_topology(const TopologyRequest& request) {
     row.has_latency = true;
   }
   answer.paths = count_paths(answer.topology);
-  measure_bisection(answer);
-  answer.failures = single_failures(answer.topology);
+  if (answer.cluster.fabric.what_if.any()) {
+    measure_bisection(build_healthy_topology(answer.cluster), answer);
+    answer.failures = single_failures(answer.topology);
+  } else {
+    measure_bisection(answer.topology, answer);
+    // With the bridges that a cluster in which something is broken has.
+    answer.failures = single_failures(build_healthy_topology(answer.cluster, true));
+  }
   answer.warnings = fabric_warnings(answer.cluster);
   for (const std::string& assumption : answer.cluster.origins.assumptions) {
     // How fast the GPUs compute says nothing about the fabric.

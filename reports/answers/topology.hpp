@@ -33,7 +33,9 @@ struct TopologyAnswer {
   std::vector<DistanceRow> distances;
   PathDiversity paths;
   BytesPerSecond bisection;
-  BytesPerSecond full_bisection;  ///< what the smaller half could send if only its NICs and NVLinks bound it
+  int bisection_gpus = 0;  ///< GPUs of the first part (bisection_split())
+  /// What the smaller part could send if only its NICs and NVLinks bound it and nothing were broken.
+  BytesPerSecond full_bisection;
   bool bisection_in_domain = false;  ///< an NVLink domain has GPUs of both halves
   std::vector<SingleFailure> failures;
   std::vector<std::string> warnings;     ///< what is uneven about the fabric

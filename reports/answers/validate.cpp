@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "sim/base/data_files.hpp"
+#include "sim/engine/child_process.hpp"
 #include "topologies/cluster_spec.hpp"
 
 namespace orrery {
@@ -218,7 +219,7 @@ Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& o
     }
   };
   std::vector<std::thread> workers;
-  for (int i = 1; i < options.threads; ++i) workers.emplace_back(work);
+  for (int i = 1; i < worker_count(options.threads); ++i) workers.emplace_back(work);
   work();
   for (std::thread& worker : workers) worker.join();
 

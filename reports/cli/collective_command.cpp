@@ -14,7 +14,7 @@ namespace {
 
 struct CollectiveArguments {
   std::string cluster, op = "all_reduce", sizes = "1KiB:8GiB", ranks, ranks_per_node;
-  std::string top_k = "8", experts = "256";
+  std::string top_k, experts;
   CollectiveQuestion question;
   CommonOptions common;
 };
@@ -42,8 +42,8 @@ CollectiveQuestion check(const CollectiveArguments& arguments) {
   problems.insert(problems.end(), of_sizes.begin(), of_sizes.end());
   question.ranks = read_count("--ranks", arguments.ranks, problems);
   question.ranks_per_node = read_count("--ranks-per-node", arguments.ranks_per_node, problems);
-  question.top_k = read_count("--top-k", arguments.top_k, problems);
-  question.experts = read_count("--experts", arguments.experts, problems);
+  if (!arguments.top_k.empty()) question.top_k = read_count("--top-k", arguments.top_k, problems);
+  if (!arguments.experts.empty()) question.experts = read_count("--experts", arguments.experts, problems);
   const std::vector<std::string>& libraries = collective_library_names();
   if (!question.library.empty() &&
       std::find(libraries.begin(), libraries.end(), question.library) == libraries.end()) {
@@ -59,7 +59,7 @@ int run_collective(const CollectiveArguments& arguments) {
   const RunOptions run = check_common_options(arguments.common, EngineKind::estimate);
   const CollectiveQuestion question = check(arguments);
   Stopwatch watch(arguments.common.timing);
-  const ClusterSpec cluster = read_collective_cluster(arguments.cluster, arguments.common.settings);
+  const CollectiveCluster cluster = read_collective_cluster(arguments.cluster, arguments.common.settings);
   watch.lap("cluster");
   const CollectiveAnswer answer = answer_collective(cluster, question);
   watch.lap("collective");
@@ -102,12 +102,15 @@ Command add_collective_command(CLI::App& application) {
   CollectiveQuestion& question = arguments->question;
   command->add_option("--library", question.library, "nccl (default), rccl (default on AMD), mpi or gloo")
       ->type_name("NAME");
-  command->add_option("--nccl-version", question.version, "whose tuner chooses, from 2.18 on (default 2.27)")
+  command
+      ->add_option(
+          "--nccl-version", question.version,
+          "whose tuner names the algorithms, from 2.18 to 2.30 (default 2.27); the times do not change")
       ->type_name("VERSION");
   command
       ->add_option(
           "--algorithm", question.algorithm,
-          "force one (ring, tree, nvls, ...): its time is the calibrated one times the tuner's ratio")
+          "force one (ring, tree, nvls, ...): its times are the tuner's own estimates, not calibrated")
       ->type_name("NAME");
   command->add_flag("--explain", question.explain, "for each size, why this algorithm and not another");
   command->add_option("--top-k", arguments->top_k, "experts of a token, for dispatch and combine (default 8)")

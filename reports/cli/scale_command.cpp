@@ -1,14 +1,12 @@
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
-#include <csignal>
 #include <cstdio>
 
 #include "reports/answers/scale.hpp"
 #include "reports/cli/commands.hpp"
+#include "reports/cli/long_work.hpp"
 #include "reports/cli/options.hpp"
 #include "reports/cli/output.hpp"
 #include "reports/experiment/settings.hpp"
@@ -26,14 +24,6 @@ struct ScaleArguments {
   bool strong = false, weak = false;
   CommonOptions common;
 };
-
-// A signal handler can reach nothing but a global.
-std::atomic<bool> g_interrupted{false};  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
-
-void note_interrupt(int /*signal*/) {
-  g_interrupted.store(true);
-  std::signal(SIGINT, SIG_DFL);  // a second interrupt ends the program at once
-}
 
 /// Reads "64,128,512:4096": numbers and doubling ranges (from, twice that, ... up to the end).
 class GpuList {
@@ -144,15 +134,13 @@ int run_scale(const ScaleArguments& arguments) {
   options.predict = run.predict;
   options.kind = arguments.strong ? ScalingKind::strong : ScalingKind::weak;
   options.threads = run.threads;
-  options.stop = &g_interrupted;
-  const bool shows_progress = !common.quiet && isatty(STDERR_FILENO) != 0;
-  if (shows_progress) {
-    options.progress = [](int done, int total) { fmt::print(stderr, "\r{} of {} points", done, total); };
-  }
-  std::signal(SIGINT, note_interrupt);
-  const Scaling scaling = scale(experiment, options);
-  std::signal(SIGINT, SIG_DFL);
-  if (shows_progress) fmt::print(stderr, "\r\033[K");
+  const auto answer = [&] {
+    const LongWork work(common.quiet, "points");
+    options.stop = work.stop();
+    options.progress = work.progress();
+    return scale(experiment, options);
+  };
+  const Scaling scaling = answer();
   stopwatch.lap("scaling");
   if (!common.quiet) print_warnings(scaling, run.format == OutputFormat::text);
   print_result(formatted(scaling, run.format));

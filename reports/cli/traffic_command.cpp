@@ -16,9 +16,10 @@ namespace {
 
 constexpr std::int64_t kMostSeeds = 100000;
 constexpr std::int64_t kMostParts = 10000;
+constexpr int kParts = 100;
 
 struct TrafficArguments {
-  std::string cluster, flows, seeds = "1", tolerance, until = "acknowledged", usage, usage_parts = "100";
+  std::string cluster, flows, seeds = "1", tolerance, until = "acknowledged", usage, usage_parts;
   CommonOptions common;
 };
 
@@ -58,8 +59,15 @@ TrafficRequest request_of(const TrafficArguments& arguments) {
     const std::vector<std::string> names = {"acknowledged", "received"};
     problems.push_back({"--until", "", "\"" + arguments.until + "\"", one_of(names, arguments.until), ""});
   }
-  const std::int64_t parts = count_option(problems, "--usage-parts", arguments.usage_parts, 1, kMostParts);
-  if (!arguments.usage.empty()) request.usage_parts = static_cast<int>(parts);
+  if (arguments.usage.empty() && !arguments.usage_parts.empty()) {
+    problems.push_back({"--usage-parts", "", "", "", "there is no --usage that it could cut"});
+  } else if (!arguments.usage.empty()) {
+    request.usage_parts = kParts;
+    if (!arguments.usage_parts.empty()) {
+      request.usage_parts =
+          static_cast<int>(count_option(problems, "--usage-parts", arguments.usage_parts, 1, kMostParts));
+    }
+  }
   if (!problems.empty()) throw InputError(std::move(problems));
   request.seed = std::stoull(arguments.common.seed);  // checked by check_common_options
   return request;

@@ -1,12 +1,10 @@
 #include <fmt/core.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 
 #include "reports/answers/validate.hpp"
 #include "reports/cli/commands.hpp"
+#include "reports/cli/long_work.hpp"
 #include "reports/cli/options.hpp"
 #include "reports/cli/output.hpp"
 #include "reports/writers/json_text.hpp"
@@ -21,14 +19,6 @@ struct ValidateArguments {
   std::string leave_out, without;
   CommonOptions common;
 };
-
-// A signal handler can reach nothing but a global.
-std::atomic<bool> g_interrupted{false};  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
-
-void note_interrupt(int /*signal*/) {
-  g_interrupted.store(true);
-  std::signal(SIGINT, SIG_DFL);  // a second interrupt ends the program at once
-}
 
 std::string formatted(const Validation& validation, OutputFormat format) {
   switch (format) {
@@ -68,15 +58,13 @@ int run_validate(const ValidateArguments& arguments) {
   options.predict = run.predict;
   options.predict.echo = false;
   options.threads = run.threads;
-  options.stop = &g_interrupted;
-  const bool shows_progress = !arguments.common.quiet && isatty(STDERR_FILENO) != 0;
-  if (shows_progress) {
-    options.progress = [](int done, int total) { fmt::print(stderr, "\r{} of {} runs", done, total); };
-  }
-  std::signal(SIGINT, note_interrupt);
-  const Validation validation = validate(runs, options);
-  std::signal(SIGINT, SIG_DFL);
-  if (shows_progress) fmt::print(stderr, "\r\033[K");
+  const auto answer = [&] {
+    const LongWork work(arguments.common.quiet, "runs");
+    options.stop = work.stop();
+    options.progress = work.progress();
+    return validate(runs, options);
+  };
+  const Validation validation = answer();
   stopwatch.lap("validating");
   if (validation.interrupted && !arguments.common.quiet)
     print_note("warning: interrupted, results are partial");

@@ -44,6 +44,7 @@ Json row_json(const CollectiveAnswerRow& row, bool explain) {
                {"busbw_bytes_per_s", row.bus_bandwidth},
                {"algorithm", row.algorithm},
                {"protocol", row.protocol},
+               {"timed_as", row.timed_as},
                {"channels", row.channels},
                {"evidence", name_of(row.evidence)},
                {"relative_spread", row.relative_spread}};
@@ -87,8 +88,8 @@ std::string collective_text(const CollectiveAnswer& answer, bool explain) {
   if (!explain) return text;
   for (const CollectiveAnswerRow& row : answer.rows) {
     text += fmt::format("\n{:.0f} B: {} {}: {}\n", row.bytes, row.algorithm, row.protocol, row.why);
-    text += fmt::format("  time {} us: {}, one standard deviation {}\n", microseconds_text(row.time),
-                        name_of(row.evidence), percent(row.relative_spread));
+    text += fmt::format("  time {} us as {}: {}, one standard deviation {}\n", microseconds_text(row.time),
+                        row.timed_as, name_of(row.evidence), percent(row.relative_spread));
     if (!row.candidates.empty()) text += candidates_text(row);
   }
   return text;

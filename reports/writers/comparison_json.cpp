@@ -3,15 +3,10 @@
 #include "reports/experiment/version.hpp"
 #include "reports/writers/comparison_writer.hpp"
 #include "reports/writers/json_text.hpp"
+#include "reports/writers/prediction_writer.hpp"
 
 namespace orrery {
 namespace {
-
-Json inputs_json(const ResolvedExperiment& experiment) {
-  Json json = Json::object();
-  for (const InputHash& input : experiment.inputs) json[input.name] = input.hash;
-  return json;
-}
 
 Json cost_json(const ComparablePrediction& side) {
   if (!side.usd_per_hour) return nullptr;

@@ -108,12 +108,6 @@ Json beside_json(const BesideUse& use) {
           {"binding", use.binding}};
 }
 
-Json inputs_json(const ResolvedExperiment& experiment) {
-  Json json = Json::object();
-  for (const InputHash& input : experiment.inputs) json[input.name] = input.hash;
-  return json;
-}
-
 void flatten(const Json& json, const std::string& prefix,
              std::vector<std::pair<std::string, std::string>>& fields) {
   for (const auto& [key, value] : json.items()) {
@@ -134,6 +128,12 @@ void flatten(const Json& json, const std::string& prefix,
 }
 
 }  // namespace
+
+Json inputs_json(const ResolvedExperiment& experiment) {
+  Json json = Json::object();
+  for (const InputHash& input : experiment.inputs) json[input.name] = input.hash;
+  return json;
+}
 
 Json prediction_json(const Prediction& prediction) {
   Json json = {{"schema", "orrery.prediction/1"},

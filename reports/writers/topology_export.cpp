@@ -3,12 +3,11 @@
 #include <vector>
 
 #include "reports/writers/topology_writer.hpp"
+#include "sim/base/index.hpp"
 #include "sim/base/unit_text.hpp"
 
 namespace orrery {
 namespace {
-
-size_t index_of(std::int32_t id) { return static_cast<size_t>(id); }
 
 /// The values of a resolved cluster without their origins.
 Json values_of(const Json& resolved) {
@@ -31,11 +30,7 @@ std::string_view graph_kind(VertexKind kind) {
 }
 
 /// Routers of a torus stand in nodes; read back, a switch in a node would be one of its PCIe switches.
-int node_of(const Vertex& vertex) {
-  const bool between_nodes =
-      vertex.kind == VertexKind::leaf || vertex.kind == VertexKind::spine || vertex.kind == VertexKind::core;
-  return between_nodes ? -1 : vertex.node;
-}
+int node_of(const Vertex& vertex) { return is_network_switch(vertex.kind) ? -1 : vertex.node; }
 
 std::string quoted(const std::string& id) {
   std::string text = "\"";

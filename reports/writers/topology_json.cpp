@@ -4,15 +4,10 @@
 #include "reports/experiment/version.hpp"
 #include "reports/writers/json_text.hpp"
 #include "reports/writers/topology_writer.hpp"
+#include "sim/base/index.hpp"
 
 namespace orrery {
 namespace {
-
-size_t index_of(std::int32_t id) { return static_cast<size_t>(id); }
-
-bool is_switch(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-}
 
 std::string_view name_of_over(HopCount::Over over) {
   if (over == HopCount::Over::node) return "node";
@@ -30,6 +25,7 @@ Json tiers_json(const FabricTiers& fabric) {
                      {"down_bytes_per_s", tier.down.base()},
                      {"up_bytes_per_s", tier.up.base()},
                      {"sideways_bytes_per_s", tier.sideways.base()},
+                     {"global_bytes_per_s", tier.global.base()},
                      {"oversubscription", tier.oversubscription},
                      {"worst_oversubscription", tier.worst_oversubscription}});
   }
@@ -71,6 +67,7 @@ Json failures_json(const TopologyAnswer& answer) {
                     {"there_are", each.there_are},
                     {"tried", each.tried},
                     {"gpus_cut_off", each.gpus_cut_off},
+                    {"gpus_detoured", each.gpus_detoured},
                     {"bisection_left_bytes_per_s", each.bisection_left.base()}});
   }
   return rows;
@@ -80,7 +77,7 @@ Json failures_json(const TopologyAnswer& answer) {
 Json ids_json(const Topology& topology) {
   Json switches = Json::array();
   for (size_t v = 0; v < topology.vertices().size(); ++v) {
-    if (is_switch(topology.vertices()[v].kind)) switches.push_back(topology.vertices()[v].id);
+    if (is_network_switch(topology.vertices()[v].kind)) switches.push_back(topology.vertices()[v].id);
   }
   Json cables = Json::array();
   // A cable is two links one after the other; what has one direction stands for itself.
@@ -88,7 +85,7 @@ Json ids_json(const Topology& topology) {
     const Link& link = topology.links()[l];
     const Vertex& from = topology.vertices()[index_of(link.from)];
     const Vertex& to = topology.vertices()[index_of(link.to)];
-    if (!is_switch(from.kind) && !is_switch(to.kind)) continue;
+    if (!is_network_switch(from.kind) && !is_network_switch(to.kind)) continue;
     Json cable = {{"link", {from.id, to.id}},
                   {"bytes_per_s", link.bandwidth.base()},
                   {"usable", topology.usable(static_cast<LinkId>(l))}};
@@ -130,7 +127,11 @@ Json topology_json(const TopologyAnswer& answer, bool ids) {
                {"nvswitch_domains", topology.count(VertexKind::nvswitch)},
                {"diameter_hops", answer.hops.diameter},
                {"unreachable_pairs", answer.hops.unreachable},
+               {"hops_sampled", answer.hops.sampled},
+               {"hops_destinations", answer.hops.destinations},
+               {"hops_destinations_sampled", answer.hops.destinations_sampled},
                {"bisection_bytes_per_s", answer.bisection.base()},
+               {"bisection_gpus", answer.bisection_gpus},
                {"full_bisection_bytes_per_s", answer.full_bisection.base()},
                {"oversubscription", answer.fabric.oversubscription()}};
   json["paths"] = {{"min", answer.paths.least},
@@ -143,10 +144,22 @@ Json topology_json(const TopologyAnswer& answer, bool ids) {
       {"diameter_hops",
        "most switches that a message between two GPUs passes; PCIe switches are not counted"},
       {"bisection_bytes_per_s",
-       "max-flow from the first half of the GPUs to the second, one direction, line rate"},
+       "max-flow from the first bisection_gpus GPUs to the others, one direction, line rate; neither a node "
+       "nor "
+       "an NVLink domain is cut where that can be"},
+      {"full_bisection_bytes_per_s",
+       "what the smaller part's NICs (and NVLinks that the cut runs through) send with nothing broken"},
+      {"hops_sampled",
+       "distances are those to hops_destinations_sampled sets of switches of hops_destinations, which stand "
+       "for all"},
       {"oversubscription",
-       "capacity down over capacity up of each tier, from the leaf up; in a tier without "
-       "uplinks, down over what leads to switches of the same tier"},
+       "capacity down over capacity up of each tier, from the leaf up; in a tier without uplinks, what nodes "
+       "inject over what leads to other groups (dragonfly) or to switches of the same tier"},
+      {"gpus_cut_off", "GPUs that reach at most half of those that they reached before"},
+      {"gpus_detoured",
+       "GPUs that have lost their own NICs, or reach at most half of what they reached over these, and go "
+       "over "
+       "other NICs of the nodes"},
       {"paths", "link-disjoint shortest paths between the first switches of two GPUs that do not share one"}};
   json["tiers"] = tiers_json(answer.fabric);
   json["cables"] = cables_json(answer.fabric);

@@ -10,8 +10,6 @@
 
 namespace orrery {
 
-bool is_fabric_switch(VertexKind kind);
-
 /// Cables between two drawn things, taken together.
 struct DrawnCables {
   int working = 0;

@@ -6,13 +6,12 @@
 #include "reports/writers/text_table.hpp"
 #include "reports/writers/topology_picture.hpp"
 #include "reports/writers/topology_writer.hpp"
+#include "sim/base/index.hpp"
 #include "sim/base/unit_text.hpp"
 #include "sim/network/grid.hpp"
 
 namespace orrery {
 namespace {
-
-size_t index_of(std::int32_t id) { return static_cast<size_t>(id); }
 
 /// Told apart by people who see few colours too (Okabe and Ito 2008).
 const std::vector<std::string>& palette() {
@@ -23,15 +22,11 @@ const std::vector<std::string>& palette() {
 
 }  // namespace
 
-bool is_fabric_switch(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-}
-
 CableStyle::CableStyle(const Topology& topology) {
   const auto kind = [&](VertexId v) { return topology.vertices()[index_of(v)].kind; };
   const bool lone_node = topology.count(VertexKind::leaf) == 0;
   for (const Link& link : topology.links()) {
-    if (lone_node || is_fabric_switch(kind(link.from)) || is_fabric_switch(kind(link.to)))
+    if (lone_node || is_network_switch(kind(link.from)) || is_network_switch(kind(link.to)))
       rates_.push_back(link.bandwidth);
   }
   std::sort(rates_.begin(), rates_.end(), [](BytesPerSecond a, BytesPerSecond b) { return a > b; });

@@ -5,11 +5,10 @@
 #include <numbers>
 
 #include "reports/writers/topology_picture.hpp"
+#include "sim/base/index.hpp"
 
 namespace orrery {
 namespace {
-
-size_t index_of(std::int32_t id) { return static_cast<size_t>(id); }
 
 using Point = std::pair<double, double>;
 
@@ -22,7 +21,7 @@ Point on_circle(Point centre, double radius, size_t place, size_t places) {
 std::vector<VertexId> switches_of(const Topology& topology) {
   std::vector<VertexId> switches;
   for (size_t v = 0; v < topology.vertices().size(); ++v) {
-    if (is_fabric_switch(topology.vertices()[v].kind)) switches.push_back(static_cast<VertexId>(v));
+    if (is_network_switch(topology.vertices()[v].kind)) switches.push_back(static_cast<VertexId>(v));
   }
   return switches;
 }
@@ -233,10 +232,10 @@ class Groups {
     for (const VertexId v : group.switches) {
       for (const LinkId l : topology_.links_from(v)) {
         const VertexId to = topology_.links()[index_of(l)].to;
-        if (!is_fabric_switch(topology_.vertices()[index_of(to)].kind)) ++hosts;
+        if (!is_network_switch(topology_.vertices()[index_of(to)].kind)) ++hosts;
         const bool inside =
             std::find(group.switches.begin(), group.switches.end(), to) != group.switches.end();
-        if (is_fabric_switch(topology_.vertices()[index_of(to)].kind) && !inside) ++global;
+        if (is_network_switch(topology_.vertices()[index_of(to)].kind) && !inside) ++global;
       }
     }
     for (size_t s = 0; s < shown; ++s) {

@@ -4,11 +4,10 @@
 #include <set>
 
 #include "reports/writers/topology_picture.hpp"
+#include "sim/base/index.hpp"
 
 namespace orrery {
 namespace {
-
-size_t index_of(std::int32_t id) { return static_cast<size_t>(id); }
 
 constexpr size_t kMostInRow = 20;
 constexpr size_t kMostNodes = 10;
@@ -115,7 +114,7 @@ class Tiers {
     for (size_t v = 0; v < drawn_.size(); ++v) {
       const Vertex& vertex = topology_.vertices()[v];
       const auto item = item_of.find(vertex.node);
-      if (item != item_of.end() && !is_fabric_switch(vertex.kind)) drawn_[v] = item->second;
+      if (item != item_of.end() && !is_network_switch(vertex.kind)) drawn_[v] = item->second;
     }
     rows_.push_back(std::move(row));
   }
@@ -134,7 +133,7 @@ class Tiers {
         for (const LinkId l : topology_.links_from(system[i])) {
           const VertexId to = topology_.links()[index_of(l)].to;
           const Vertex& beside = topology_.vertices()[index_of(to)];
-          if (drawn_[index_of(to)] < 0 && beside.node < 0 && !is_fabric_switch(beside.kind))
+          if (drawn_[index_of(to)] < 0 && beside.node < 0 && !is_network_switch(beside.kind))
             system.push_back(to);
         }
       }

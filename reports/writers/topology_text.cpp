@@ -4,12 +4,11 @@
 
 #include "reports/writers/text_table.hpp"
 #include "reports/writers/topology_writer.hpp"
+#include "sim/base/index.hpp"
 #include "sim/base/unit_text.hpp"
 
 namespace orrery {
 namespace {
-
-size_t index_of(std::int32_t id) { return static_cast<size_t>(id); }
 
 constexpr size_t kFailuresShown = 5;
 
@@ -104,7 +103,12 @@ std::vector<std::string> hop_lines(const TopologyAnswer& answer) {
                     percent(static_cast<double>(answer.hops.unreachable) / static_cast<double>(pairs))));
   }
   if (lines.empty()) lines.emplace_back("a single GPU");
-  if (answer.hops.sampled) lines.emplace_back("(a sample of destinations)");
+  if (answer.hops.destinations_sampled < answer.hops.destinations) {
+    lines.push_back(fmt::format("(sampled: {} of {} sets of destination switches stand for all)",
+                                answer.hops.destinations_sampled, answer.hops.destinations));
+  } else if (answer.hops.sampled) {
+    lines.emplace_back("(sampled: pairs that first NICs do not join)");
+  }
   return lines;
 }
 
@@ -112,9 +116,13 @@ std::string bisection_line(const TopologyAnswer& answer) {
   if (answer.topology.gpu_count() < 2) return "a single GPU has none";
   std::string line = format_quantity(answer.bisection) + " one way";
   if (answer.full_bisection.base() > 0.0) {
-    line += fmt::format(", {} of what the NICs{} of one half can send",
+    const int gpus = answer.topology.gpu_count();
+    const int smaller = std::min(answer.bisection_gpus, gpus - answer.bisection_gpus);
+    line += fmt::format(", {} of what the NICs{} of {} can send{}",
                         percent(answer.bisection / answer.full_bisection),
-                        answer.bisection_in_domain ? " and NVLinks" : "");
+                        answer.bisection_in_domain ? " and NVLinks" : "",
+                        2 * smaller == gpus ? "one half" : fmt::format("{} of the {} GPUs", smaller, gpus),
+                        answer.cluster.fabric.what_if.any() ? " with nothing broken" : "");
   }
   return line;
 }
@@ -125,9 +133,12 @@ std::string oversubscription_line(const TopologyAnswer& answer) {
     if (tier.oversubscription <= 0.0) continue;
     std::string part =
         fmt::format("{} {} : 1{}", kind_word(answer, tier.kind), short_number(tier.oversubscription),
-                    tier.up.base() > 0.0 ? "" : " (to the other switches)");
+                    tier.up.base() > 0.0       ? ""
+                    : tier.global.base() > 0.0 ? " (injection over global cables)"
+                                               : " (to the other switches)");
     if (tier.worst_oversubscription > tier.oversubscription * 1.0005) {
-      part += fmt::format(", worst switch {} : 1", short_number(tier.worst_oversubscription));
+      part += fmt::format(", worst {} {} : 1", tier.global.base() > 0.0 ? "group" : "switch",
+                          short_number(tier.worst_oversubscription));
     }
     parts.push_back(std::move(part));
   }
@@ -149,8 +160,13 @@ std::string failure_line(const TopologyAnswer& answer, const SingleFailure& fail
   const std::string bisection =
       left < 1.0 ? fmt::format("bisection down to {:.{}f} %", left * 100.0, left > 0.995 ? 3 : 1)
                  : std::string("bisection as before");
-  return fmt::format("one {} of {} ({}): {} GPU{} cut off, {}", failure.component, failure.there_are,
-                     failure.id, failure.gpus_cut_off, failure.gpus_cut_off == 1 ? "" : "s", bisection);
+  const std::string worst =
+      failure.tried < failure.there_are ? fmt::format(", worst of {} tried", failure.tried) : "";
+  const std::string detoured =
+      failure.gpus_detoured > 0 ? fmt::format(", {} on another NIC", failure.gpus_detoured) : "";
+  return fmt::format("one {} of {} ({}{}): {} GPU{} cut off{}, {}", failure.component, failure.there_are,
+                     failure.id, worst, failure.gpus_cut_off, failure.gpus_cut_off == 1 ? "" : "s", detoured,
+                     bisection);
 }
 
 void add(std::string& text, std::string_view name, const std::vector<std::string>& lines) {
@@ -170,10 +186,7 @@ std::string title(const TopologyAnswer& answer) {
 
 std::string ids_text(const Topology& topology) {
   std::string text = "switches\n";
-  const auto is_switch = [&](VertexId v) {
-    const VertexKind kind = topology.vertices()[index_of(v)].kind;
-    return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-  };
+  const auto is_switch = [&](VertexId v) { return is_network_switch(topology.vertices()[index_of(v)].kind); };
   for (size_t v = 0; v < topology.vertices().size(); ++v) {
     const auto vertex = static_cast<VertexId>(v);
     if (!is_switch(vertex)) continue;

@@ -5,7 +5,7 @@
 namespace orrery {
 namespace {
 
-constexpr size_t kDeepest = 64;
+constexpr size_t kDeepestPath = 64;
 
 /// The element that `key` indexes, or null.
 Json* element_at(Json& list, std::string_view key) {
@@ -41,7 +41,7 @@ Json value_of(const std::string& name, std::string_view text) {
 void set_json_path(Json& document, std::string_view path, std::string_view value_text) {
   Problems problems("--set " + std::string(path));
   const std::vector<std::string_view> keys = split_path(path);
-  if (keys.size() > kDeepest) problems.add({}, "a path deeper than 64", "at most 64 keys");
+  if (keys.size() > kDeepestPath) problems.add({}, "a path deeper than 64", "at most 64 keys");
   problems.throw_if_any();
 
   Json edited = document;

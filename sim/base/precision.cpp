@@ -7,21 +7,21 @@
 namespace orrery {
 namespace {
 
-constexpr std::array<std::string_view, 9> kNames = {"fp32",        "tf32",      "fp16",  "bf16", "fp8",
-                                                    "fp8_current", "fp8_block", "mxfp8", "nvfp4"};
-static_assert(kNames.size() == static_cast<size_t>(Precision::nvfp4) + 1);
+constexpr std::array<std::string_view, 9> kPrecisionNames = {
+    "fp32", "tf32", "fp16", "bf16", "fp8", "fp8_current", "fp8_block", "mxfp8", "nvfp4"};
+static_assert(kPrecisionNames.size() == static_cast<size_t>(Precision::nvfp4) + 1);
 
 }  // namespace
 
-std::string_view name_of(Precision precision) { return kNames.at(static_cast<size_t>(precision)); }
+std::string_view name_of(Precision precision) { return kPrecisionNames.at(static_cast<size_t>(precision)); }
 
 std::optional<Precision> precision_named(std::string_view name) {
-  const auto* const found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end()) return std::nullopt;
-  return static_cast<Precision>(std::distance(kNames.begin(), found));
+  const auto* const found = std::find(kPrecisionNames.begin(), kPrecisionNames.end(), name);
+  if (found == kPrecisionNames.end()) return std::nullopt;
+  return static_cast<Precision>(std::distance(kPrecisionNames.begin(), found));
 }
 
-std::span<const std::string_view> precision_names() { return kNames; }
+std::span<const std::string_view> precision_names() { return kPrecisionNames; }
 
 double operand_bytes(Precision precision) {
   switch (precision) {

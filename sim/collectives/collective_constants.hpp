@@ -71,13 +71,18 @@ struct LibraryConstants {
   PerProtocol channel_buffer_bytes{};  ///< per channel, direction and peer connection
 };
 
-/// What was measured across domains: the range within which a time counts as interpolated.
+/// What was measured across domains: the range within which a time counts as interpolated, and how far off
+/// predictions were.
 struct FabricHull {
   CollectiveOp op = CollectiveOp::all_reduce;
   int least_ranks = 0, most_ranks = 0;
   int least_domains = 0, most_domains = 0;
+  int least_ranks_per_domain = 0, most_ranks_per_domain = 0;
   double least_bytes = 0, most_bytes = 0;
-  double relative_spread = 0;
+  double least_rate = 0, most_rate = 0;    ///< B/s that one rank sends into the fabric
+  std::vector<std::string> architectures;  ///< of the GPUs, sorted
+  double relative_spread = 0;  ///< the larger of the fit's and the left-out root mean square (log time)
+  double left_out_error = 0;   ///< geometric mean; 0 if nothing could be left out
 };
 
 /// How NCCL does across scale-up domains on one kind of network. Fitted; see calibration/collectives.
@@ -115,7 +120,8 @@ struct CollectiveConstants {
   DomainConstants domain;
   LibraryConstants library;
   FabricConstants fabric;
-  double profile_error = 0;    ///< geometric-mean error of the profiles in use
+  double domain_error = 0;  ///< geometric-mean errors of the two profiles in use
+  double fabric_error = 0;
   std::string profile_source;  ///< their names and data hashes
 };
 

@@ -36,7 +36,12 @@ class CollectiveModel {
   virtual CollectiveTime time(CollectiveOp op, Bytes payload, const GroupShape& shape) const = 0;
   /// Memory that the library keeps on each GPU for a communicator with this shape.
   virtual Bytes buffer_bytes(const GroupShape& shape) const = 0;
+  /// Whether time() takes the latencies of the network and inside a domain from the shape. Fitted models hold
+  /// for those of the clusters that they were measured on, whatever the shape says.
+  virtual bool follows_latencies() const { return false; }
   virtual double profile_error() const = 0;
+  /// The same of the part that times this group: inside a domain or across.
+  virtual double error_on(const GroupShape&) const { return profile_error(); }
   virtual std::string profile_source() const = 0;
 };
 

@@ -51,4 +51,13 @@ ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants
   return time;
 }
 
+Evidence expert_exchange_evidence(const ExpertExchangeRates& rates, std::string_view gpu,
+                                  const GroupShape& shape) {
+  if (!rates.measured) return Evidence::assumed;
+  const ExpertExchangeHull& hull = *rates.measured;
+  const bool fabric = !shape.crosses_domains() || shape.protocol == hull.protocol;
+  const bool ranks = shape.ranks >= hull.least_ranks && shape.ranks <= hull.most_ranks;
+  return gpu == hull.gpu && fabric && ranks ? Evidence::extrapolated : Evidence::assumed;
+}
+
 }  // namespace orrery

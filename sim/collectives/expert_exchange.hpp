@@ -1,17 +1,28 @@
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 
+#include "sim/base/evidence.hpp"
 #include "sim/base/quantity.hpp"
 #include "sim/network/group_shape.hpp"
 
 namespace orrery {
 
+/// The groups on which a direction's constants were measured.
+struct ExpertExchangeHull {
+  std::string gpu;
+  NicProtocol protocol = NicProtocol::infiniband;
+  int least_ranks = 0, most_ranks = 0;
+};
+
 /// One direction of an exchange of tokens with experts.
 struct ExpertExchangeRates {
-  double start = 0;          ///< s
-  double network_share = 1;  ///< of what a rank sends into the fabric
-  double nvlink_share = 1;   ///< of the scale-up bandwidth
+  double start = 0;                            ///< s
+  double network_share = 1;                    ///< of what a rank sends into the fabric
+  double nvlink_share = 1;                     ///< of the scale-up bandwidth
+  std::optional<ExpertExchangeHull> measured;  ///< nothing: assumed everywhere
 };
 
 /// Kernels that move tokens to their experts and back (DeepEP, HybridEP), as data.
@@ -51,5 +62,10 @@ struct ExpertExchangeTime {
 /// @throws std::invalid_argument unless 1 <= top_k <= experts and the ranks divide the experts
 ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants, bool combines,
                                         const ExpertTokens& tokens, const GroupShape& shape);
+
+/// `extrapolated` where the direction was measured on this GPU, this kind of fabric (inside one domain: any)
+/// and about as many ranks: other tokens and routers than the rows' are asked for. `assumed` elsewhere.
+Evidence expert_exchange_evidence(const ExpertExchangeRates& rates, std::string_view gpu,
+                                  const GroupShape& shape);
 
 }  // namespace orrery

@@ -36,10 +36,12 @@ void take_faster(LibraryTime& best, double start, double latency, double transfe
   if (total < best.total) best = {total, transfer, algorithm, protocol};
 }
 
-/// Old hosts start more slowly (LibraryConstants::host_age).
+/// Old hosts work more slowly (LibraryConstants::host_age): at the start of a collective and for each peer.
+double host_slowness(const FabricConstants& fabric, const LibraryConstants& library) {
+  return library.host_age == 0.0 ? 1.0 : std::pow(fabric.old_host_factor, library.host_age);
+}
 double start_of(const FabricConstants& fabric, const LibraryConstants& library) {
-  if (library.host_age == 0.0) return fabric.start;
-  return fabric.start * std::pow(fabric.old_host_factor, library.host_age);
+  return fabric.start * host_slowness(fabric, library);
 }
 
 LibraryTime send_receive_across(const FabricConstants& fabric, const LibraryConstants& library,
@@ -71,8 +73,8 @@ LibraryTime all_to_all_across(const FabricConstants& fabric, const LibraryConsta
   const double outside = payload * (n - r) / n / (rate * fabric.all_to_all_efficiency * racks) * spread;
   const double inside = r > 1.0 ? payload * (r - 1.0) / n / inner.all_to_all_bus : 0.0;
   time.transfer = std::max(outside, inside);
-  const double latency = start_of(fabric, library) + (n - r) * fabric.peer_latency;
-  time.total = latency + time.transfer + fabric.all_to_all_fill * std::sqrt(latency * time.transfer);
+  const double host = (fabric.start + (n - r) * fabric.peer_latency) * host_slowness(fabric, library);
+  time.total = host + time.transfer + fabric.all_to_all_fill * std::sqrt(host * time.transfer);
   return time;
 }
 

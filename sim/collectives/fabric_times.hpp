@@ -26,7 +26,7 @@ struct InnerRates {
 ///   protocol's
 ///          wire share (LL at most its limit); chunks fill the pipeline at their best size, until they have
 ///          grown to the buffer's
-///   all_to_all    L = start + peers in other domains x peer latency;
+///   all_to_all    L = start + peers in other domains x peer latency (both grow with the hosts' age);
 ///                 T = max(S (n-r)/n / (e C (2/N)^k), S (r-1)/n / inner);  t = L + T + fill sqrt(L T)
 ///   send_receive  t = start + base + network hop + S / (e C p), e of a pair between two domains, of a shift
 ///                 round a ring of more

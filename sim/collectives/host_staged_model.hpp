@@ -56,6 +56,8 @@ class HostStagedModel final : public CollectiveModel {
   CollectiveTime time(CollectiveOp op, Bytes payload, const GroupShape& shape) const override;
   /// Staging buffers are the host's: none on the GPU.
   Bytes buffer_bytes(const GroupShape& /*shape*/) const override { return Bytes(); }
+  /// Messages cross the network with the shape's latency; inside a host they are the library's software.
+  bool follows_latencies() const override { return true; }
   double profile_error() const override { return 0.0; }
   std::string profile_source() const override { return constants_.source; }
 

@@ -6,16 +6,10 @@
 #include <limits>
 
 #include "sim/collectives/collective_model.hpp"
+#include "sim/collectives/tree_shares.hpp"
 
 namespace orrery {
 namespace {
-
-// nccl src/graph/tuning.cc: trees reach at most 0.92 of the rings' bandwidth; the LL tree 1/3.8 and the LL128
-// tree 7/9 of it on one node. A tree moves every byte up and down: algorithm bandwidth is half of its bus
-// bandwidth.
-constexpr double kTreeShare = 0.92;
-constexpr double kTreeLlShare = 1.0 / 3.8;
-constexpr double kTreeLl128Share = 7.0 / 9.0;
 
 void take_faster(LibraryTime& best, double latency, double transfer, CollectiveAlgorithm algorithm,
                  WireProtocol protocol) {
@@ -45,12 +39,13 @@ void try_trees(LibraryTime& best, const LibraryConstants& library, double payloa
   const double any = std::min(kTreeShare * bus, library.ring_channels * library.tree_per_channel);
   const double bandwidths[] = {
       std::min({any, kTreeLlShare * bus, library.ll_limit}) * tree_size_share(library.tree_ll_share, payload),
-      std::min({any, kTreeLl128Share * bus, library.ring_channels * library.tree_ll128_per_channel}) *
+      std::min({any, kTreeLl128ShareOneNode * bus, library.ring_channels * library.tree_ll128_per_channel}) *
           tree_size_share(library.tree_ll128_share, payload),
       any * tree_size_share(library.tree_simple_share, payload)};
   for (int p = 0; p < kWireProtocols; ++p) {
     const auto i = static_cast<size_t>(p);
     const double latency = library.tree_base[i] + 2.0 * (ranks - 1) * hop[i];
+    // A tree moves every byte up and down: algorithm bandwidth is half of its bus bandwidth.
     take_faster(best, latency, 2.0 * payload / (library.tree_pattern_share * bandwidths[i]),
                 CollectiveAlgorithm::tree, static_cast<WireProtocol>(p));
   }

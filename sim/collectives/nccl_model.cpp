@@ -12,6 +12,23 @@ namespace {
 /// rows (median ratios .56 to 1.18 by size and GPU, calibration/collectives/README.md).
 constexpr double kFormulaSpread = 0.25;
 
+/// Beyond this left-out error nothing counts as interpolated.
+constexpr double kMostInterpolatedError = 0.5;
+
+/// Whether what was measured surrounds the group: its numbers, its machine's generation and its rates (within
+/// 5 %, what payload efficiencies of one kind of NIC differ by).
+bool surrounds(const FabricHull& hull, const GroupShape& shape, double payload,
+               const std::string& architecture) {
+  const double rate = shape.scale_out_per_rank.base();
+  return shape.ranks >= hull.least_ranks && shape.ranks <= hull.most_ranks &&
+         shape.domains >= hull.least_domains && shape.domains <= hull.most_domains &&
+         shape.ranks_per_domain >= hull.least_ranks_per_domain &&
+         shape.ranks_per_domain <= hull.most_ranks_per_domain && payload >= hull.least_bytes &&
+         payload <= hull.most_bytes && rate >= 0.95 * hull.least_rate && rate <= 1.05 * hull.most_rate &&
+         std::find(hull.architectures.begin(), hull.architectures.end(), architecture) !=
+             hull.architectures.end();
+}
+
 DomainLinks links_of(const GroupShape& shape) {
   DomainLinks links;
   links.bandwidth = shape.scale_up_bandwidth.base() > 0.0 ? shape.scale_up_bandwidth.base()
@@ -88,6 +105,10 @@ NcclModel::Inside NcclModel::inside_domain(CollectiveOp op, double payload, int 
   return inside;
 }
 
+bool NcclModel::has_curve(CollectiveOp op, const GroupShape& shape) const {
+  return !shape.crosses_domains() && !links_of(shape).pci && domain_.covers(op);
+}
+
 InnerRates NcclModel::inner_rates(CollectiveOp op, const GroupShape& shape) const {
   InnerRates rates;
   const int ranks = shape.ranks_per_domain;
@@ -141,10 +162,11 @@ CollectiveTime NcclModel::time(CollectiveOp op, Bytes payload, const GroupShape&
     for (const FabricHull& hull : constants_.fabric.hulls) {
       if (hull.op != op) continue;
       inside.relative_spread = hull.relative_spread;
-      const bool within = shape.ranks >= hull.least_ranks && shape.ranks <= hull.most_ranks &&
-                          shape.domains >= hull.least_domains && shape.domains <= hull.most_domains &&
-                          payload.base() >= hull.least_bytes && payload.base() <= hull.most_bytes;
-      if (within) inside.evidence = Evidence::interpolated;
+      if (!surrounds(hull, shape, payload.base(), constants_.library.architecture)) {
+        inside.relative_spread = std::max(hull.relative_spread, kFormulaSpread);
+      } else if (hull.left_out_error <= kMostInterpolatedError) {
+        inside.evidence = Evidence::interpolated;
+      }
     }
     if (constants_.fabric.stands_in) inside.evidence = Evidence::assumed;
   }
@@ -157,6 +179,10 @@ CollectiveTime NcclModel::time(CollectiveOp op, Bytes payload, const GroupShape&
   result.relative_spread = inside.relative_spread;
   result.evidence = inside.evidence;
   return result;
+}
+
+double NcclModel::error_on(const GroupShape& shape) const {
+  return shape.crosses_domains() ? constants_.fabric_error : constants_.domain_error;
 }
 
 Bytes NcclModel::buffer_bytes(const GroupShape& shape) const {

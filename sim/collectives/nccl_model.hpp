@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <string>
 
 #include "sim/collectives/collective_constants.hpp"
@@ -25,9 +26,13 @@ class NcclModel final : public CollectiveModel {
   /// point-to-point sends. Source: nccl src/include/devcomm.h buffer sizes; one connection a channel is
   /// assumed (newer releases connect only the algorithms that run).
   Bytes buffer_bytes(const GroupShape& shape) const override;
-  double profile_error() const override { return constants_.profile_error; }
+  /// The larger of the profiles' errors: inside a domain and across.
+  double profile_error() const override { return std::max(constants_.domain_error, constants_.fabric_error); }
+  double error_on(const GroupShape& shape) const override;
   std::string profile_source() const override { return constants_.profile_source; }
   const CollectiveConstants& constants() const { return constants_; }
+  /// Whether a measured curve gives the time, whatever algorithm ran when it was measured.
+  bool has_curve(CollectiveOp op, const GroupShape& shape) const;
   /// What the domains of a group that crosses them leave to the operation; the fit of the constants across
   /// domains needs it too.
   InnerRates inner_rates(CollectiveOp op, const GroupShape& shape) const;

@@ -8,18 +8,14 @@
 
 #include "sim/collectives/collective_model.hpp"
 #include "sim/collectives/library_formulas.hpp"
+#include "sim/collectives/tree_shares.hpp"
 
 namespace orrery {
 namespace {
 
 using enum TunerAlgorithm;
 
-// src/graph/tuning.cc: trees reach at most .92 of the rings' bandwidth, an LL tree 1/3.8 of that, an LL128
-// tree 7/9 of it on one node and .9375 (120 of 128 bytes are data) beyond, LL128 rings .92.
-constexpr double kTreeShare = 0.92;
-constexpr double kTreeLlShare = 1.0 / 3.8;
-constexpr double kTreeLl128ShareOneNode = 7.0 / 9.0;
-constexpr double kTreeLl128Share = 0.9375;
+// src/graph/tuning.cc, as in tree_shares.hpp.
 constexpr double kRingLl128Share = 0.92;
 constexpr double kNvlsBusToPayload = 5.0 / 6.0;
 constexpr double kNetworkShare = 0.9;  // of the network's speed in gathers over NVLink SHARP and CollNet
@@ -68,6 +64,7 @@ struct Call {
   double ring_intra, ring_inter;  ///< B/s a channel
   double nvls_channels;           ///< of the graph: one a rank of the node
   double nvls_intra, nvls_inter;
+  double rank_intra, rank_inter;  ///< of CollNet's graph in gathers, which want a NIC a rank
   double steps;
 
   Call(const TunerConstants& c, CollectiveOp operation, double bytes, const GroupShape& shape,
@@ -99,6 +96,8 @@ struct Call {
     nvls_channels = std::min(per_node, static_cast<double>(most_nvls_channels()));
     nvls_intra = largest_speed(c.intra_speeds, usable / std::max(1.0, nvls_channels));
     nvls_inter = largest_speed(c.inter_speeds, node_nics / std::max(1.0, nvls_channels));
+    rank_intra = largest_speed(c.intra_speeds, usable / per_node);
+    rank_inter = largest_speed(c.inter_speeds, nic);
     steps = op == CollectiveOp::all_reduce ? 2.0 * (ranks - 1.0) : gathers(op) ? ranks - 1.0 : ranks;
   }
 
@@ -312,7 +311,7 @@ double bandwidth_of(const Call& call, TunerAlgorithm algorithm, size_t protocol)
       return 0.5 * bus;
     case collnet_direct: {
       if (gathers(call.op)) {
-        return call.channels * std::min(call.ring_intra, kNetworkShare * call.ring_inter);
+        return call.per_node * std::min(call.rank_intra, kNetworkShare * call.rank_inter);
       }
       const double heads = call.per_node / call.channels;
       const double share = constants.nvls_channels > 0 ? kCollnetHopperShare : 1.0;

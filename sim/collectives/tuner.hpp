@@ -73,7 +73,11 @@ struct TunerChoice {
 /// scale-up bandwidth allows, and across nodes as much of it as the group's NICs carry; NVLink SHARP has one
 /// channel a rank of the node, whose network side runs at the list's speed below a NIC's rate. With these,
 /// the observed choices follow (tests/unit/collectives_algorithms).
-/// Not modelled: aggregated operations, latencies of the graph itself, CPUs other than x86.
+/// CollNet's gathers take ppn x min(intra, .9 inter) of a graph of one channel a rank.
+/// Not modelled: aggregated operations, latencies of the graph itself, CPUs other than x86, a CollNet graph's
+/// own search for all-reduces (the rings' is taken), plain trees (their .85), mixed GPUs, paths too long for
+/// LL128, registered user buffers, tuner plugins other than AWS OFI's, limits that a communicator sets
+/// (NCCL_MAX_CTAS).
 /// Source: data/nccl_model.md sections 1 to 6.
 /// @param payload bytes > 0 in nccl-tests' convention   @param shape at least two ranks
 TunerTable tuner_table(const TunerConstants& constants, CollectiveOp op, double payload,

@@ -11,7 +11,7 @@
 namespace orrery {
 namespace {
 
-void check(const AttentionShape& shape) {
+void check_unfused(const AttentionShape& shape) {
   if (shape.kernel != AttentionKernel::unfused)
     throw std::invalid_argument("this attention is one fused kernel: attention_pieces has its time");
   if (shape.batch < 1 || shape.seq_q < 1 || shape.seq_kv < 1 || shape.heads < 1 || shape.kv_heads < 1 ||
@@ -86,7 +86,7 @@ class Decomposition {
 }  // namespace
 
 std::vector<Operator> unfused_attention(const AttentionShape& shape) {
-  check(shape);
+  check_unfused(shape);
   Decomposition decomposition(shape);
   return shape.pass == AttentionPass::forward ? decomposition.forward() : decomposition.backward();
 }

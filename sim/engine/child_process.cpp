@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -174,6 +175,14 @@ std::vector<double> doubles_from_child(const std::function<std::vector<double>()
                              (message.empty() ? "" : ": " + message));
   }
   return values;
+}
+
+int worker_count(int asked) {
+#if defined(__SANITIZE_ADDRESS__)
+  return std::min(asked, 1);
+#else
+  return asked;
+#endif
 }
 
 }  // namespace orrery

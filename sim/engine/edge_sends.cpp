@@ -4,15 +4,9 @@
 #include <limits>
 #include <stdexcept>
 
+#include "sim/engine/tolerances.hpp"
+
 namespace orrery {
-namespace {
-
-constexpr double kNever = std::numeric_limits<double>::infinity();
-/// As in the fluid network: the clock's own rounding is 2e-16, demand above capacity by 1e-9 is rounding.
-constexpr double kSameTime = 1e-12;
-constexpr double kRounding = 1e-9;
-
-}  // namespace
 
 EdgeSends::EdgeSends(std::span<const SendEdge> edges, std::span<const double> capacities,
                      FluidOptions options)

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <limits>
+
 #include "sim/engine/traffic.hpp"
 #include "sim/network/topology.hpp"
 #include "sim/timeline/step_timeline.hpp"
@@ -18,16 +21,20 @@ StepTimeline run_contention_free(const WorkloadGraph& graph);
 /// stays clean.
 /// @throws std::runtime_error with the child's message if the simulation fails
 StepTimeline run_simgrid(const WorkloadGraph& graph, const Topology& topology);
+inline constexpr std::int64_t kAllTasks = std::numeric_limits<std::int64_t>::max();
 /// The same where the graph's traffic is known.
-StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic);
+/// @param observed  tasks whose contention the timeline tells, the first of the graph: a job beside another's
+StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic,
+                         std::int64_t observed = kAllTasks);
 
 /// The same step on our own max-min solver, in this process. Agrees with SimGrid (tests/properties/engine);
 /// faster where thousands of flows contend, since SimGrid solves all that are connected at every end.
-StepTimeline run_max_min(const WorkloadGraph& graph, const Traffic& traffic);
+StepTimeline run_max_min(const WorkloadGraph& graph, const Traffic& traffic,
+                         std::int64_t observed = kAllTasks);
 
 /// Communications up to which run_step takes SimGrid.
 inline constexpr std::int64_t kMostSimgridCommunications = 1000;
 /// SimGrid for a step of few communications (folded), our own solver for many (full scope).
-StepTimeline run_step(const WorkloadGraph& graph, const Traffic& traffic);
+StepTimeline run_step(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed = kAllTasks);
 
 }  // namespace orrery

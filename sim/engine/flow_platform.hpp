@@ -2,6 +2,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
+
+#include "sim/engine/lost_time.hpp"
 
 namespace orrery {
 
@@ -9,8 +12,10 @@ namespace orrery {
 class FlowPlatform {
  public:
   virtual ~FlowPlatform() = default;
+  /// What a flow's end calls: which it was, and what it lost to whom against its bound.
+  using FlowEnd = std::function<void(std::int32_t flow, std::span<const LostTime> lost)>;
   /// Called at the simulated time at which a flow has ended, before any timer set then.
-  virtual void on_flow_end(std::function<void(std::int32_t flow)> callback) = 0;
+  virtual void on_flow_end(FlowEnd callback) = 0;
   /// Starts a flow of a communication now. Call it before run() or from a callback. `flow` comes back at its
   /// end.
   virtual void start_flow(std::int32_t flow, std::int32_t communication, double bytes) = 0;

@@ -11,6 +11,7 @@
 
 #include "sim/engine/child_process.hpp"
 #include "sim/engine/fluid_traffic.hpp"
+#include "sim/engine/link_capacity.hpp"
 #include "sim/engine/ring_steps.hpp"
 #include "sim/engine/shared_resources.hpp"
 #include "sim/engine/simgrid_platform.hpp"
@@ -85,11 +86,11 @@ void traffic(benchmark::State& state, Routing routing, bool everyone, double tol
 /// The same flows, routes and capacities in SimGrid, started by one actor's callbacks as StepExecutor does.
 void bare_simgrid(benchmark::State& state) {
   const Topology topology = fabric(static_cast<int>(state.range(0)), Routing::ecmp);
-  const std::vector<double> capacities = payload_capacities(topology);
+  const std::vector<double> capacities = link_capacities(topology);
   std::vector<std::vector<LinkLoad>> footprints;
   std::vector<double> bounds;
   for (const TrafficFlow& flow : all_to_all(topology)) {
-    const FluidRoute route = fluid_route(topology, capacities, flow.from, flow.to, 0);
+    const FluidRoute route = fluid_route(topology, flow.from, flow.to, 0);
     std::vector<LinkLoad>& loads = footprints.emplace_back();
     for (const FluidLoad& load : route.loads) loads.push_back({load.link, load.weight});
     std::sort(loads.begin(), loads.end(),
@@ -100,9 +101,9 @@ void bare_simgrid(benchmark::State& state) {
   while (state.KeepRunning()) {
     span = doubles_from_child([&] {
       const SharedResources resources(footprints, capacities);
-      SimgridPlatform platform(resources, bounds, kFlowBytes);
+      SimgridPlatform platform(resources, bounds, kFlowBytes, false);
       double last = 0.0;
-      platform.on_flow_end([&](std::int32_t) { last = platform.now(); });
+      platform.on_flow_end([&](std::int32_t, std::span<const LostTime>) { last = platform.now(); });
       for (size_t i = 0; i < footprints.size(); ++i) {
         platform.start_flow(static_cast<std::int32_t>(i), static_cast<std::int32_t>(i), kFlowBytes);
       }

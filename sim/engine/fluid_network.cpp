@@ -1,24 +1,17 @@
 #include "sim/engine/fluid_network.hpp"
+#include "sim/engine/tolerances.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
+#include "sim/base/index.hpp"
+
 namespace orrery {
 namespace {
 
-constexpr double kNever = std::numeric_limits<double>::infinity();
-/// Flows that end this close together (relative to the clock) end together: the clock's own rounding is
-/// 2e-16.
-constexpr double kSameTime = 1e-12;
-/// Demand above capacity by less than this is rounding of sums of up to a million shares.
-constexpr double kRounding = 1e-9;
-/// A rate that moves by less has not moved: else the last bit of a division would restart every flow's clock.
-constexpr double kSameRate = 1e-13;
 /// A link is reported busy from this share of its capacity on.
 constexpr double kBusy = 1.0 - 1e-6;
-
-size_t index_of(std::int32_t number) { return static_cast<size_t>(number); }
 
 }  // namespace
 

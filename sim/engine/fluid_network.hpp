@@ -20,7 +20,7 @@ struct FluidOptions {
   /// After flows have ended, rates may stay as they are for this share of the time since the last flow
   /// started (so no rate is older than this share of the age of any live flow), and are then found again once
   /// for all of them. 0: at every end, exact. Starts are never put off. At 0.002 no completion moved by more
-  /// than 0.18 % in a hashed all-to-all of 16,256 flows and by 0.35 % in the worst case known
+  /// than 0.18 % in a hashed all-to-all of 16,256 flows and by 0.44 % in the worst case known
   /// (tests/unit/fluid).
   double tolerance = 0.0;
 };

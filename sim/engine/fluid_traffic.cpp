@@ -5,52 +5,25 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "sim/base/hash.hpp"
+#include "sim/engine/link_capacity.hpp"
+
 namespace orrery {
 namespace {
 
 /// A flow below this share of what it would reach alone has met others (Done when of the collisions test).
 constexpr double kCollided = 0.6;
 
-bool is_switch(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-}
-
-bool on_fabric(const Topology& topology, LinkId link) {
-  const Link& cable = topology.links()[static_cast<size_t>(link)];
-  return is_switch(topology.vertices()[static_cast<size_t>(cable.from)].kind) ||
-         is_switch(topology.vertices()[static_cast<size_t>(cable.to)].kind);
-}
-
-/// Finaliser of SplitMix64 (Steele, Lea, Flood 2014).
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
 /// Evenly in [0, 1), the same on any machine.
 double draw(std::uint64_t seed, VertexId from, VertexId to, std::uint64_t flow) {
   const std::uint64_t pair =
       (static_cast<std::uint64_t>(from) << 32) | static_cast<std::uint64_t>(static_cast<std::uint32_t>(to));
-  return static_cast<double>(mix(mix(mix(seed) ^ pair) ^ flow) >> 11) * 0x1p-53;
+  return static_cast<double>(mixed_bits(mixed_bits(mixed_bits(seed) ^ pair) ^ flow) >> 11) * 0x1p-53;
 }
 
 }  // namespace
 
-std::vector<double> payload_capacities(const Topology& topology) {
-  std::vector<double> capacities;
-  capacities.reserve(topology.links().size());
-  for (size_t link = 0; link < topology.links().size(); ++link) {
-    const double rate = topology.links()[link].bandwidth.base();
-    capacities.push_back(on_fabric(topology, static_cast<LinkId>(link)) ? rate * topology.payload_efficiency()
-                                                                        : rate);
-  }
-  return capacities;
-}
-
-FluidRoute fluid_route(const Topology& topology, std::span<const double> capacities, VertexId from,
-                       VertexId to, std::uint64_t flow) {
+FluidRoute fluid_route(const Topology& topology, VertexId from, VertexId to, std::uint64_t flow) {
   FluidRoute route;
   route.line_rate = std::numeric_limits<double>::infinity();
   for (const RouteLink& each : topology.spread(from, to, flow)) {
@@ -59,13 +32,13 @@ FluidRoute fluid_route(const Topology& topology, std::span<const double> capacit
     route.latency_s += each.share * topology.links()[link].latency.base();
     route.on_fabric = route.on_fabric || on_fabric(topology, each.link);
     route.sprayed = route.sprayed || each.share < 1.0 - 1e-9;
-    route.line_rate = std::min(route.line_rate, capacities[link] / each.share);
+    route.line_rate = std::min(route.line_rate, payload_rate(topology, each.link).base() / each.share);
   }
   return route;
 }
 
 FluidTraffic::FluidTraffic(const Topology& topology, TrafficOptions options)
-    : topology_(topology), options_(options), capacities_(payload_capacities(topology)) {}
+    : topology_(topology), options_(options), capacities_(link_capacities(topology)) {}
 
 void FluidTraffic::add(const TrafficFlow& flow) {
   if (flow.from == flow.to) throw std::invalid_argument("a flow needs two different endpoints");
@@ -73,7 +46,7 @@ void FluidTraffic::add(const TrafficFlow& flow) {
     throw std::invalid_argument("a flow needs bytes above zero and a start from zero on");
   }
   const std::uint64_t number = sent_between_[{flow.from, flow.to}]++;
-  FluidRoute route = fluid_route(topology_, capacities_, flow.from, flow.to, number);
+  FluidRoute route = fluid_route(topology_, flow.from, flow.to, number);
   double bound = route.line_rate;
   const double lost = 1.0 - topology_.spray_efficiency();
   if (route.sprayed) bound *= 1.0 - 2.0 * lost * draw(options_.seed, flow.from, flow.to, number);

@@ -11,20 +11,16 @@
 
 namespace orrery {
 
-/// What each link can carry, by LinkId: its bandwidth, on cables of the fabric times the payload efficiency.
-std::vector<double> payload_capacities(const Topology& topology);
-
 /// A flow's way through the fabric as the fluid network sees it.
 struct FluidRoute {
   std::vector<FluidLoad> loads;
   double latency_s = 0.0;  ///< of the links, weighted by their shares: one way
   bool on_fabric = false;  ///< crosses a cable of the fabric
   bool sprayed = false;    ///< split over several links somewhere
-  double line_rate = 0.0;  ///< B/s: the most that its links carry of it
+  double line_rate = 0.0;  ///< B/s: the most that its links carry of its payload when it has them alone
 };
 /// @throws std::runtime_error if there is no path
-FluidRoute fluid_route(const Topology& topology, std::span<const double> capacities, VertexId from,
-                       VertexId to, std::uint64_t flow);
+FluidRoute fluid_route(const Topology& topology, VertexId from, VertexId to, std::uint64_t flow);
 
 /// Bytes from one endpoint (GPU or storage) to another.
 struct TrafficFlow {
@@ -48,7 +44,7 @@ struct TrafficOptions {
 struct LinkTraffic {
   LinkId link = 0;
   double bytes = 0.0;
-  double capacity = 0.0;  ///< B/s of payload
+  double capacity = 0.0;  ///< B/s of payload (link_capacity)
   double mean_use =
       0.0;              ///< bytes over what it could have carried from the first start to the last completion
   double busy_s = 0.0;  ///< how long it was at its capacity
@@ -66,12 +62,13 @@ struct TrafficTimes {
 /// Any set of flows on a fabric, each: ramp -> latency of its route -> a fluid flow -> the acknowledgement's
 /// way back.
 ///
-/// - Cables of the fabric carry their line rate times the payload efficiency.
+/// - Cables carry what link_capacity() says.
 /// - A flow on one path may use all of it. A sprayed one reaches its own share of its line rate, drawn evenly
 /// from
 ///   [2e - 1, 1] for a spray efficiency e: packets that meet by chance at the spines cost some flows nothing
-///   and others twice the mean. Assumed: no measurement gives the law; with e = 0.95 it reproduces mean and
-///   maximum of the packet-level permutations (tests/validation/packets).
+///   and others twice the mean. Assumed: no measurement gives the law. It was chosen in sight of the mean and
+///   maximum of the packet-level permutations that tests/validation/packets compares with, so that those say
+///   that it can hold, not that it holds elsewhere.
 /// - The ramp (one lost round trip or so while the transport opens its window) counts for flows that cross
 /// the
 ///   fabric, not for NVLink or PCIe inside a node.

@@ -7,10 +7,6 @@ namespace orrery {
 
 namespace {
 
-bool is_fabric_vertex(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-}
-
 bool inside_domain(VertexKind kind) {
   return kind == VertexKind::gpu || kind == VertexKind::nvswitch || kind == VertexKind::pcie_switch;
 }
@@ -81,19 +77,6 @@ FootprintBuilder::FootprintBuilder(const Topology& topology, std::shared_ptr<Tru
   for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
     nics_of_gpu_.push_back(std::max<std::uint64_t>(1, topology.nics_of_gpu(gpu).size()));
   }
-}
-
-BytesPerSecond FootprintBuilder::capacity(LinkId link) const {
-  const Link& cable = topology_.links()[static_cast<size_t>(link)];
-  const VertexKind from = topology_.vertices()[static_cast<size_t>(cable.from)].kind;
-  const VertexKind to = topology_.vertices()[static_cast<size_t>(cable.to)].kind;
-  if (!is_fabric_vertex(from) && !is_fabric_vertex(to)) {
-    return cable.bandwidth;
-  }
-  // Packets are sprayed between switches; from a NIC to its switch there is one way.
-  const bool sprayed =
-      topology_.routing() == Routing::adaptive && is_fabric_vertex(from) && is_fabric_vertex(to);
-  return cable.bandwidth * (topology_.payload_efficiency() * (sprayed ? topology_.spray_efficiency() : 1.0));
 }
 
 std::vector<LinkLoad> FootprintBuilder::footprint(const Communication& communication) {

@@ -65,10 +65,6 @@ class FootprintBuilder {
   /// @returns loads by rising link
   std::vector<LinkLoad> put_together(const Parts& parts);
 
-  /// What a link can carry: its bandwidth, on cables of the fabric times the payload efficiency and, between
-  /// switches under adaptive routing, the spray efficiency.
-  BytesPerSecond capacity(LinkId link) const;
-
  private:
   using Members = std::vector<int>;
   std::vector<Members> by_domain(const Members& group) const;

@@ -4,18 +4,11 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <utility>
+
+#include "sim/engine/tolerances.hpp"
 
 namespace orrery {
-
-namespace {
-
-constexpr double kNever = std::numeric_limits<double>::infinity();
-/// Demand above capacity by less than this is rounding of sums of up to a million shares.
-constexpr double kRounding = 1e-9;
-/// A rate that moves by less has not moved: the last bit of a division would restart every flow's clock.
-constexpr double kSameRate = 1e-13;
-
-}  // namespace
 
 LocalMaxMin::LocalMaxMin(std::span<const double> capacity, double tolerance) : tolerance_(tolerance) {
   links_.resize(capacity.size());
@@ -39,10 +32,13 @@ std::int32_t LocalMaxMin::add(std::span<const ResourceShare> shares, double boun
   added.live = true;
   added.shares = shares;
   added.rate = 0.0;
-  added.bottleneck = -1;
+  added.bottleneck = added.narrowest = added.told = -1;
   added.bound = bound;
   for (const ResourceShare& share : shares) {
-    added.bound = std::min(added.bound, link(share.resource).capacity / share.weight);
+    const double most = link(share.resource).capacity / share.weight;
+    if (most >= added.bound) continue;
+    added.bound = most;
+    added.narrowest = share.resource;
   }
   added.place.resize(shares.size());
   for (size_t i = 0; i < shares.size(); ++i) {
@@ -96,6 +92,7 @@ void LocalMaxMin::solve_for(std::int32_t number) {
 
 std::span<const std::pair<std::int32_t, double>> LocalMaxMin::settle() {
   changed_.clear();
+  held_anew_.clear();
   // Some have been removed since they were noted, their numbers perhaps given again.
   std::erase_if(flows_in_solve_, [this](std::int32_t number) {
     if (flow(number).live) return false;
@@ -225,7 +222,11 @@ void LocalMaxMin::apply() {
     Flow& each = flow(number);
     each.solved_for = false;
     const double added = each.new_rate - each.rate;
-    if (std::abs(added) <= kSameRate * each.new_rate) continue;
+    const std::int32_t held_before = std::exchange(each.told, held_by(number));
+    if (std::abs(added) <= kSameRate * each.new_rate) {
+      if (held_before != each.told) held_anew_.push_back(number);
+      continue;
+    }
     for (const ResourceShare& share : each.shares) link(share.resource).load += share.weight * added;
     each.rate = each.new_rate;
     changed_.emplace_back(number, each.rate);

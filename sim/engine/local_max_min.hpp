@@ -28,7 +28,15 @@ class LocalMaxMin {
   /// Finds the rates after what was added and removed. @returns the flows whose rates have changed
   std::span<const std::pair<std::int32_t, double>> settle();
 
+  /// Flows that the last settle() left at their rate, but held by another link than before.
+  std::span<const std::int32_t> held_anew() const { return held_anew_; }
+
   double rate(std::int32_t flow) const { return flows_[static_cast<size_t>(flow)].rate; }
+  /// The full link that holds a flow below its bound, or -1.
+  std::int32_t held_by(std::int32_t flow) const {
+    const Flow& held = flows_[static_cast<size_t>(flow)];
+    return held.bottleneck >= 0 ? held.bottleneck : held.narrowest;
+  }
   /// Flows in all rounds together: the work.
   std::int64_t flows_solved() const { return flows_solved_; }
 
@@ -39,6 +47,8 @@ class LocalMaxMin {
     double bound = 0.0;
     double rate = 0.0, new_rate = 0.0;
     std::int32_t bottleneck = -1;  ///< the full link that holds it; -1: its bound does
+    std::int32_t narrowest = -1;   ///< the link that alone carries less of it than the bound given; -1: none
+    std::int32_t told = -1;        ///< held_by at the last settle()
     bool live = false;
     bool solved_for = false;  ///< in flows_in_solve_
     bool frozen = false;
@@ -82,6 +92,7 @@ class LocalMaxMin {
   std::vector<std::int32_t> by_bound_;
   std::vector<std::pair<double, std::int32_t>> levels_;  ///< a heap of links by the level that fills them
   std::vector<std::pair<std::int32_t, double>> changed_;
+  std::vector<std::int32_t> held_anew_;
   std::int64_t flows_solved_ = 0;
 };
 

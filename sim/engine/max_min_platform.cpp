@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "sim/engine/tolerances.hpp"
+
 namespace orrery {
 
 namespace {
@@ -12,9 +14,6 @@ namespace {
 /// share of the time since the last start, so no flow's end moves by more than about as much; starts are
 /// never put off. Rates that differ by less than this are one (LocalMaxMin).
 constexpr double kTolerance = 1e-4;
-/// Ends this close, relative to the clock, are one: the clock's own rounding is 2e-16.
-constexpr double kSameTime = 1e-12;
-constexpr double kNever = std::numeric_limits<double>::infinity();
 
 std::vector<double> capacities(const SharedResources& resources) {
   std::vector<double> result;
@@ -28,8 +27,9 @@ MaxMinPlatform::MaxMinPlatform(const SharedResources& resources, std::span<const
     : resources_(resources), rate_bound_(rate_bound), solver_(capacities(resources), kTolerance) {}
 
 void MaxMinPlatform::start_flow(std::int32_t flow, std::int32_t communication, double bytes) {
-  const std::int32_t number =
-      solver_.add(resources_.shares_of(communication), rate_bound_[static_cast<size_t>(communication)]);
+  const double bound = rate_bound_[static_cast<size_t>(communication)];
+  const std::int32_t number = solver_.add(resources_.shares_of(communication), bound);
+  lost_.begin(number, bound, now_);
   live_.resize(std::max(live_.size(), static_cast<size_t>(number) + 1));
   Live& started = live_[static_cast<size_t>(number)];
   started.flow = flow;
@@ -52,10 +52,14 @@ void MaxMinPlatform::find_rates() {
     each.left -= each.rate * (now_ - each.since);
     each.since = now_;
     each.rate = rate;
+    lost_.set(number, rate, solver_.held_by(number), now_);
     ++each.version;
     if (rate <= 0.0) continue;
     ends_.push_back({now_ + std::max(0.0, each.left) / rate, number, each.version});
     std::push_heap(ends_.begin(), ends_.end(), std::greater<>());
+  }
+  for (const std::int32_t number : solver_.held_anew()) {
+    lost_.set(number, solver_.rate(number), solver_.held_by(number), now_);
   }
 }
 
@@ -82,7 +86,7 @@ void MaxMinPlatform::end_flows() {
     if (!changed_) due_ = now_ + kTolerance * (now_ - last_start_);
     changed_ = true;
     solver_.remove(end.number);
-    flow_ended_(std::exchange(each.flow, -1));
+    flow_ended_(std::exchange(each.flow, -1), lost_.end(end.number, now_));
   }
 }
 

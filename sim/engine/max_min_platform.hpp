@@ -19,9 +19,7 @@ class MaxMinPlatform : public FlowPlatform {
   /// @param rate_bound by communication, B/s
   MaxMinPlatform(const SharedResources& resources, std::span<const double> rate_bound);
 
-  void on_flow_end(std::function<void(std::int32_t flow)> callback) override {
-    flow_ended_ = std::move(callback);
-  }
+  void on_flow_end(FlowEnd callback) override { flow_ended_ = std::move(callback); }
   void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
   void set_timer(double time, std::function<void()> callback) override;
   double now() const override { return now_; }
@@ -59,10 +57,11 @@ class MaxMinPlatform : public FlowPlatform {
   const SharedResources& resources_;
   std::span<const double> rate_bound_;
   LocalMaxMin solver_;
+  LostTimeAccount lost_;
   std::vector<Live> live_;     // by the solver's number
   std::vector<End> ends_;      // a heap
   std::vector<Timer> timers_;  // a heap
-  std::function<void(std::int32_t)> flow_ended_;
+  FlowEnd flow_ended_;
   std::int64_t set_ = 0;
   double now_ = 0.0;
   double last_start_ = 0.0;

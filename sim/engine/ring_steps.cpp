@@ -8,13 +8,14 @@
 
 #include "sim/engine/edge_sends.hpp"
 #include "sim/engine/fluid_traffic.hpp"
+#include "sim/engine/link_capacity.hpp"
 
 namespace orrery {
 namespace {
 
-SendEdge edge_between(const Topology& topology, std::span<const double> capacities, int from_gpu, int to_gpu,
-                      std::uint64_t flow, Seconds alpha, BytesPerSecond most) {
-  FluidRoute route = fluid_route(topology, capacities, topology.gpu(from_gpu), topology.gpu(to_gpu), flow);
+SendEdge edge_between(const Topology& topology, int from_gpu, int to_gpu, std::uint64_t flow, Seconds alpha,
+                      BytesPerSecond most) {
+  FluidRoute route = fluid_route(topology, topology.gpu(from_gpu), topology.gpu(to_gpu), flow);
   SendEdge edge;
   edge.loads = std::move(route.loads);
   edge.alpha_s = alpha.base() + route.latency_s;
@@ -55,7 +56,7 @@ struct RingEdges {
 
 RingEdges edges_of(const Topology& topology, std::span<const RingCollective> rings) {
   RingEdges all;
-  all.capacities = payload_capacities(topology);
+  all.capacities = link_capacities(topology);
   for (size_t i = 0; i < rings.size(); ++i) {
     const RingCollective& ring = rings[i];
     if (ring.pieces < 1 || ring.gpus.empty() || !(ring.payload.base() > 0.0)) {
@@ -65,8 +66,7 @@ RingEdges edges_of(const Topology& topology, std::span<const RingCollective> rin
     if (steps_of(ring) == 0) continue;
     for (size_t rank = 0; rank < ring.gpus.size(); ++rank) {
       const int next = ring.gpus[(rank + 1) % ring.gpus.size()];
-      all.edges.push_back(
-          edge_between(topology, all.capacities, ring.gpus[rank], next, ring.flow, ring.alpha, ring.rate));
+      all.edges.push_back(edge_between(topology, ring.gpus[rank], next, ring.flow, ring.alpha, ring.rate));
       all.ring_of.push_back(static_cast<std::int32_t>(i));
     }
   }
@@ -159,7 +159,7 @@ StepTimes simulate_schedule(const Topology& topology, const CollectiveSchedule& 
     throw std::invalid_argument("a schedule of " + std::to_string(schedule.ranks) +
                                 " ranks needs as many GPUs");
   }
-  const std::vector<double> capacities = payload_capacities(topology);
+  const std::vector<double> capacities = link_capacities(topology);
   std::map<std::tuple<int, int, int>, std::int32_t> edge_of;
   std::vector<SendEdge> edges;
   std::vector<std::vector<std::int32_t>> queue;  // by edge: its transfers in order
@@ -171,7 +171,7 @@ StepTimes simulate_schedule(const Topology& topology, const CollectiveSchedule& 
     const auto [known, added] = edge_of.try_emplace({transfer.from, transfer.to, transfer.channel},
                                                     static_cast<std::int32_t>(edges.size()));
     if (added) {
-      edges.push_back(edge_between(topology, capacities, gpus[static_cast<size_t>(transfer.from)],
+      edges.push_back(edge_between(topology, gpus[static_cast<size_t>(transfer.from)],
                                    gpus[static_cast<size_t>(transfer.to)],
                                    static_cast<std::uint64_t>(transfer.channel), alpha,
                                    BytesPerSecond(std::numeric_limits<double>::infinity())));

@@ -32,7 +32,8 @@ std::vector<double> link_bytes(const Traffic& traffic, std::span<const std::int6
 constexpr size_t kContentionFields = 4;
 
 template <typename MakePlatform>
-StepTimeline execute(const WorkloadGraph& graph, const Traffic& traffic, const MakePlatform& make_platform) {
+StepTimeline execute(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed,
+                     const MakePlatform& make_platform) {
   const SharedResources resources(traffic.footprints, traffic.capacity);
   std::vector<double> bounds;
   double largest = 1.0;
@@ -41,21 +42,21 @@ StepTimeline execute(const WorkloadGraph& graph, const Traffic& traffic, const M
     largest = std::max(largest, flow.wire_bytes);
   }
   const std::unique_ptr<FlowPlatform> platform = make_platform(resources, bounds, largest);
-  StepExecutor executor(graph, resources, traffic.flows, *platform);
+  StepExecutor executor(graph, resources, traffic.flows, *platform, observed);
   StepTimeline timeline = executor.run();
   timeline.link_bytes = link_bytes(traffic, executor.executions());
   return timeline;
 }
 
-/// The whole simulation on SimGrid, as it runs in the child: contended, start of each task, end of each task,
-/// bytes by link, then the links' contention.
-std::vector<double> simulate(const WorkloadGraph& graph, const Traffic& traffic) {
+/// The whole simulation on SimGrid, as it runs in the child: contended, others contended, start of each task,
+/// end of each task, bytes by link, then the links' contention.
+std::vector<double> simulate(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {
   const StepTimeline timeline =
-      execute(graph, traffic,
+      execute(graph, traffic, observed,
               [](const SharedResources& resources, const std::vector<double>& bounds, double largest) {
                 return std::make_unique<SimgridPlatform>(resources, bounds, largest);
               });
-  std::vector<double> values{timeline.contended ? 1.0 : 0.0};
+  std::vector<double> values{timeline.contended ? 1.0 : 0.0, timeline.others_contended ? 1.0 : 0.0};
   values.insert(values.end(), timeline.start_s.begin(), timeline.start_s.end());
   values.insert(values.end(), timeline.end_s.begin(), timeline.end_s.end());
   values.insert(values.end(), timeline.link_bytes.begin(), timeline.link_bytes.end());
@@ -73,16 +74,17 @@ StepTimeline run_simgrid(const WorkloadGraph& graph, const Topology& topology) {
   return run_simgrid(graph, traffic_of(graph, topology));
 }
 
-StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic) {
-  const std::vector<double> values = doubles_from_child([&] { return simulate(graph, traffic); });
+StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {
+  const std::vector<double> values = doubles_from_child([&] { return simulate(graph, traffic, observed); });
   const size_t tasks = graph.tasks.size();
-  const size_t fixed = 1 + 2 * tasks + traffic.capacity.size();
+  const size_t fixed = 2 + 2 * tasks + traffic.capacity.size();
   if (values.size() < fixed || (values.size() - fixed) % kContentionFields != 0) {
     throw std::runtime_error("the simulation process sent a timeline of another graph");
   }
   StepTimeline timeline;
   timeline.contended = values[0] != 0.0;
-  const auto starts = values.begin() + 1;
+  timeline.others_contended = values[1] != 0.0;
+  const auto starts = values.begin() + 2;
   const auto ends = starts + static_cast<std::ptrdiff_t>(tasks);
   const auto crossed = ends + static_cast<std::ptrdiff_t>(tasks);
   const auto contention = crossed + static_cast<std::ptrdiff_t>(traffic.capacity.size());
@@ -99,17 +101,18 @@ StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic) {
   return timeline;
 }
 
-StepTimeline run_max_min(const WorkloadGraph& graph, const Traffic& traffic) {
-  return execute(graph, traffic,
+StepTimeline run_max_min(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {
+  return execute(graph, traffic, observed,
                  [](const SharedResources& resources, const std::vector<double>& bounds, double) {
                    return std::make_unique<MaxMinPlatform>(resources, bounds);
                  });
 }
 
-StepTimeline run_step(const WorkloadGraph& graph, const Traffic& traffic) {
+StepTimeline run_step(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {
   const auto flowing = std::count_if(traffic.flows.begin(), traffic.flows.end(),
                                      [](const FlowSpec& flow) { return flow.rate_bound > 0.0; });
-  return flowing > kMostSimgridCommunications ? run_max_min(graph, traffic) : run_simgrid(graph, traffic);
+  return flowing > kMostSimgridCommunications ? run_max_min(graph, traffic, observed)
+                                              : run_simgrid(graph, traffic, observed);
 }
 
 }  // namespace orrery

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "sim/engine/local_max_min.hpp"
+
 namespace orrery {
 
 namespace {
@@ -50,7 +52,54 @@ void configure_network_model() {
   s4u::Engine::set_config("maxmin/precision:1e-10");
 }
 
+/// Rates that are less apart are one to the solver beside SimGrid: sums in another order.
+constexpr double kSameRateBeside = 1e-9;
+
+std::vector<double> resource_capacities(const SharedResources& resources) {
+  std::vector<double> result;
+  for (const SharedResource& resource : resources.resources()) result.push_back(resource.capacity);
+  return result;
+}
+
 }  // namespace
+
+/// Which resource holds each of SimGrid's flows, and what it costs them.
+struct SimgridPlatform::Bottlenecks {
+  const SharedResources& resources;
+  std::span<const double> rate_bound;  // by communication
+  LocalMaxMin solver;
+  LostTimeAccount account;
+  double changed_at = 0.0;
+
+  Bottlenecks(const SharedResources& shared, std::span<const double> bounds)
+      : resources(shared), rate_bound(bounds), solver(resource_capacities(shared), kSameRateBeside) {}
+
+  /// What came and went at one instant is solved for together, before the next.
+  void bring_up_to(double now) {
+    if (now > changed_at) {
+      for (const auto& [number, rate] : solver.settle()) {
+        account.set(number, rate, solver.held_by(number), changed_at);
+      }
+      for (const std::int32_t number : solver.held_anew()) {
+        account.set(number, solver.rate(number), solver.held_by(number), changed_at);
+      }
+    }
+    changed_at = now;
+  }
+  std::int32_t add(std::int32_t communication, double now) {
+    bring_up_to(now);
+    const double bound = rate_bound[static_cast<size_t>(communication)];
+    const std::int32_t number = solver.add(resources.shares_of(communication), bound);
+    account.begin(number, bound, now);
+    return number;
+  }
+  /// The span holds until the next call.
+  std::span<const LostTime> remove(std::int32_t number, double now) {
+    bring_up_to(now);
+    solver.remove(number);
+    return account.end(number, now);
+  }
+};
 
 struct SimgridPlatform::Simulation {
   std::string program = "orrery";
@@ -63,9 +112,14 @@ struct SimgridPlatform::Simulation {
   s4u::Host* receiver = nullptr;
   double scale = 1.0;                                  // SimGrid's units a byte
   std::vector<std::vector<StandardLinkImpl*>> routes;  // by communication
-  std::unordered_map<const s4u::Activity*, std::pair<std::int32_t, s4u::CommPtr>> live;
+  struct Live {
+    std::int32_t flow;
+    std::int32_t number;  // of the solver beside
+    s4u::CommPtr comm;
+  };
+  std::unordered_map<const s4u::Activity*, Live> live;
   std::vector<s4u::CommPtr> ended;  // kept until SimGrid has let go of them
-  std::function<void(std::int32_t)> flow_ended;
+  FlowEnd flow_ended;
 
   StandardLinkImpl* link(const std::string& name, double bandwidth, s4u::Link::SharingPolicy policy) {
     s4u::Link* created = zone->create_link(name, {bandwidth * scale});
@@ -75,8 +129,9 @@ struct SimgridPlatform::Simulation {
 };
 
 SimgridPlatform::SimgridPlatform(const SharedResources& resources, std::span<const double> rate_bound,
-                                 double largest_flow)
-    : simulation_(std::make_unique<Simulation>()) {
+                                 double largest_flow, bool says_what_is_lost)
+    : bottlenecks_(says_what_is_lost ? std::make_unique<Bottlenecks>(resources, rate_bound) : nullptr),
+      simulation_(std::make_unique<Simulation>()) {
   Simulation& simulation = *simulation_;
   configure_network_model();
   // A power of two, so that scaling rounds nothing.
@@ -107,20 +162,21 @@ SimgridPlatform::SimgridPlatform(const SharedResources& resources, std::span<con
   }
   simulation.zone->seal();
   simulation.engine.seal_platform();
-  s4u::Activity::on_completion_cb([&simulation](const s4u::Activity& activity) {
-    const auto found = simulation.live.find(&activity);
-    const std::int32_t flow = found->second.first;
-    simulation.ended.push_back(std::move(found->second.second));
-    simulation.live.erase(found);
-    simulation.flow_ended(flow);
-  });
+  s4u::Activity::on_completion_cb(
+      [&simulation, bottlenecks = bottlenecks_.get()](const s4u::Activity& activity) {
+        const auto found = simulation.live.find(&activity);
+        Simulation::Live ended = std::move(found->second);
+        simulation.ended.push_back(std::move(ended.comm));
+        simulation.live.erase(found);
+        std::span<const LostTime> lost;
+        if (bottlenecks != nullptr) lost = bottlenecks->remove(ended.number, s4u::Engine::get_clock());
+        simulation.flow_ended(ended.flow, lost);
+      });
 }
 
 SimgridPlatform::~SimgridPlatform() = default;
 
-void SimgridPlatform::on_flow_end(std::function<void(std::int32_t)> callback) {
-  simulation_->flow_ended = std::move(callback);
-}
+void SimgridPlatform::on_flow_end(FlowEnd callback) { simulation_->flow_ended = std::move(callback); }
 
 void SimgridPlatform::start_flow(std::int32_t flow, std::int32_t communication, double bytes) {
   Simulation& simulation = *simulation_;
@@ -128,7 +184,8 @@ void SimgridPlatform::start_flow(std::int32_t flow, std::int32_t communication, 
   simulation.zone->announce(&simulation.routes[static_cast<size_t>(communication)]);
   s4u::CommPtr comm = s4u::Comm::sendto_init();
   comm->set_payload_size(static_cast<std::uint64_t>(std::max(1.0, std::nearbyint(bytes * simulation.scale))));
-  simulation.live.emplace(comm.get(), std::pair(flow, comm));
+  const std::int32_t number = bottlenecks_ ? bottlenecks_->add(communication, now()) : -1;
+  simulation.live.emplace(comm.get(), Simulation::Live{flow, number, comm});
   comm->set_source(simulation.sender);
   comm->set_destination(simulation.receiver);  // starts it: nothing else is missing
 }

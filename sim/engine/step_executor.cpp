@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "sim/engine/tolerances.hpp"
+
 namespace orrery {
 
 namespace {
@@ -18,12 +20,11 @@ constexpr double kDemandTolerance = 1e-9;
 constexpr double kContendedFactor = 1.001;
 /// A link asked for this share of its capacity is full; rounding leaves less.
 constexpr double kFull = 1.0 - 1e-6;
-constexpr double kNever = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
 StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& resources,
-                           std::span<const FlowSpec> flows, FlowPlatform& platform)
+                           std::span<const FlowSpec> flows, FlowPlatform& platform, std::int64_t observed)
     : graph_(graph),
       resources_(resources),
       flows_(flows),
@@ -31,6 +32,8 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
       clock_(graph),
       waiting_for_(graph.predecessor_counts()),
       executions_(graph.communications.size(), 0),
+      observed_(std::min(observed, static_cast<std::int64_t>(graph.tasks.size()))),
+      observed_left_(observed_),
       use_(resources.resources().size()),
       wake_time_(kNever) {
   for (size_t i = 0; i < use_.size(); ++i) {
@@ -80,8 +83,9 @@ void StepExecutor::EventHeap::pop() {
 }
 
 StepTimeline StepExecutor::run() {
-  platform_.on_flow_end([this](std::int32_t task) {
+  platform_.on_flow_end([this](std::int32_t task, std::span<const LostTime> lost) {
     const double now = platform_.now();
+    slots_[static_cast<size_t>(slot_of(task))].lost.assign(lost.begin(), lost.end());
     events_.push({now, task, EventKind::shared_flow_end});
     wake_at(now);
   });
@@ -97,15 +101,16 @@ StepTimeline StepExecutor::run() {
     throw std::runtime_error(std::to_string(tasks - ended_) + " of " + std::to_string(tasks) +
                              " tasks of the step never ended");
   }
-  timeline_.contention = contention();
   return std::move(timeline_);
 }
 
-std::vector<LinkContention> StepExecutor::contention() const {
+std::vector<LinkContention> StepExecutor::contention(double until) const {
   std::vector<LinkContention> result;
   for (size_t i = 0; i < use_.size(); ++i) {
-    if (use_[i].full_s > 0.0) {
-      result.push_back({resources_.resources()[i].link, use_[i].full_s, use_[i].held_s, use_[i].held});
+    const double full_s =
+        use_[i].full_s + (use_[i].full_since >= 0.0 ? std::max(0.0, until - use_[i].full_since) : 0.0);
+    if (full_s > 0.0) {
+      result.push_back({resources_.resources()[i].link, full_s, use_[i].held_s, use_[i].held});
     }
   }
   std::sort(result.begin(), result.end(),
@@ -175,8 +180,8 @@ void StepExecutor::execute_batch(double now) {
         const double flow_time = event.time - slots_[static_cast<size_t>(slot_of(event.task))].start;
         const double alone = communication_of(event.task).transfer.base();
         if (flow_time > kContendedFactor * alone) {
-          timeline_.contended = true;
-          note_held(event.task, flow_time - alone);
+          (event.task < observed_ ? timeline_.contended : timeline_.others_contended) = true;
+          if (event.task < observed_) note_held(event.task, alone);
         }
         --live_shared_;
         release(event.task, event.time);
@@ -220,7 +225,7 @@ void StepExecutor::end_task(std::int32_t task, double end) {
   ++ended_;
   const Task& ended = graph_.tasks[static_cast<size_t>(task)];
   if (ended.kind == TaskKind::communication) {
-    ++executions_[static_cast<size_t>(ended.index)];
+    if (task < observed_) ++executions_[static_cast<size_t>(ended.index)];
     if (graph_.communications[static_cast<size_t>(ended.index)].slows > 1.0) {
       clock_.release(task, end, moved_);
       push_moved_ends();
@@ -233,6 +238,7 @@ void StepExecutor::end_task(std::int32_t task, double end) {
       start_task(successor, ready);
     }
   }
+  if (task < observed_ && --observed_left_ == 0) timeline_.contention = contention(end);
 }
 
 void StepExecutor::push_moved_ends() {
@@ -259,8 +265,7 @@ void StepExecutor::admit(std::int32_t task, double now) {
   flow.task = task;
   flow.shared = false;
   flow.start = timeline_.start_s[static_cast<size_t>(task)] + communication_of(task).latency.base();
-  flow.asked = 0.0;
-  flow.tightest = -1;
+  flow.lost.clear();
   flow.place.resize(shares.size());
   waiting_for_[static_cast<size_t>(task)] = slot;
   for (size_t i = 0; i < shares.size(); ++i) {
@@ -272,11 +277,7 @@ void StepExecutor::admit(std::int32_t task, double now) {
     if (use.demand < use.capacity * kFull) {
       continue;
     }
-    if (use.full_since < 0.0) {
-      use.full_since = now;
-      use.peak = 0.0;
-    }
-    use.peak = std::max(use.peak, use.demand);
+    if (use.full_since < 0.0) use.full_since = now;
   }
   for (const ResourceShare& each : shares) {
     const ResourceUse& use = use_[static_cast<size_t>(each.resource)];
@@ -310,27 +311,12 @@ void StepExecutor::share(std::int32_t slot, double now) {
   share_time_ = now;
 }
 
-void StepExecutor::note_asked(Flow& flow, std::int32_t resource) const {
-  const ResourceUse& use = use_[static_cast<size_t>(resource)];
-  const double asked = use.peak / use.capacity;
-  if (asked > 1.0 + kDemandTolerance && asked > flow.asked) {
-    flow.asked = asked;
-    flow.tightest = resource;
-  }
-}
-
-/// The resource of a flow that was asked for most, relative to its capacity, is what held the flow up.
-void StepExecutor::note_held(std::int32_t task, double lost_s) {
-  Flow& flow = slots_[static_cast<size_t>(slot_of(task))];
-  for (const ResourceShare& each : resources_.shares_of(graph_.tasks[static_cast<size_t>(task)].index)) {
-    if (use_[static_cast<size_t>(each.resource)].full_since >= 0.0) {
-      note_asked(flow, each.resource);
-    }
-  }
-  if (flow.tightest >= 0) {
-    ResourceUse& use = use_[static_cast<size_t>(flow.tightest)];
-    use.held_s += lost_s;
-    ++use.held;
+/// Counts what a flow lost where it lost it.
+void StepExecutor::note_held(std::int32_t task, double alone_s) {
+  for (const LostTime& lost : slots_[static_cast<size_t>(slot_of(task))].lost) {
+    ResourceUse& use = use_[static_cast<size_t>(lost.resource)];
+    use.held_s += lost.seconds;
+    if (lost.seconds > (kContendedFactor - 1.0) * alone_s) ++use.held;
   }
 }
 
@@ -351,9 +337,6 @@ void StepExecutor::release(std::int32_t task, double now) {
     }
     use.demand = use.flows.empty() ? 0.0 : use.demand - shares[i].weight * bound;
     if (use.full_since >= 0.0 && use.demand < use.capacity * kFull) {
-      for (const auto& [other, share_number] : use.flows) {
-        note_asked(slots_[static_cast<size_t>(other)], shares[i].resource);
-      }
       use.full_s += now - use.full_since;
       use.full_since = -1.0;
     }

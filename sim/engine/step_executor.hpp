@@ -27,15 +27,18 @@ struct FlowSpec {
 /// all flows on it (with what they have left) go to a solver (SimGrid, or our own), which shares the
 /// resources among them. Both are exact. So is the slowing of kernels beside a communication that holds SMs
 /// (SegmentClock).
+///
+/// Tasks from `observed` on are there for what they do to the others: what the timeline says of contention is
+/// what the first ones met, up to the end of the last of them.
 class StepExecutor {
  public:
   /// @param flows by communication
   StepExecutor(const WorkloadGraph& graph, const SharedResources& resources, std::span<const FlowSpec> flows,
-               FlowPlatform& platform);
+               FlowPlatform& platform, std::int64_t observed);
 
   /// @throws std::runtime_error if some tasks could never start
   StepTimeline run();
-  /// How often each communication was executed.
+  /// How often each communication was executed by observed tasks.
   std::span<const std::int64_t> executions() const { return executions_; }
 
  private:
@@ -64,9 +67,7 @@ class StepExecutor {
     std::int32_t task = -1;
     bool shared = false;  // SimGrid has it
     double start = 0.0;
-    double asked = 0.0;          // the most that was asked of one of its resources while that was full, over
-                                 // what it carries
-    std::int32_t tightest = -1;  // which one
+    std::vector<LostTime> lost;        // once the solver has ended it
     std::vector<std::uint32_t> place;  // by share of its communication: position in the resource's list
   };
   struct ResourceUse {
@@ -74,7 +75,6 @@ class StepExecutor {
     double demand = 0.0;       // at the flows' bounds
     double full_since = -1.0;  // demand has reached the capacity; -1: not now
     double full_s = 0.0;       // how long it had before
-    double peak = 0.0;         // the most demand since then
     std::int32_t alone = 0;    // flows that no solver has
     double held_s = 0.0;       // see LinkContention
     std::int64_t held = 0;
@@ -87,10 +87,9 @@ class StepExecutor {
   void end_task(std::int32_t task, double end);
   void admit(std::int32_t task, double now);
   void release(std::int32_t task, double now);
-  void note_held(std::int32_t task, double lost_s);
+  void note_held(std::int32_t task, double alone_s);
   void share(std::int32_t slot, double now);
-  void note_asked(Flow& flow, std::int32_t resource) const;
-  std::vector<LinkContention> contention() const;
+  std::vector<LinkContention> contention(double until) const;
   void share_flows(double now);
   void wake_at(double time);
   void push_moved_ends();
@@ -112,6 +111,8 @@ class StepExecutor {
   std::vector<std::int32_t> waiting_for_;
   std::vector<std::int64_t> executions_;
   std::int64_t ended_ = 0;
+  std::int64_t observed_;
+  std::int64_t observed_left_;  // that have not ended
   EventHeap events_;
 
   std::vector<ResourceUse> use_;

@@ -26,12 +26,14 @@ Traffic traffic_of(const WorkloadGraph& graph, const Topology& topology);
 /// The first communication whose groups (the simulated one and its twins) do not meet the same crowd on the
 /// fabric, or -1.
 ///
-/// Folding lets the simulated group stand for its twins: exact where all have the same bottleneck. A twin's
-/// bottleneck is the link of its own that all communications together ask most of, relative to its capacity;
-/// twins are alike if these requests and the twin's own part in them agree within 0.1 % and come from the
-/// same communications. Links that are never asked for more than they carry hold nobody up, whoever is on
-/// them. Different bottlenecks come from hashed paths, failed or degraded links, and leaves that end in the
-/// middle of a pipeline stage.
+/// Folding lets the simulated group stand for its twins: exact where all are held up alike. A link is
+/// *crowded* if all communications together, each at its bound and with its twins, ask for more than it
+/// carries; no other link ever holds anybody up. One crowded link *covers* another if everybody on that one
+/// asks for as great a share of it: a flow on both is never bound by the covered one. Twins are alike if
+/// every crowded link of the one is covered by one of the other's, both ways: then the rates of the folded
+/// step, each flow with a full link on which nobody is faster, are max-min with every GPU as well (Bertsekas
+/// and Gallager, Data Networks, section 6.5.2). Shares within 0.1 % count as the same. Unlike twins come from
+/// hashed paths, failed or degraded links, and leaves that end in the middle of a pipeline stage.
 std::int32_t first_uneven_communication(const WorkloadGraph& graph, const Topology& topology,
                                         const Traffic& traffic);
 

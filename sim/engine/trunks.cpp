@@ -7,6 +7,8 @@
 #include <numeric>
 #include <utility>
 
+#include "sim/base/index.hpp"
+
 namespace orrery {
 
 namespace {
@@ -18,16 +20,13 @@ std::uint64_t bits_of(double share) {
   return std::bit_cast<std::uint64_t>(std::ldexp(std::nearbyint(std::ldexp(mantissa, 40)), exponent - 40));
 }
 
-size_t index_of(std::int32_t number) { return static_cast<size_t>(number); }
-
 }  // namespace
 
 Trunks::Trunks(const Topology& topology)
     : topology_(topology), crossed_by_itself_(topology.links().size(), false) {}
 
 bool Trunks::is_switch(VertexId vertex) const {
-  const VertexKind kind = topology_.vertices()[index_of(vertex)].kind;
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
+  return is_network_switch(topology_.vertices()[index_of(vertex)].kind);
 }
 
 bool Trunks::one_link_to_switch(VertexId port) const {

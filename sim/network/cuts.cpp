@@ -5,14 +5,17 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
+#include <algorithm>
 #include <boost/graph/adjacency_list.hpp>
 #include <boost/graph/boykov_kolmogorov_max_flow.hpp>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
 
+#include "sim/base/index.hpp"
 #include "sim/network/routing_tables.hpp"
 
 namespace orrery {
@@ -41,8 +44,6 @@ void add_capacity(FlowGraph& graph, Node from, Node to, std::int64_t capacity) {
   graph[forward].reverse = backward;
   graph[backward].reverse = forward;
 }
-
-std::size_t index_of(std::int32_t id) { return static_cast<std::size_t>(id); }
 
 enum class Side : std::uint8_t { open, source, sink };
 
@@ -139,7 +140,90 @@ class Sides {
   std::vector<Side> sides_;
 };
 
+/// Sets of GPUs that a cut of the GPUs' order must not run through, by the first and last of each.
+class WholeSets {
+ public:
+  explicit WholeSets(std::size_t gpus) : covered_(gpus + 1, 0) {}
+  void keep(int first, int last) {
+    ++covered_[index_of(first) + 1];
+    --covered_[index_of(last) + 1];
+  }
+  /// Whether a cut before each GPU leaves all sets whole.
+  std::vector<bool> cuts() const {
+    std::vector<bool> whole(covered_.size(), false);
+    int open = 0;
+    for (std::size_t at = 0; at < covered_.size(); ++at) {
+      open += covered_[at];
+      whole[at] = open == 0;
+    }
+    return whole;
+  }
+
+ private:
+  std::vector<int> covered_;  ///< sets that begin less those that end, by place
+};
+
+void keep_nodes(const Topology& topology, WholeSets& sets) {
+  std::map<int, std::pair<int, int>> ends;
+  for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
+    const auto [place, is_new] = ends.try_emplace(topology.node_of_gpu(gpu), gpu, gpu);
+    place->second.second = gpu;
+  }
+  for (const auto& [node, range] : ends) sets.keep(range.first, range.second);
+}
+
+/// What has failed counts: a dead NVSwitch moves no cut.
+void keep_domains(const Topology& topology, WholeSets& sets) {
+  const std::size_t vertices = topology.vertices().size();
+  const auto kind = [&](VertexId v) { return topology.vertices()[index_of(v)].kind; };
+  std::vector<bool> on_host(vertices, false);  // GPUs with a NIC or a PCIe switch beside them
+  for (const Link& link : topology.links()) {
+    if (kind(link.to) == VertexKind::nic || kind(link.to) == VertexKind::pcie_switch)
+      on_host[index_of(link.from)] = true;
+  }
+  std::vector<int> first(vertices, topology.gpu_count());
+  std::vector<int> last(vertices, -1);
+  for (const Link& link : topology.links()) {
+    const int gpu = topology.gpu_index(link.from);
+    if (gpu < 0) continue;
+    const VertexKind to = kind(link.to);
+    if (to == VertexKind::gpu) {
+      const auto [low, high] = std::minmax({gpu, topology.gpu_index(link.to)});
+      sets.keep(low, high);
+    } else if (to == VertexKind::nvswitch || (to == VertexKind::leaf && on_host[index_of(link.from)])) {
+      first[index_of(link.to)] = std::min(first[index_of(link.to)], gpu);
+      last[index_of(link.to)] = std::max(last[index_of(link.to)], gpu);
+    }
+  }
+  for (std::size_t v = 0; v < vertices; ++v) {
+    if (last[v] >= 0) sets.keep(first[v], last[v]);
+  }
+}
+
+/// The allowed cut nearest to the middle, of two the lower; 0 if there is none.
+int nearest_cut(const std::vector<bool>& allowed) {
+  const int gpus = static_cast<int>(allowed.size()) - 1;
+  int best = 0;
+  for (int at = 1; at < gpus; ++at) {
+    if (!allowed[index_of(at)]) continue;
+    if (best == 0 || std::abs(2 * at - gpus) < std::abs(2 * best - gpus)) best = at;
+  }
+  return best;
+}
+
 }  // namespace
+
+int bisection_split(const Topology& topology) {
+  const auto gpus = static_cast<std::size_t>(topology.gpu_count());
+  WholeSets nodes(gpus);
+  keep_nodes(topology, nodes);
+  WholeSets both = nodes;
+  keep_domains(topology, both);
+  for (const WholeSets& sets : {both, nodes}) {
+    if (const int at = nearest_cut(sets.cuts()); at > 0) return at;
+  }
+  return topology.gpu_count() / 2;
+}
 
 BytesPerSecond cut_bandwidth(const Topology& topology, std::span<const int> from_gpus,
                              std::span<const int> to_gpus, const std::vector<bool>& without) {
@@ -160,7 +244,8 @@ BytesPerSecond bisection_bandwidth(const Topology& topology, const std::vector<b
   std::vector<int> gpus(static_cast<std::size_t>(topology.gpu_count()));
   std::iota(gpus.begin(), gpus.end(), 0);
   const std::span<const int> all(gpus);
-  return cut_bandwidth(topology, all.first(gpus.size() / 2), all.subspan(gpus.size() / 2), without);
+  const std::size_t split = index_of(bisection_split(topology));
+  return cut_bandwidth(topology, all.first(split), all.subspan(split), without);
 }
 
 }  // namespace orrery

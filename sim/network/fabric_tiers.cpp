@@ -5,23 +5,30 @@
 #include <tuple>
 #include <utility>
 
-#include "sim/network/routing_tables.hpp"
+#include "sim/base/index.hpp"
 
 namespace orrery {
 namespace {
-
-std::size_t index_of(std::int32_t id) { return static_cast<std::size_t>(id); }
 
 int rank_of(VertexKind kind) { return is_network_switch(kind) ? static_cast<int>(kind) : 0; }
 
 struct Ports {
   int cables = 0;
-  BytesPerSecond down, up, sideways;
+  BytesPerSecond down, up, sideways, global;
+
+  void add(const Ports& more) {
+    down += more.down;
+    up += more.up;
+    sideways += more.sideways;
+    global += more.global;
+  }
 };
 
-double ratio(BytesPerSecond down, BytesPerSecond up, BytesPerSecond sideways) {
-  if (up.base() > 0.0) return down / up;
-  return sideways.base() > 0.0 ? down / sideways : 0.0;
+double ratio(const Ports& ports) {
+  for (const BytesPerSecond on : {ports.up, ports.global, ports.sideways}) {
+    if (on.base() > 0.0) return ports.down / on;
+  }
+  return 0.0;
 }
 
 void add_cables(const Topology& topology, std::vector<CableCount>& cables) {
@@ -51,7 +58,7 @@ void add_cables(const Topology& topology, std::vector<CableCount>& cables) {
 
 }  // namespace
 
-FabricTiers count_tiers(const Topology& topology) {
+FabricTiers count_tiers(const Topology& topology, const std::vector<int>& groups) {
   FabricTiers fabric;
   std::vector<Ports> ports(topology.vertices().size());
   for (std::size_t l = 0; l < topology.links().size(); ++l) {
@@ -62,12 +69,21 @@ FabricTiers count_tiers(const Topology& topology) {
     Ports& own = ports[index_of(link.from)];
     ++own.cables;
     if (!topology.usable(static_cast<LinkId>(l))) continue;
-    BytesPerSecond& sum = to < from ? own.down : to > from ? own.up : own.sideways;
-    sum = sum + link.bandwidth;
+    // Storage injects nothing of the nodes'.
+    if (to == 0 && topology.vertices()[index_of(link.to)].node < 0) continue;
+    const bool to_other_group =
+        !groups.empty() && to == from && groups[index_of(link.from)] != groups[index_of(link.to)];
+    BytesPerSecond& sum = to < from        ? own.down
+                          : to > from      ? own.up
+                          : to_other_group ? own.global
+                                           : own.sideways;
+    sum += link.bandwidth;
   }
   for (const VertexKind kind : {VertexKind::leaf, VertexKind::spine, VertexKind::core}) {
     SwitchTier tier;
     tier.kind = kind;
+    Ports all;
+    std::map<int, Ports> of_group;
     for (std::size_t v = 0; v < ports.size(); ++v) {
       if (topology.vertices()[v].kind != kind) continue;
       const Ports& own = ports[v];
@@ -75,14 +91,28 @@ FabricTiers count_tiers(const Topology& topology) {
       tier.most_ports = std::max(tier.most_ports, own.cables);
       ++tier.switches;
       if (topology.failed(static_cast<VertexId>(v))) ++tier.failed;
-      tier.down = tier.down + own.down;
-      tier.up = tier.up + own.up;
-      tier.sideways = tier.sideways + own.sideways;
-      tier.worst_oversubscription =
-          std::max(tier.worst_oversubscription, ratio(own.down, own.up, own.sideways));
+      all.add(own);
+      if (!groups.empty()) of_group[groups[v]].add(own);
+      tier.worst_oversubscription = std::max(tier.worst_oversubscription, ratio(own));
     }
     if (tier.switches == 0) continue;
-    tier.oversubscription = ratio(tier.down, tier.up, tier.sideways);
+    tier.down = all.down;
+    tier.up = all.up;
+    tier.sideways = all.sideways;
+    tier.global = all.global;
+    tier.oversubscription = ratio(all);
+    if (all.up.base() <= 0.0 && all.global.base() > 0.0) {
+      // A group's global cables serve all of its switches, whichever hold them; groups without nodes inject
+      // nothing.
+      Ports in_use;
+      tier.worst_oversubscription = 0.0;
+      for (const auto& [group, sum] : of_group) {
+        if (sum.down.base() <= 0.0) continue;
+        in_use.add(sum);
+        tier.worst_oversubscription = std::max(tier.worst_oversubscription, ratio(sum));
+      }
+      tier.oversubscription = ratio(in_use);
+    }
     fabric.tiers.push_back(tier);
   }
   add_cables(topology, fabric.cables);

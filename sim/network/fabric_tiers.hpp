@@ -15,11 +15,14 @@ struct SwitchTier {
   int failed = 0;
   int least_ports = 0;  ///< cables of a switch
   int most_ports = 0;
-  BytesPerSecond down;      ///< of all of them, towards NICs, GPUs, storage and lower tiers
+  BytesPerSecond down;      ///< of all of them, towards the NICs and GPUs of nodes and towards lower tiers
   BytesPerSecond up;        ///< towards higher tiers
-  BytesPerSecond sideways;  ///< towards switches of the same tier
-  /// down / up; in a tier without `up`, down / sideways; 0 without either (the top of a tree). `worst` is
-  /// that of the switch where it is largest.
+  BytesPerSecond sideways;  ///< towards switches of the same tier; of a dragonfly: of the same group
+  BytesPerSecond global;    ///< of a dragonfly: towards switches of other groups
+  /// down / up. In a tier without `up`: down / global, what a dragonfly's nodes inject over what its global
+  /// cables carry (its taper; Kim, Dally, Scott, Abts, ISCA 2008, balance the two); without `global`, down /
+  /// sideways; 0 without any (the top of a tree). Groups without nodes are left out. `worst` is that of the
+  /// switch, or of the dragonfly's group, where it is largest.
   double oversubscription = 0.0;
   double worst_oversubscription = 0.0;
 };
@@ -42,6 +45,7 @@ struct FabricTiers {
 };
 
 /// Counts links in use for capacities; failed ones apart.
-FabricTiers count_tiers(const Topology& topology);
+/// @param groups  of a dragonfly: the group of each vertex, -1 for what is no switch; empty: no dragonfly
+FabricTiers count_tiers(const Topology& topology, const std::vector<int>& groups = {});
 
 }  // namespace orrery

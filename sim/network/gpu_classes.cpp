@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <map>
 
+#include "sim/base/index.hpp"
 #include "sim/network/routing_tables.hpp"
 
 namespace orrery {
 namespace {
-
-std::size_t index_of(std::int32_t id) { return static_cast<std::size_t>(id); }
 
 void sort_out(std::vector<std::int32_t>& numbers) {
   std::sort(numbers.begin(), numbers.end());

@@ -6,13 +6,11 @@
 #include <stdexcept>
 #include <utility>
 
+#include "sim/base/index.hpp"
 #include "sim/network/gpu_classes.hpp"
-#include "sim/network/routing_tables.hpp"
 
 namespace orrery {
 namespace {
-
-std::size_t index_of(std::int32_t id) { return static_cast<std::size_t>(id); }
 
 using Over = HopCount::Over;
 
@@ -115,6 +113,10 @@ class Counting {
       place->second.to = to;
     }
   }
+  bool has_example(Over over, int hops) const {
+    const auto known = counts_.find({over, hops});
+    return known != counts_.end() && known->second.from >= 0;
+  }
   void finish(HopHistogram& histogram) const {
     for (const auto& [key, count] : counts_) {
       if (count.pairs <= 0) continue;
@@ -146,15 +148,24 @@ class HopCounter {
     const std::size_t targets = classes_.targets.size();
     const std::size_t looked_at = std::min<std::size_t>(targets, kMostDestinations);
     histogram.sampled = looked_at < targets;
+    histogram.destinations = static_cast<std::int64_t>(targets);
+    histogram.destinations_sampled = static_cast<std::int64_t>(looked_at);
     std::vector<std::int32_t> hops;
     for (std::size_t i = 0; i < looked_at; ++i) {
       const std::size_t target = i * targets / looked_at;
+      // Each stands for those up to the next one.
+      const auto stands_for = static_cast<std::int64_t>((i + 1) * targets / looked_at - target);
       classes_.hops_to(static_cast<std::int32_t>(target), hops);
-      count_to(target, hops, histogram);
+      count_to(target, hops, stands_for);
     }
     for (std::size_t i = 0; i < peers_.size(); ++i)
       counting_.add(peers_[i].over, peers_[i].hops, 1, owner_[i], peers_[i].gpu);
-    count_without_ports(histogram);
+    for (int gpu = 0; gpu < topology_.gpu_count(); ++gpu) {
+      all_.push_back(gpu);
+      if (classes_.target_of[index_of(gpu)] < 0) without_port_.push_back(gpu);
+    }
+    if (!without_port_.empty()) unsure_.push_back({&all_, &without_port_, 1});
+    count_by_routes(histogram);
     counting_.finish(histogram);
     return histogram;
   }
@@ -204,17 +215,18 @@ class HopCounter {
     }
   }
 
-  void count_to(std::size_t target, const std::vector<std::int32_t>& hops, HopHistogram& histogram) {
+  void count_to(std::size_t target, const std::vector<std::int32_t>& hops, std::int64_t stands_for) {
+    const std::vector<int>& to = gpus_of_target_[target];
     // Pairs that do not need the network, by profile; a GPU itself is one.
     std::map<std::size_t, std::int64_t> near;
     for (const std::uint32_t i : peers_to_[target]) ++near[profile_of_[index_of(owner_[i])]];
-    for (const int gpu : gpus_of_target_[target]) ++near[profile_of_[index_of(gpu)]];
+    for (const int gpu : to) ++near[profile_of_[index_of(gpu)]];
+    std::vector<std::int64_t> pairs_at;  // by hops
+    auto next_near = near.begin();
     for (std::size_t p = 0; p < profiles_.size(); ++p) {
       const std::vector<int>& from = gpus_of_profile_[p];
-      const auto taken = near.find(p);
-      const std::int64_t pairs =
-          static_cast<std::int64_t>(from.size()) * static_cast<std::int64_t>(gpus_of_target_[target].size()) -
-          (taken == near.end() ? 0 : taken->second);
+      std::int64_t pairs = static_cast<std::int64_t>(from.size()) * static_cast<std::int64_t>(to.size());
+      if (next_near != near.end() && next_near->first == p) pairs -= (next_near++)->second;
       if (pairs == 0) continue;
       std::int32_t fewest = -1;
       if (profiles_[p].own >= 0)
@@ -224,11 +236,20 @@ class HopCounter {
         if (there >= 0 && (fewest < 0 || there < fewest)) fewest = there;
       }
       if (fewest < 0) {
-        histogram.unreachable += pairs;
+        unsure_.push_back({&from, &to, stands_for});
         continue;
       }
-      const auto [a, b] = example(from, gpus_of_target_[target]);
-      counting_.add(Over::network, fewest + 1, pairs, a, b);
+      const std::size_t place = index_of(fewest);
+      if (pairs_at.size() <= place) pairs_at.resize(place + 1, 0);
+      if (!counting_.has_example(Over::network, fewest + 1)) {
+        const auto [a, b] = example(from, to);
+        counting_.add(Over::network, fewest + 1, 0, a, b);
+      }
+      pairs_at[place] += pairs;
+    }
+    for (std::size_t place = 0; place < pairs_at.size(); ++place) {
+      if (pairs_at[place] == 0) continue;
+      counting_.add(Over::network, static_cast<int>(place) + 1, pairs_at[place] * stands_for, -1, -1);
     }
   }
 
@@ -250,31 +271,46 @@ class HopCounter {
     return false;
   }
 
-  /// GPUs without a NIC: what is no peer may still be reached over switches that stand in nodes.
-  void count_without_ports(HopHistogram& histogram) {
-    std::vector<int> lone;
-    for (int gpu = 0; gpu < topology_.gpu_count(); ++gpu) {
-      if (classes_.target_of[index_of(gpu)] < 0) lone.push_back(gpu);
+  /// Pairs of GPUs that first NICs do not join: another NIC, or another way, may.
+  struct Unsure {
+    const std::vector<int>* from;
+    const std::vector<int>* to;
+    std::int64_t stands_for;
+    std::int64_t pairs() const {
+      return static_cast<std::int64_t>(from->size()) * static_cast<std::int64_t>(to->size());
     }
-    if (lone.empty()) return;
-    constexpr std::int64_t kMostRoutes = 200000;
-    const std::int64_t all = static_cast<std::int64_t>(lone.size()) * topology_.gpu_count();
-    const std::int64_t step = std::max<std::int64_t>(1, all / kMostRoutes);
+  };
+
+  void count_by_routes(HopHistogram& histogram) {
+    std::int64_t all = 0;
+    for (const Unsure& unsure : unsure_) all += unsure.pairs();
+    const std::int64_t step = (all + kMostRoutedPairs - 1) / kMostRoutedPairs;
     if (step > 1) histogram.sampled = true;
-    for (std::int64_t i = 0; i < all; i += step) {
-      const int from = static_cast<int>(i % topology_.gpu_count());
-      const int to = lone[index_of(i / topology_.gpu_count())];
-      if (from == to || are_peers(from, to)) continue;
-      try {
-        int hops = 0;
-        for (const LinkId l : topology_.route(from, to)) {
-          const VertexKind kind = topology_.vertices()[index_of(topology_.links()[index_of(l)].to)].kind;
-          if (is_network_switch(kind) || kind == VertexKind::nvswitch) ++hops;
-        }
-        counting_.add(Over::network, hops, step, from, to);
-      } catch (const std::runtime_error&) {
-        histogram.unreachable += step;
+    std::int64_t next = 0;  // place of the next pair to look at, from the beginning of this set
+    for (const Unsure& unsure : unsure_) {
+      const auto senders = static_cast<std::int64_t>(unsure.from->size());
+      for (; next < unsure.pairs(); next += step) {
+        const int from = (*unsure.from)[index_of(next % senders)];
+        const int to = (*unsure.to)[index_of(next / senders)];
+        if (from != to && !are_peers(from, to)) count_route(from, to, step * unsure.stands_for, histogram);
       }
+      next -= unsure.pairs();
+    }
+  }
+
+  void count_route(int from, int to, std::int64_t stands_for, HopHistogram& histogram) {
+    try {
+      int switches = 0;
+      int nvswitches = 0;
+      for (const LinkId l : topology_.route(from, to)) {
+        const VertexKind kind = topology_.vertices()[index_of(topology_.links()[index_of(l)].to)].kind;
+        if (is_network_switch(kind)) ++switches;
+        if (kind == VertexKind::nvswitch) ++nvswitches;
+      }
+      // On the way to a NIC of its node a path may pass an NVSwitch.
+      counting_.add(Over::network, switches > 0 ? switches : nvswitches, stands_for, from, to);
+    } catch (const std::runtime_error&) {
+      histogram.unreachable += stands_for;
     }
   }
 
@@ -286,6 +322,8 @@ class HopCounter {
   std::vector<std::size_t> profile_of_;
   std::vector<std::vector<int>> gpus_of_profile_, gpus_of_target_;
   std::vector<std::vector<std::uint32_t>> peers_to_;
+  std::vector<int> all_, without_port_;  ///< GPUs
+  std::vector<Unsure> unsure_;
   Counting counting_;
 };
 

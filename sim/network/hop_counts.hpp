@@ -20,16 +20,20 @@ struct HopCount {
 
 /// Distances between all ordered pairs of GPUs: of route() with flow 0, counted in switches passed.
 struct HopHistogram {
-  std::vector<HopCount> counts;  ///< nearest first
-  std::int64_t unreachable = 0;  ///< ordered pairs without a path
-  int diameter = 0;              ///< most switches passed between any two
-  bool sampled = false;          ///< more destinations than kMostDestinations: that many, evenly spaced
+  std::vector<HopCount> counts;           ///< nearest first
+  std::int64_t unreachable = 0;           ///< ordered pairs without a path
+  int diameter = 0;                       ///< most switches passed between any two
+  bool sampled = false;                   ///< not every pair was looked at; those that were stand for all
+  std::int64_t destinations = 0;          ///< sets of switches that GPUs are reached over
+  std::int64_t destinations_sampled = 0;  ///< of these looked at, evenly spaced: kMostDestinations at most
 };
 
 /// GPUs behind the same switches share their distances: one search for each set of switches that a GPU's NIC
-/// hangs off. Deterministic.
+/// hangs off. Pairs that these do not join are routed one by one, up to kMostRoutedPairs of them.
+/// Deterministic.
 HopHistogram count_hops(const Topology& topology);
-inline constexpr int kMostDestinations = 8192;
+inline constexpr int kMostDestinations = 512;
+inline constexpr int kMostRoutedPairs = 50000;
 
 /// How many ways there are between GPUs that do not share a first switch: link-disjoint shortest paths from
 /// the switches of the one's first NIC to those of the other's (by max-flow with every cable of capacity

@@ -2,21 +2,12 @@
 #include <optional>
 #include <stdexcept>
 
+#include "sim/base/hash.hpp"
+#include "sim/base/index.hpp"
 #include "sim/network/topology_graph.hpp"
 
 namespace orrery {
 namespace {
-
-std::size_t index_of(std::int32_t id) { return static_cast<std::size_t>(id); }
-
-/// Finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit moves every output bit, on any machine
-/// alike.
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
 
 /// Where a flow leaves its node and where it enters the other.
 struct Ends {
@@ -33,66 +24,106 @@ struct Choice {
   std::uint64_t above;  ///< fixed routing: added above the first switch
 };
 
-/// Whether an endpoint has a way to where the hops lead.
-bool reaches(const RoutingTables& tables, const RoutingTables::Hops& hops, VertexId from) {
-  const std::span<const LinkId> links = tables.out(from);
-  return std::any_of(links.begin(), links.end(),
-                     [&](LinkId link) { return hops.from(tables.link(link).to) >= 0; });
-}
-
 void append(std::vector<LinkId>& path, const std::vector<LinkId>& more) {
   path.insert(path.end(), more.begin(), more.end());
 }
 
-/// The GPU beside `gpu` whose port is nearest to the class, where it is nearer than `hops` (-1: anywhere) and
-/// NVLink leads there (PXN).
-std::optional<Ends> over_a_neighbour(const RoutingTables& tables, VertexId gpu, std::int32_t to_class,
-                                     std::int32_t hops, std::uint64_t flow) {
-  std::optional<Ends> best;
-  for (const VertexId other : tables.gpus_beside(gpu)) {
+/// The GPU beside the sender whose port is nearest to the class, where it is nearer than `hops` and NVLink
+/// leads there (PXN). A sender without a way of its own (`hops` -1) takes one of the nearest by its hash.
+std::optional<Ends> over_a_neighbour(const RoutingTables& tables, const Journey& flow, std::int32_t to_class,
+                                     std::int32_t hops) {
+  const bool lost = hops < 0;
+  std::vector<Ends> nearest;
+  for (const VertexId other : tables.gpus_beside(flow.from)) {
     const std::span<const VertexId> ports = tables.ports_of(other);
-    if (other == gpu || ports.empty()) continue;
-    const VertexId port = ports[flow % ports.size()];
+    if (other == flow.from || ports.empty()) continue;
+    const VertexId port = ports[flow.number % ports.size()];
     const std::int32_t there = tables.hops_between(port, to_class);
-    if (there < 0 || (hops >= 0 && there >= hops)) continue;
-    std::vector<LinkId> path = tables.nvlink_path(gpu, other);
+    if (there < 0 || (hops >= 0 && there > hops)) continue;
+    if (there == hops && (nearest.empty() || !lost)) continue;
+    std::vector<LinkId> path = tables.nvlink_path(flow.from, other);
     if (path.empty()) continue;
     append(path, tables.host_path(other, port, true));
-    best = Ends{std::move(path), port, -1, {}};
+    if (there != hops) nearest.clear();
+    nearest.push_back(Ends{std::move(path), port, -1, {}});
     hops = there;
   }
-  return best;
+  if (nearest.empty()) return std::nullopt;
+  return std::move(nearest[flow.from_hash % nearest.size()]);
 }
 
-/// Ports of a flow that leaves its node; nothing where the network has no path between any.
-std::optional<Ends> find_ends(const RoutingTables& tables, VertexId from, VertexId to, std::uint64_t flow,
-                              bool pxn) {
-  const std::span<const VertexId> to_ports = tables.ports_of(to);
-  if (to_ports.empty()) return std::nullopt;
-  const VertexId to_port = to_ports[flow % to_ports.size()];
-  const std::int32_t to_class = tables.destination_class(to_port);
-  if (to_class < 0) return std::nullopt;
+/// Ports of one end, tried in turn from `start`.
+struct Candidates {
+  std::span<const VertexId> ports;
+  std::uint64_t start;
+  bool own;
+  VertexId at(std::size_t i) const { return ports[(start % ports.size() + i) % ports.size()]; }
+};
 
-  Ends ends;
-  std::int32_t hops = -1;
-  if (const std::span<const VertexId> from_ports = tables.ports_of(from); !from_ports.empty()) {
-    ends.from_port = from_ports[flow % from_ports.size()];
-    hops = tables.hops_between(ends.from_port, to_class);
-    ends.first = tables.host_path(from, ends.from_port, true);
-  }
-  if (pxn && hops != 0 && tables.kind(from) == VertexKind::gpu) {
-    if (auto nearer = over_a_neighbour(tables, from, to_class, hops, flow)) {
-      ends = std::move(*nearer);
-      hops = 0;
+/// The first of the receiver's candidates, with the first of the sender's, that the network joins; the sender
+/// may leave over a neighbour instead of over an own port.
+std::optional<Ends> join(const RoutingTables& tables, const Journey& flow, const Candidates& from,
+                         const Candidates& to) {
+  for (std::size_t t = 0; t < to.ports.size(); ++t) {
+    const VertexId to_port = to.at(t);
+    const std::int32_t to_class = tables.destination_class(to_port);
+    if (to_class < 0) continue;
+    std::vector<LinkId> last =
+        to.own ? tables.host_path(flow.to, to_port, false) : tables.path_in_node(to_port, flow.to);
+    if (last.empty() && to_port != flow.to) continue;
+    std::optional<Ends> ends;
+    std::int32_t hops = -1;
+    for (std::size_t f = 0; f < from.ports.size() && !ends; ++f) {
+      const VertexId from_port = from.at(f);
+      const std::int32_t there = tables.hops_between(from_port, to_class);
+      if (there < 0) continue;
+      std::vector<LinkId> first =
+          from.own ? tables.host_path(flow.from, from_port, true) : tables.path_in_node(flow.from, from_port);
+      if (first.empty() && from_port != flow.from) continue;
+      ends = Ends{std::move(first), from_port, -1, {}};
+      hops = there;
     }
+    if (flow.pxn && from.own && hops != 0 && tables.kind(flow.from) == VertexKind::gpu) {
+      if (auto nearer = over_a_neighbour(tables, flow, to_class, hops)) ends = std::move(nearer);
+    }
+    if (!ends) continue;
+    ends->to_port = to_port;
+    ends->last = std::move(last);
+    return ends;
   }
-  ends.to_port = to_port;
-  ends.last = tables.host_path(to, to_port, false);
-  const bool joined =
-      (ends.from_port == from || !ends.first.empty()) && (to_port == to || !ends.last.empty());
-  if (hops < 0 || !joined) return std::nullopt;
-  return ends;
+  return std::nullopt;
 }
+
+/// Ports of a flow that leaves its node: own ones where these are joined, else one of another NIC at the end
+/// that needs it, at both ends last. Nothing where the network has no path between any.
+std::optional<Ends> find_ends(const RoutingTables& tables, const Journey& flow) {
+  const Candidates from{tables.ports_of(flow.from), flow.number, true};
+  const Candidates to{tables.ports_of(flow.to), flow.number, true};
+  if (auto ends = join(tables, flow, from, to)) return ends;
+  const std::vector<VertexId> others_to = tables.other_nics(flow.to, false);
+  const Candidates to_other{others_to, flow.to_hash, false};
+  if (auto ends = join(tables, flow, from, to_other)) return ends;
+  const std::vector<VertexId> others_from = tables.other_nics(flow.from, true);
+  const Candidates from_other{others_from, flow.from_hash, false};
+  if (auto ends = join(tables, flow, from_other, to)) return ends;
+  return join(tables, flow, from_other, to_other);
+}
+
+/// Distances along the network's switches.
+struct NetworkSteps {
+  const RoutingTables::Hops& hops;
+  std::int32_t from(VertexId v) const { return hops.from(v); }
+  void pass(VertexId /*v*/) {}
+};
+
+/// Distances over everything that forwards, which depend on what has been passed.
+struct TransitSteps {
+  const RoutingTables& tables;
+  const RoutingTables::TransitHops& hops;
+  bool crossed = false;
+  std::int32_t from(VertexId v) const { return hops.from(v, crossed || is_network_switch(tables.kind(v))); }
+  void pass(VertexId v) { crossed = crossed || is_network_switch(tables.kind(v)); }
+};
 
 /// One of several next hops of equal distance from `at`, the `walked`-th vertex of the walk.
 LinkId choose(const RoutingTables& tables, const Choice& choice, VertexId at, std::size_t walked,
@@ -100,7 +131,7 @@ LinkId choose(const RoutingTables& tables, const Choice& choice, VertexId at, st
   // Each switch hashes with its own seed; the same seed everywhere would leave most paths unused
   // (polarisation).
   if (choice.hashed) {
-    return choices[mix(choice.seed ^ mix(static_cast<std::uint64_t>(at))) % choices.size()];
+    return choices[mixed_bits(choice.seed ^ mixed_bits(static_cast<std::uint64_t>(at))) % choices.size()];
   }
   const Grid& grid = tables.grid();
   if (const std::int32_t here = tables.switch_number(at); !grid.empty() && here >= 0) {
@@ -115,13 +146,13 @@ LinkId choose(const RoutingTables& tables, const Choice& choice, VertexId at, st
   return choices[(choice.seed + (walked > 1 ? choice.above : 0)) % choices.size()];
 }
 
-/// Next hops from a vertex that are nearest to where the hops lead.
-void nearest(const RoutingTables& tables, const RoutingTables::Hops& hops, VertexId at,
-             std::vector<LinkId>& choices) {
+/// Next hops from a vertex that are nearest to where the steps lead.
+template <typename Steps>
+void nearest(const RoutingTables& tables, const Steps& steps, VertexId at, std::vector<LinkId>& choices) {
   choices.clear();
   std::int32_t fewest = 0;
   for (const LinkId link : tables.out(at)) {
-    const std::int32_t there = hops.from(tables.link(link).to);
+    const std::int32_t there = steps.from(tables.link(link).to);
     if (there < 0 || (!choices.empty() && there > fewest)) continue;
     if (!choices.empty() && there < fewest) choices.clear();
     fewest = there;
@@ -137,20 +168,24 @@ void between(const RoutingTables& tables, VertexId from, VertexId to, std::vecto
   }
 }
 
-/// Appends a shortest path, chosen hop by hop, from `at` to `to`, whose neighbours have zero hops.
-void walk(const RoutingTables& tables, const RoutingTables::Hops& hops, const Choice& choice, VertexId at,
-          VertexId to, std::vector<LinkId>& path) {
+/// Appends a shortest path, chosen hop by hop, from `at` to `to`, whose neighbours are no steps away.
+/// @returns whether there is one
+template <typename Steps>
+bool walk(const RoutingTables& tables, Steps steps, const Choice& choice, VertexId at, VertexId to,
+          std::vector<LinkId>& path) {
   std::vector<LinkId> choices;
   for (std::size_t walked = 0; at != to; ++walked) {
-    if (hops.from(at) == 0 && walked > 0) {
+    if (walked > 0 && steps.from(at) == 0) {
       between(tables, at, to, choices);
-      path.push_back(choices.size() == 1 ? choices.front() : choose(tables, choice, at, walked, choices));
     } else {
-      nearest(tables, hops, at, choices);
-      path.push_back(choose(tables, choice, at, walked, choices));
+      nearest(tables, steps, at, choices);
     }
+    if (choices.empty()) return false;
+    path.push_back(choices.size() == 1 ? choices.front() : choose(tables, choice, at, walked, choices));
     at = tables.link(path.back()).to;
+    steps.pass(at);
   }
+  return true;
 }
 
 /// Shares of a flow of 1 that starts with `arrived` on vertices equally far from where the hops lead, split
@@ -248,49 +283,50 @@ std::vector<LinkId> Topology::route_between(VertexId from, VertexId to, std::uin
   if (std::vector<LinkId> path = tables.scale_up_path(from, to); !path.empty()) return path;
 
   Choice choice{graph_->routing != Routing::fixed, graph_->hash_of(from, to, flow), 0};
-  if (const std::optional<Ends> ends = find_ends(tables, from, to, flow, graph_->pxn)) {
+  if (const std::optional<Ends> ends = find_ends(tables, graph_->journey(from, to, flow))) {
     const std::int32_t to_class = tables.destination_class(ends->to_port);
     if (!choice.hashed) {
-      const VertexId leaf = tables.switches_of(to_class).front();
-      choice.seed = tables.number_on_switch(leaf, ends->to_port);
+      // Shared storage is one destination to the graph and many servers in fact: numbered by its clients.
+      const bool to_servers = tables.kind(to) == VertexKind::storage && tables.node(to) < 0;
+      const bool by_client = to_servers && tables.destination_class(ends->from_port) >= 0;
+      const VertexId port = by_client ? ends->from_port : ends->to_port;
+      const VertexId leaf = tables.switches_of(tables.destination_class(port)).front();
+      choice.seed = tables.number_on_switch(leaf, port);
       choice.above = static_cast<std::uint64_t>(leaf);
     }
     std::vector<LinkId> path = ends->first;
-    walk(tables, tables.hops_to(to_class), choice, ends->from_port, ends->to_port, path);
+    walk(tables, NetworkSteps{tables.hops_to(to_class)}, choice, ends->from_port, ends->to_port, path);
     append(path, ends->last);
     return path;
   }
-  const RoutingTables::Hops& hops = tables.transit_hops_to(to);
-  if (!reaches(tables, hops, from)) throw graph_->no_path(from, to);
   if (!choice.hashed) choice.seed = choice.above = static_cast<std::uint64_t>(to);
   std::vector<LinkId> path;
-  walk(tables, hops, choice, from, to, path);
+  if (!walk(tables, TransitSteps{tables, tables.transit_hops_to(to)}, choice, from, to, path)) {
+    throw graph_->no_path(from, to);
+  }
   return path;
 }
 
 std::vector<RouteLink> Topology::spread(VertexId from, VertexId to, std::uint64_t flow) const {
   std::vector<RouteLink> links;
-  if (graph_->routing != Routing::adaptive) {
-    append(links, route_between(from, to, flow));
-    return links;
+  if (graph_->routing == Routing::adaptive && from != to) {
+    graph_->require_endpoints(from, to);
+    const RoutingTables& tables = graph_->tables();
+    if (tables.scale_up_path(from, to).empty()) {
+      if (const std::optional<Ends> ends = find_ends(tables, graph_->journey(from, to, flow))) {
+        append(links, ends->first);
+        append_split(links, tables, ends->from_port, ends->to_port);
+        append(links, ends->last);
+        return links;
+      }
+    }
   }
-  graph_->require_endpoints(from, to);
-  if (from == to) return links;
-  const RoutingTables& tables = graph_->tables();
-  if (const std::vector<LinkId> path = tables.scale_up_path(from, to); !path.empty()) {
-    append(links, path);
-  } else if (const std::optional<Ends> ends = find_ends(tables, from, to, flow, graph_->pxn)) {
-    append(links, ends->first);
-    append_split(links, tables, ends->from_port, ends->to_port);
-    append(links, ends->last);
-  } else {
-    const RoutingTables::Hops& hops = tables.transit_hops_to(to);
-    if (!reaches(tables, hops, from)) throw graph_->no_path(from, to);
-    RoutingTables::Shares shares = split(tables, hops, {{from, 1.0}}, true);
-    links = std::move(shares.links);
-    append_exits(links, tables, shares.exits, to);
-  }
+  append(links, route_between(from, to, flow));
   return links;
+}
+
+Journey Topology::Graph::journey(VertexId from, VertexId to, std::uint64_t flow) const {
+  return {from, to, flow, hash_of(from, from, flow), hash_of(to, to, flow), pxn};
 }
 
 void Topology::Graph::require_endpoints(VertexId from, VertexId to) const {
@@ -313,8 +349,8 @@ std::uint64_t Topology::Graph::hash_of(VertexId from, VertexId to, std::uint64_t
     const std::int32_t gpu = gpu_number[index_of(end)];
     return static_cast<std::uint64_t>(gpu >= 0 ? gpu : static_cast<std::int32_t>(gpus.size()) + end);
   };
-  const std::uint64_t hash = mix(mix(mix(number(from)) ^ number(to)) ^ flow);
-  return hash_seed == 0 ? hash : mix(hash ^ mix(hash_seed));
+  const std::uint64_t hash = mixed_bits(mixed_bits(mixed_bits(number(from)) ^ number(to)) ^ flow);
+  return hash_seed == 0 ? hash : mixed_bits(hash ^ mixed_bits(hash_seed));
 }
 
 }  // namespace orrery

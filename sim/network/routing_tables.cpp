@@ -2,19 +2,15 @@
 
 #include <algorithm>
 
+#include "sim/base/index.hpp"
+
 namespace orrery {
 namespace {
-
-std::size_t index_of(std::int32_t id) { return static_cast<std::size_t>(id); }
 
 /// Links kept in the memory of adaptive shares: 16 bytes each, 64 MiB in all.
 constexpr std::size_t kMostKeptLinks = std::size_t{1} << 22;
 
 }  // namespace
-
-bool is_network_switch(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-}
 
 LinkLists::LinkLists(std::size_t vertices, std::span<const Link> links, bool by_source,
                      const std::vector<bool>& skip)
@@ -39,7 +35,7 @@ RoutingTables::RoutingTables(const std::vector<Vertex>& vertices, const std::vec
       out_(vertices.size(), links, true, failed_links),
       in_(vertices.size(), links, false, failed_links),
       switch_numbers_(vertices.size(), -1),
-      transit_numbers_(vertices.size(), -1),
+      transit_states_(vertices.size(), -1),
       first_port_(vertices.size() + 1, 0),
       class_of_(vertices.size(), -1),
       node_gpus_(vertices.size()) {
@@ -47,7 +43,12 @@ RoutingTables::RoutingTables(const std::vector<Vertex>& vertices, const std::vec
   for (std::size_t v = 0; v < vertices.size(); ++v) {
     const VertexKind kind = vertices[v].kind;
     if (is_network_switch(kind)) switch_numbers_[v] = switches_++;
-    if (kind != VertexKind::gpu && kind != VertexKind::storage) transit_numbers_[v] = transits_++;
+    if (kind != VertexKind::gpu && kind != VertexKind::storage) {
+      transit_states_[v] = states_;
+      states_ += 2;
+    }
+    if (kind == VertexKind::nic && vertices[v].node >= 0)
+      nics_by_node_[vertices[v].node].push_back(static_cast<VertexId>(v));
     if (kind == VertexKind::gpu) by_node[vertices[v].node].push_back(static_cast<VertexId>(v));
   }
   for (const auto& [node, gpus] : by_node) {
@@ -143,21 +144,25 @@ void RoutingTables::find_ports(const LinkLists& all_out) {
 
 void RoutingTables::find_classes() {
   std::map<std::vector<VertexId>, std::int32_t> known;
-  std::vector<VertexId> switches;
-  for (const VertexId port : ports_) {
-    if (class_of_[index_of(port)] >= 0) continue;
-    switches.clear();
-    for (const LinkId l : in(port)) {
-      const VertexId from = link(l).from;
-      if (is_network_switch(kind(from)) &&
-          std::find(switches.begin(), switches.end(), from) == switches.end())
-        switches.push_back(from);
-    }
-    if (switches.empty()) continue;
-    const auto [place, is_new] = known.emplace(switches, static_cast<std::int32_t>(classes_.size()));
-    if (is_new) classes_.push_back(switches);
-    class_of_[index_of(port)] = place->second;
+  for (const VertexId port : ports_) add_class(port, known);
+  // A NIC whose own GPUs have lost it still serves others of its node.
+  for (const auto& [node, nics] : nics_by_node_) {
+    for (const VertexId nic : nics) add_class(nic, known);
   }
+}
+
+void RoutingTables::add_class(VertexId port, std::map<std::vector<VertexId>, std::int32_t>& known) {
+  if (class_of_[index_of(port)] >= 0) return;
+  std::vector<VertexId> switches;
+  for (const LinkId l : in(port)) {
+    const VertexId from = link(l).from;
+    if (is_network_switch(kind(from)) && std::find(switches.begin(), switches.end(), from) == switches.end())
+      switches.push_back(from);
+  }
+  if (switches.empty()) return;
+  const auto [place, is_new] = known.emplace(switches, static_cast<std::int32_t>(classes_.size()));
+  if (is_new) classes_.push_back(switches);
+  class_of_[index_of(port)] = place->second;
 }
 
 std::span<const VertexId> RoutingTables::ports_of(VertexId endpoint) const {
@@ -209,6 +214,19 @@ std::vector<LinkId> RoutingTables::scale_up_path(VertexId from, VertexId to) con
   return path_in_node(from, to);
 }
 
+std::vector<VertexId> RoutingTables::other_nics(VertexId endpoint, bool outward) const {
+  std::vector<VertexId> nics;
+  const auto of_node = nics_by_node_.find(node(endpoint));
+  if (of_node == nics_by_node_.end()) return nics;
+  const std::span<const VertexId> own = ports_of(endpoint);
+  for (const VertexId nic : of_node->second) {
+    if (std::find(own.begin(), own.end(), nic) != own.end()) continue;
+    if (outward ? !leads_to_network(nic) : destination_class(nic) < 0) continue;
+    if (!(outward ? path_in_node(endpoint, nic) : path_in_node(nic, endpoint)).empty()) nics.push_back(nic);
+  }
+  return nics;
+}
+
 std::vector<LinkId> RoutingTables::path_in_node(VertexId from, VertexId to) const {
   // A node has a few dozen vertices: lists do.
   const int node = vertices_[index_of(from)].node;
@@ -235,21 +253,6 @@ std::vector<LinkId> RoutingTables::path_in_node(VertexId from, VertexId to) cons
   return path;
 }
 
-void RoutingTables::search(std::vector<VertexId> frontier, const std::vector<std::int32_t>& numbers,
-                           std::vector<std::int32_t>& hops) const {
-  for (std::size_t i = 0; i < frontier.size(); ++i) {
-    const VertexId v = frontier[i];
-    const std::int32_t next = hops[index_of(numbers[index_of(v)])] + 1;
-    for (const LinkId l : in(v)) {
-      const VertexId u = link(l).from;
-      const std::int32_t number = numbers[index_of(u)];
-      if (number < 0 || hops[index_of(number)] >= 0) continue;
-      hops[index_of(number)] = next;
-      frontier.push_back(u);
-    }
-  }
-}
-
 const RoutingTables::Hops& RoutingTables::hops_to(std::int32_t destination_class) const {
   const std::scoped_lock lock(mutex_);
   std::unique_ptr<const Hops>& kept = hops_to_[index_of(destination_class)];
@@ -257,29 +260,57 @@ const RoutingTables::Hops& RoutingTables::hops_to(std::int32_t destination_class
   auto found = std::make_unique<Hops>();
   found->numbers_ = &switch_numbers_;
   found->hops_.assign(index_of(switches_), -1);
-  const std::vector<VertexId>& targets = classes_[index_of(destination_class)];
-  for (const VertexId target : targets) found->hops_[index_of(switch_numbers_[index_of(target)])] = 0;
-  search(targets, switch_numbers_, found->hops_);
+  std::vector<VertexId> frontier = classes_[index_of(destination_class)];
+  for (const VertexId target : frontier) found->hops_[index_of(switch_numbers_[index_of(target)])] = 0;
+  for (std::size_t i = 0; i < frontier.size(); ++i) {
+    const std::int32_t next = found->from(frontier[i]) + 1;
+    for (const LinkId l : in(frontier[i])) {
+      const VertexId from = link(l).from;
+      const std::int32_t number = switch_numbers_[index_of(from)];
+      if (number < 0 || found->hops_[index_of(number)] >= 0) continue;
+      found->hops_[index_of(number)] = next;
+      frontier.push_back(from);
+    }
+  }
   kept = std::move(found);
   return *kept;
 }
 
-const RoutingTables::Hops& RoutingTables::transit_hops_to(VertexId endpoint) const {
+const RoutingTables::TransitHops& RoutingTables::transit_hops_to(VertexId endpoint) const {
   const std::scoped_lock lock(mutex_);
-  std::unique_ptr<const Hops>& kept = transit_hops_[endpoint];
+  std::unique_ptr<const TransitHops>& kept = transit_hops_[endpoint];
   if (kept) return *kept;
-  auto found = std::make_unique<Hops>();
-  found->numbers_ = &transit_numbers_;
-  found->hops_.assign(index_of(transits_), -1);
-  std::vector<VertexId> targets;
+  auto found = std::make_unique<TransitHops>();
+  found->states_ = &transit_states_;
+  found->hops_.assign(index_of(states_), -1);
+  std::vector<std::pair<VertexId, bool>> frontier;  // backwards: a vertex and whether it has crossed
+  const auto reach = [&](VertexId v, bool crossed, std::int32_t hops) {
+    const std::int32_t state = transit_states_[index_of(v)];
+    if (state < 0) return;
+    std::int32_t& known = found->hops_[index_of(state) + (crossed ? 1 : 0)];
+    if (known >= 0) return;
+    known = hops;
+    frontier.emplace_back(v, crossed);
+  };
   for (const LinkId l : in(endpoint)) {
+    // A network switch has crossed itself.
     const VertexId from = link(l).from;
-    const std::int32_t number = transit_numbers_[index_of(from)];
-    if (number < 0 || found->hops_[index_of(number)] == 0) continue;
-    found->hops_[index_of(number)] = 0;
-    targets.push_back(from);
+    if (!is_network_switch(kind(from))) reach(from, false, 0);
+    reach(from, true, 0);
   }
-  search(targets, transit_numbers_, found->hops_);
+  for (std::size_t i = 0; i < frontier.size(); ++i) {
+    const auto [v, crossed] = frontier[i];
+    const std::int32_t next = found->from(v, crossed) + 1;
+    const bool is_switch = is_network_switch(kind(v));
+    for (const LinkId l : in(v)) {
+      const VertexId from = link(l).from;
+      if (is_network_switch(kind(from))) {
+        if (crossed) reach(from, true, next);
+      } else {
+        reach(from, crossed && !is_switch, next);
+      }
+    }
+  }
   kept = std::move(found);
   return *kept;
 }

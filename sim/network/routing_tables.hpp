@@ -12,9 +12,6 @@
 
 namespace orrery {
 
-/// True for the switches of the network between nodes: leaves, spines and cores.
-bool is_network_switch(VertexKind kind);
-
 /// Links of each vertex, in the order in which they were added.
 class LinkLists {
  public:
@@ -42,6 +39,7 @@ class RoutingTables {
   std::span<const LinkId> out(VertexId v) const { return out_.of(v); }
   std::span<const LinkId> in(VertexId v) const { return in_.of(v); }
   VertexKind kind(VertexId v) const { return vertices_[static_cast<std::size_t>(v)].kind; }
+  int node(VertexId v) const { return vertices_[static_cast<std::size_t>(v)].node; }
   const Link& link(LinkId l) const { return links_[static_cast<std::size_t>(l)]; }
   /// The first usable link from one vertex to another, or -1.
   LinkId link_between(VertexId from, VertexId to) const;
@@ -59,6 +57,11 @@ class RoutingTables {
   /// The first two of scale_up_path(): NVLink alone. A switch between nodes counts as an NVSwitch for GPUs
   /// that are cabled to it beside their NICs.
   std::vector<LinkId> nvlink_path(VertexId from, VertexId to) const;
+  /// Between two vertices of one node, over its NVSwitches and PCIe switches alone: the shortest, or empty.
+  std::vector<LinkId> path_in_node(VertexId from, VertexId to) const;
+  /// NICs of an endpoint's node that lead to the network (`outward`) or from it and are none of its own
+  /// ports, as far as it reaches them over the node's switches.
+  std::vector<VertexId> other_nics(VertexId endpoint, bool outward) const;
 
   /// Number of the set of network switches that lead to a port; ports with the same set share it. -1 if
   /// empty.
@@ -86,8 +89,22 @@ class RoutingTables {
   const Hops& hops_to(std::int32_t destination_class) const;
   /// Hops from a port to a class, its own links counted; -1 without a path.
   std::int32_t hops_between(VertexId from_port, std::int32_t destination_class) const;
-  /// Hops from every vertex that forwards (switches of any kind, NICs) to an endpoint, over those alone.
-  const Hops& transit_hops_to(VertexId endpoint) const;
+  /// Hops from every vertex that forwards (switches of any kind, NICs) to an endpoint, over those alone. What
+  /// has crossed a network switch and left it does not enter another: inside nodes, network, inside nodes.
+  class TransitHops {
+   public:
+    /// @param crossed  a network switch has been passed. -1 if the vertex does not forward or has no path
+    std::int32_t from(VertexId v, bool crossed) const {
+      const std::int32_t state = (*states_)[static_cast<std::size_t>(v)];
+      return state < 0 ? -1 : hops_[static_cast<std::size_t>(state) + (crossed ? 1 : 0)];
+    }
+
+   private:
+    friend class RoutingTables;
+    const std::vector<std::int32_t>* states_ = nullptr;  ///< of each vertex before it has crossed
+    std::vector<std::int32_t> hops_;
+  };
+  const TransitHops& transit_hops_to(VertexId endpoint) const;
 
   /// Number of a port among the ports on a switch, in the order of the switch's links.
   std::uint64_t number_on_switch(VertexId network_switch, VertexId port) const;
@@ -114,30 +131,29 @@ class RoutingTables {
   void add_nics_of_gpu(VertexId gpu, const LinkLists& all_out);
   void add_ports_of_storage(VertexId storage);
   void find_classes();
+  void add_class(VertexId port, std::map<std::vector<VertexId>, std::int32_t>& known);
   bool leads_to_network(VertexId v) const;
   bool reaches(VertexId endpoint, VertexId port) const;
   std::vector<LinkId> two_hops(VertexId from, VertexId to, VertexKind middle) const;
-  std::vector<LinkId> path_in_node(VertexId from, VertexId to) const;
-  void search(std::vector<VertexId> frontier, const std::vector<std::int32_t>& numbers,
-              std::vector<std::int32_t>& hops) const;
 
   const std::vector<Vertex>& vertices_;
   const std::vector<Link>& links_;
   LinkLists out_, in_;
-  std::vector<std::int32_t> switch_numbers_, transit_numbers_;
+  std::vector<std::int32_t> switch_numbers_, transit_states_;
   std::int32_t switches_ = 0;
-  std::int32_t transits_ = 0;
+  std::int32_t states_ = 0;
   std::vector<std::size_t> first_port_;  ///< into ports_, a vertex; of its NICs alone where nics_only_
   std::vector<VertexId> ports_;
   std::vector<std::int32_t> class_of_;
   std::vector<std::vector<VertexId>> classes_;
   std::vector<VertexId> gpus_by_node_;
+  std::map<int, std::vector<VertexId>> nics_by_node_;           ///< of nodes alone
   std::vector<std::pair<std::size_t, std::size_t>> node_gpus_;  ///< range in gpus_by_node_, a vertex
   Grid grid_;
 
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<const Hops>> hops_to_;
-  mutable std::map<VertexId, std::unique_ptr<const Hops>> transit_hops_;
+  mutable std::map<VertexId, std::unique_ptr<const TransitHops>> transit_hops_;
   mutable std::map<std::pair<VertexId, std::int32_t>, std::unique_ptr<const Shares>> shares_;
   mutable std::size_t kept_links_ = 0;
 };

@@ -12,9 +12,12 @@ struct SingleFailure {
   std::string component;  ///< the kind: "NIC", "leaf", "leaf-spine cable"
   std::string id;         ///< the one that costs most of those tried: a vertex, or "from - to" of a cable
   int there_are = 0;
-  int tried = 0;
+  int tried = 0;  ///< of these: kTriedOfEach at most, evenly spaced
   /// GPUs that afterwards reach at most half of the GPUs that they reached over the network before.
   int gpus_cut_off = 0;
+  /// GPUs that have lost their own NICs, or reach at most half of what they reached over these, and go over
+  /// other NICs of the nodes.
+  int gpus_detoured = 0;
   BytesPerSecond bisection_left;
 };
 

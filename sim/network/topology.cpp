@@ -3,6 +3,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "sim/base/index.hpp"
 #include "sim/network/topology_graph.hpp"
 
 namespace orrery {
@@ -10,8 +11,6 @@ namespace {
 
 constexpr std::array<std::string_view, kVertexKinds> kKindNames = {
     "gpu", "nvswitch", "pcie_switch", "nic", "leaf", "spine", "core", "storage"};
-
-std::size_t index_of(std::int32_t id) { return static_cast<std::size_t>(id); }
 
 }  // namespace
 

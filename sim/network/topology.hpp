@@ -13,6 +13,10 @@ namespace orrery {
 
 enum class VertexKind { gpu, nvswitch, pcie_switch, nic, leaf, spine, core, storage };
 std::string_view name_of(VertexKind kind);
+/// True for the switches of the network between nodes: leaves, spines and cores.
+constexpr bool is_network_switch(VertexKind kind) {
+  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
+}
 
 using VertexId = std::int32_t;
 using LinkId = std::int32_t;
@@ -40,8 +44,9 @@ struct RouteLink {
   double share;
 };
 
-/// The cluster as a graph (Boost.Graph inside the .cpp): GPUs, switches, NICs and the directed links between
-/// them. GPUs are numbered node by node, in the order in which they were added.
+/// The cluster as a graph: GPUs, switches, NICs and the directed links between them, in flat arrays
+/// (Boost.Graph serves the max-flow of cuts.cpp alone). GPUs are numbered node by node, in the order in which
+/// they were added.
 class Topology {
  public:
   Topology();
@@ -112,20 +117,24 @@ class Topology {
   /// others, save for PXN. Two GPUs with a direct link use it; two on one NVSwitch (else one PCIe switch) go
   /// through that, two of one node over its switches alone where these join them; otherwise the path leaves
   /// through the GPU's own NIC (or the GPU itself where it is cabled to a switch) and takes one of the
-  /// shortest paths of switches to the other's own NIC; where that finds none, the shortest path over any
-  /// switches and NICs. Among paths of equal length, ECMP picks at each switch by a hash of (source,
-  /// destination, flow); fixed routing by the destination's number on its leaf (as the D-mod-K tables of
-  /// InfiniBand fat trees do), on a torus dimension by dimension, whatever the source and the flow. Adaptive
-  /// routing: the path that ECMP takes; what it sprays is spread(). Deterministic and thread-safe. Cost: one
-  /// search over the switches for each leaf that is ever a destination, then the ports of the switches
-  /// passed. @throws std::runtime_error if there is no path, naming both GPUs
+  /// shortest paths of switches to the other's own NIC. An end whose own NICs have no path takes another NIC
+  /// of its node that it reaches over the node's own switches: one for each flow, by a hash of GPU and flow,
+  /// whoever is at the other end. Where no NICs do, the shortest path over any switches and NICs; but what
+  /// has entered the switches of the network leaves them once, so no third node forwards between them. Among
+  /// paths of equal length, ECMP picks at each switch by a hash of (source, destination, flow); fixed routing
+  /// by the destination's number on its leaf (as the D-mod-K tables of InfiniBand fat trees do), on a torus
+  /// dimension by dimension, whatever the source and the flow. Adaptive routing: the path that ECMP takes;
+  /// what it sprays is spread(). Deterministic and thread-safe. Cost: one search over the switches for each
+  /// leaf that is ever a destination, then the ports of the switches passed. @throws std::runtime_error if
+  /// there is no path, naming both GPUs
   std::vector<LinkId> route(int from_gpu, int to_gpu, std::uint64_t flow = 0) const;
   /// The same between any two of GPUs and storage vertices. @throws std::invalid_argument for other vertices
   std::vector<LinkId> route_between(VertexId from, VertexId to, std::uint64_t flow = 0) const;
   /// Links that a flow between two endpoints (GPUs or storage vertices) loads, each with its share of the
   /// bytes, in order of distance from the source. ECMP and fixed routing: the links of route(), share 1 each.
-  /// Adaptive: the flow is split at every switch over the ports of the shortest paths in proportion to their
-  /// bandwidth, what per-packet spraying does to a long flow. @throws std::runtime_error if there is no path
+  /// Adaptive: the flow is split at every switch between its two NICs over the ports of the shortest paths in
+  /// proportion to their bandwidth, what per-packet spraying does to a long flow; inside nodes, and where no
+  /// NICs do, it is a single path. @throws std::runtime_error if there is no path
   std::vector<RouteLink> spread(VertexId from, VertexId to, std::uint64_t flow = 0) const;
 
  private:

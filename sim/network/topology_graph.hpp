@@ -17,6 +17,16 @@ namespace orrery {
 
 inline constexpr std::size_t kVertexKinds = 8;
 
+/// A flow that leaves its node, and the hashes by which its ends choose among NICs that are not their own.
+struct Journey {
+  VertexId from;
+  VertexId to;
+  std::uint64_t number;
+  std::uint64_t from_hash;
+  std::uint64_t to_hash;
+  bool pxn;
+};
+
 /// What a Topology holds. Private to sim/network: the files of Topology's members include it.
 struct Topology::Graph {
   std::vector<Vertex> vertices;
@@ -47,6 +57,7 @@ struct Topology::Graph {
   void require_endpoints(VertexId from, VertexId to) const;
   std::runtime_error no_path(VertexId from, VertexId to) const;
   std::uint64_t hash_of(VertexId from, VertexId to, std::uint64_t flow) const;
+  Journey journey(VertexId from, VertexId to, std::uint64_t flow) const;
 
  private:
   mutable std::mutex mutex;

@@ -10,12 +10,13 @@
 
 namespace orrery {
 
-/// A link that was asked for all it carries or more.
+/// A link that was asked for all it carries or more. Who lost to it: the tasks observed (run_step), by
+/// default all.
 struct LinkContention {
   std::int32_t link = 0;   ///< of the topology; the tightest of those that the same communications use alike
   double busy_s = 0.0;     ///< for how long the flows on it, each at its own bound, would have filled it
-  double held_s = 0.0;     ///< what flows lost to it against their uncontended time, summed over flows; 0: it
-                           ///< bound nobody
+  double held_s = 0.0;     ///< what flows lost to it against their uncontended time while it was their
+                           ///< bottleneck, summed over flows; 0: it bound nobody
   std::int64_t flows = 0;  ///< that lost
 };
 
@@ -25,8 +26,9 @@ struct StepTimeline {
   std::vector<double> end_s;    ///< by task
   double makespan_s = 0.0;
   bool contended = false;          ///< some communication took longer (by 0.1 %) than it would have alone
-  std::vector<double> link_bytes;  ///< by link of the topology, whole fabric twins included; empty for the
-                                   ///< contention-free engine
+  bool others_contended = false;   ///< one of the tasks that are not observed did
+  std::vector<double> link_bytes;  ///< by link of the topology, of the observed tasks, twins included; empty
+                                   ///< for the contention-free engine
   std::vector<LinkContention> contention;  ///< by rising link; empty for the contention-free engine
 };
 

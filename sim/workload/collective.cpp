@@ -1,8 +1,18 @@
 #include "sim/workload/collective.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace orrery {
+namespace {
+
+/// In the order of GroupKind.
+constexpr std::array<BreakdownTerm, 5> kExposedTerms = {
+    BreakdownTerm::tensor_comm_exposed, BreakdownTerm::context_comm_exposed,
+    BreakdownTerm::expert_comm_exposed, BreakdownTerm::data_comm_exposed,
+    BreakdownTerm::pipeline_comm_exposed};
+
+}  // namespace
 
 std::string_view name_of(CollectiveOp op) {
   constexpr std::array<std::string_view, 6> kNames = {"all_reduce", "reduce_scatter", "all_gather",
@@ -32,12 +42,10 @@ std::string_view name_of(BreakdownTerm term) {
   return kNames.at(static_cast<size_t>(term));
 }
 
-BreakdownTerm exposed_term(GroupKind kind) {
-  constexpr std::array<BreakdownTerm, 5> kTerms = {
-      BreakdownTerm::tensor_comm_exposed, BreakdownTerm::context_comm_exposed,
-      BreakdownTerm::expert_comm_exposed, BreakdownTerm::data_comm_exposed,
-      BreakdownTerm::pipeline_comm_exposed};
-  return kTerms.at(static_cast<size_t>(kind));
+BreakdownTerm exposed_term(GroupKind kind) { return kExposedTerms.at(static_cast<size_t>(kind)); }
+
+bool is_communication(BreakdownTerm term) {
+  return std::find(kExposedTerms.begin(), kExposedTerms.end(), term) != kExposedTerms.end();
 }
 
 }  // namespace orrery

@@ -33,5 +33,7 @@ inline constexpr int kBreakdownTerms = 13;
 std::string_view name_of(BreakdownTerm term);
 /// tensor -> tensor_comm_exposed and so on.
 BreakdownTerm exposed_term(GroupKind kind);
+/// Whether it is the exposed communication of a kind of group.
+bool is_communication(BreakdownTerm term);
 
 }  // namespace orrery

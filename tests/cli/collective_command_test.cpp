@@ -116,18 +116,55 @@ TEST(CollectiveCommand, ExplainListsEveryCandidateWithTimeOrReason) {
   }
 }
 
-TEST(CollectiveCommand, AForcedAlgorithmIsNoFasterAndSaysSo) {
-  const std::vector<std::string> base = {"dgx-h100", "--ranks", "8", "--sizes", "1MiB:1GiB:32"};
-  std::vector<std::string> forced = base;
-  forced.insert(forced.end(), {"--algorithm", "ring"});
-  const Json free_choice = answer(base);
-  const Json ring = answer(forced);
-  EXPECT_EQ(ring["forced_algorithm"], "ring");
-  for (size_t i = 0; i < ring["rows"].size(); ++i) {
-    EXPECT_EQ(ring["rows"][i]["algorithm"], "ring");
-    EXPECT_EQ(ring["rows"][i]["evidence"], "assumed");
-    EXPECT_GE(ring["rows"][i]["time_s"].get<double>(), free_choice["rows"][i]["time_s"].get<double>());
+bool has_warning(const Json& result, const char* part) {
+  return std::any_of(result["warnings"].begin(), result["warnings"].end(), [part](const Json& warning) {
+    return warning.get<std::string>().find(part) != std::string::npos;
+  });
+}
+
+TEST(CollectiveCommand, AForcedAlgorithmKeepsTheLawsAndSaysWhatItsTimesAre) {
+  // The tuner's own estimates: never falling with the size, and a ring of two nodes passes 15/8 of the
+  // payload over 8 x 50 GB/s, whatever the table thinks.
+  for (const char* algorithm : {"ring", "tree", "nvls_tree"}) {
+    const Json forced =
+        answer({"dgx-h100", "--ranks", "16", "--sizes", "1KiB:16GiB:1.5", "--algorithm", algorithm});
+    EXPECT_EQ(forced["forced_algorithm"], algorithm);
+    EXPECT_TRUE(has_warning(forced, "the times are the tuner's own estimates, not calibrated"));
+    double before = 0.0;
+    for (const Json& row : forced["rows"]) {
+      const double time = row["time_s"];
+      EXPECT_EQ(row["algorithm"], algorithm);
+      EXPECT_EQ(row["timed_as"],
+                row["algorithm"].get<std::string>() + " " + row["protocol"].get<std::string>());
+      EXPECT_EQ(row["evidence"], "assumed");
+      EXPECT_GE(time, before) << algorithm << row;
+      const double passes = forced["forced_algorithm"] == "ring" ? 15.0 / 8 : 1.0;
+      EXPECT_GE(time, passes * row["bytes"].get<double>() / (8 * 50e9)) << algorithm;
+      before = time;
+    }
   }
+  EXPECT_EQ(refusal({"dgx-h100", "--algorithm", "ring", "--calibration", "h100-sxm-80gb"}),
+            "--calibration: found \"h100-sxm-80gb\" with --algorithm, expected one of the two: the time of a "
+            "forced "
+            "algorithm is the tuner's own estimate\n");
+}
+
+TEST(CollectiveCommand, SaysWhatATimeWasFittedAs) {
+  // Inside a node times were measured as they ran; across nodes rings and trees were fitted, whatever the
+  // library's table names.
+  for (const Json& row : answer({"dgx-h100", "--ranks", "8", "--sizes", "1KiB,1GiB"})["rows"])
+    EXPECT_EQ(row["timed_as"], "curve");
+  const Json across = answer({"dgx-h100", "--ranks", "64", "--sizes", "1KiB:8GiB"});
+  bool differ = false;
+  for (const Json& row : across["rows"]) {
+    const std::string timed = row["timed_as"];
+    EXPECT_TRUE(timed.starts_with("ring ") || timed.starts_with("tree ")) << timed;
+    differ =
+        differ || timed != row["algorithm"].get<std::string>() + " " + row["protocol"].get<std::string>();
+  }
+  EXPECT_TRUE(differ);
+  EXPECT_TRUE(has_warning(across, "are timed as another algorithm or protocol"));
+  EXPECT_FALSE(has_warning(answer({"dgx-h100", "--ranks", "8", "--sizes", "1KiB,1GiB"}), "timed"));
 }
 
 TEST(CollectiveCommand, LibrariesDiffer) {
@@ -151,6 +188,13 @@ TEST(CollectiveCommand, VersionsChooseByTheirOwnTable) {
   };
   EXPECT_EQ(with("2.21.5"), "ring");
   EXPECT_EQ(with("2.23"), "pat");
+  // The times stay, which the answer says.
+  std::vector<std::string> older = base;
+  older.insert(older.end(), {"--nccl-version", "2.21.5"});
+  const Json named = answer(older), usual = answer(base);
+  EXPECT_EQ(named["rows"][0]["time_s"], usual["rows"][0]["time_s"]);
+  EXPECT_TRUE(has_warning(named, "--nccl-version changes the names alone"));
+  EXPECT_FALSE(has_warning(usual, "--nccl-version"));
 }
 
 TEST(CollectiveCommand, ExchangesWithExperts) {
@@ -167,6 +211,19 @@ TEST(CollectiveCommand, ExchangesWithExperts) {
   EXPECT_GT(answer({"dgx-h100", "--op", "combine", "--ranks", "32", "--sizes", "64MB"})["rows"][0]["time_s"]
                 .get<double>(),
             0.0);
+}
+
+TEST(CollectiveCommand, ExchangesSayWhatTheyRestOnAndOverWhat) {
+  // DeepEP was measured on H800; on PCIe nothing was, and there is no NVLink to name.
+  const Json pcie =
+      answer({"-", "--op", "dispatch", "--ranks", "8", "--sizes", "32MB"},
+             R"({"node": {"gpu": "l40s", "gpus": 8, "scale_up": {"kind": "pcie"}}, "nodes": 1})");
+  EXPECT_EQ(pcie["rows"][0]["evidence"], "assumed");
+  EXPECT_EQ(pcie["rows"][0]["protocol"], "pcie");
+  EXPECT_TRUE(has_warning(pcie, "nothing like this was measured"));
+  const Json hopper = answer({"dgx-h100", "--op", "combine", "--ranks", "32", "--sizes", "32MB"});
+  EXPECT_EQ(hopper["rows"][0]["evidence"], "assumed");
+  EXPECT_EQ(hopper["rows"][0]["protocol"], "network");
 }
 
 TEST(CollectiveCommand, ReadsClustersFromFilesAndStandardInput) {
@@ -207,9 +264,12 @@ TEST(CollectiveCommand, RefusesBadOptionsInOneLineEach) {
             "--ranks: found 1, expected at least 2: one rank sends nothing\n");
   EXPECT_EQ(refusal({"dgx-h100", "--ranks-per-node", "9"}),
             "--ranks-per-node: found 9, expected an integer in [1, 8]: the GPUs of a node\n");
-  EXPECT_EQ(
-      refusal({"dgx-h100", "--nccl-version", "2.10"}),
-      "NCCL's version: found \"2.10\", expected a version from 2.18 on, such as \"2.21\" or \"2.27.3\"\n");
+  EXPECT_EQ(refusal({"dgx-h100", "--nccl-version", "2.10"}),
+            "NCCL's version: found \"2.10\", expected a version from 2.18 to 2.30, such as \"2.18\" or "
+            "\"2.27.3\"\n");
+  EXPECT_EQ(refusal({"dgx-h100", "--nccl-version", "9.9"}),
+            "NCCL's version: found \"9.9\", expected a version from 2.18 to 2.30, such as \"2.30\" or "
+            "\"2.27.3\"\n");
   EXPECT_EQ(refusal({"dgx-h100", "--algorithm", "rign"})
                 .rfind("--algorithm: found \"rign\", expected \"ring\" or", 0),
             0U);
@@ -227,6 +287,21 @@ TEST(CollectiveCommand, RefusesBadOptionsInOneLineEach) {
   EXPECT_NE(refusal({"dgx-h10"}).find("expected \"dgx-h100\""), std::string::npos);
   EXPECT_NE(refusal({"-"}, R"({"preset": "dgx-h100", "ndoes": 4})").find("/ndoes: found an unknown key"),
             std::string::npos);
+}
+
+TEST(CollectiveCommand, RefusesOptionsThatWouldChangeNothing) {
+  EXPECT_EQ(refusal({"dgx-h100", "--top-k", "4", "--experts", "64", "--low-latency"}),
+            "--top-k: found 4 with --op all_reduce, expected --op dispatch or combine\n"
+            "--experts: found 64 with --op all_reduce, expected --op dispatch or combine\n"
+            "--low-latency: found it with --op all_reduce, expected --op dispatch or combine\n");
+  EXPECT_EQ(
+      refusal({"dgx-h100", "--op", "dispatch", "--library", "nccl", "--nccl-version", "2.21"}),
+      "--library: found \"nccl\" with --op dispatch, expected a collective: an expert exchange runs DeepEP's "
+      "kernels, of one algorithm\n"
+      "--nccl-version: found \"2.21\" with --op dispatch, expected a collective: an expert exchange runs "
+      "DeepEP's kernels, of one algorithm\n");
+  EXPECT_EQ(refusal({"dgx-h100", "--library", "mpi", "--calibration", "h100-sxm-80gb"}),
+            "--calibration: found \"h100-sxm-80gb\" with --library mpi, expected --library nccl or rccl\n");
 }
 
 TEST(CollectiveCommand, RefusesBadSizes) {

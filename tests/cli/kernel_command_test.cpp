@@ -17,7 +17,7 @@ std::vector<std::string> kernel(std::vector<std::string> arguments) {
 }
 
 /// Lines of standard error of a refusal, exit code and silence on standard output checked.
-std::string refusal(const std::vector<std::string>& arguments, const std::string& input = "") {
+std::string kernel_refusal(const std::vector<std::string>& arguments, const std::string& input = "") {
   const CliRun run = run_orrery(kernel(arguments), input);
   EXPECT_EQ(run.exit_code, 2) << run.err;
   EXPECT_EQ(run.out, "");
@@ -137,7 +137,7 @@ TEST(KernelCommand, RefusesEveryBadLineAtOnce) {
 {"op": "gemm", "m": 64, "n": 64, "k": 64, "grouped": 1, "name": 3}
 )";
   EXPECT_EQ(
-      refusal({"--gpu", "a100-sxm4-80gb", "--input", "-"}, input),
+      kernel_refusal({"--gpu", "a100-sxm4-80gb", "--input", "-"}, input),
       R"(-:2: /op: found "gem", expected "gemm" or one of attention, memory, layernorm, rmsnorm, gelu, swiglu, residual_add, dropout_add, rope, softmax, cross_entropy, cast, quantize_fp8, quantize_fp8_transpose, sgd, momentum, adagrad, adam, adamw, lamb, gradient_norm, embedding, embedding_gradient, permute, unpermute, copy
 -:3: /m: found 0, expected an integer in [1, 2147483648]
 -:3: /n: found -1, expected an integer in [1, 2147483648]
@@ -161,7 +161,7 @@ TEST(KernelCommand, RefusesEveryBadLineAtOnce) {
 TEST(KernelCommand, ListsFiftyProblemsAndCountsTheRest) {
   std::string input;
   for (int i = 0; i < 120; ++i) input += "{\"op\": \"memory\", \"bytes\": -1}\n";
-  const std::string text = refusal({"--gpu", "a100-sxm4-80gb", "--input", "-"}, input);
+  const std::string text = kernel_refusal({"--gpu", "a100-sxm4-80gb", "--input", "-"}, input);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 51);
   EXPECT_NE(text.find("-: and 70 more problems like these\n"), std::string::npos) << text;
 }
@@ -169,38 +169,40 @@ TEST(KernelCommand, ListsFiftyProblemsAndCountsTheRest) {
 TEST(KernelCommand, RefusesFilesWithoutKernels) {
   const TemporaryFolder folder;
   const std::string empty = folder.write("empty.jsonl", "");
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--input", empty}),
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--input", empty}),
             empty + ": found no kernel, expected a JSON object a line\n");
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--input", "-"}, "\n \n"),
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--input", "-"}, "\n \n"),
             "-: found no kernel, expected a JSON object a line\n");
   const std::string missing = (folder.path() / "missing.jsonl").string();
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--input", missing}),
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--input", missing}),
             missing + ": cannot be read: No such file or directory\n");
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--input", folder.path().string()}),
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--input", folder.path().string()}),
             folder.path().string() + ": cannot be read: Is a directory\n");
   const std::string long_line = folder.write("long.jsonl", std::string(70000, ' ') + "{}\n");
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--input", long_line}),
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--input", long_line}),
             long_line + ":1: found more than 64 KiB, expected a line of at most 64 KiB\n");
 }
 
 TEST(KernelCommand, RefusesOptionsByTheirName) {
-  EXPECT_EQ(refusal({"--op", "gemm"}), "--gpu: found nothing, expected a GPU's name or file\n");
-  EXPECT_EQ(refusal({"--gpu", "l40s"}), "orrery kernel: found neither, expected either --input or --op\n");
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--op", "gemm", "--shape", "1,2"}),
+  EXPECT_EQ(kernel_refusal({"--op", "gemm"}), "--gpu: found nothing, expected a GPU's name or file\n");
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s"}),
+            "orrery kernel: found neither, expected either --input or --op\n");
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--op", "gemm", "--shape", "1,2"}),
             "--shape: found \"1,2\", expected m,n,k\n");
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--op", "gemm", "--shape", "1,x,3", "--kernel", "cudnn"}),
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--op", "gemm", "--shape", "1,x,3", "--kernel", "cudnn"}),
             "--kernel: is no option of --op gemm\n"
             "--shape: /n: found \"x\", expected an integer in [1, 2147483648]\n");
-  EXPECT_EQ(refusal({"--gpu", "a100-sxm4-80gb", "--op", "gemm", "--shape", "8,8,8", "--precision", "fp8"}),
-            "--precision: found \"fp8\", expected a precision that a100-sxm4-80gb has matrix units for: "
-            "fp32, tf32, "
-            "fp16 or bf16\n");
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--op", "gemm", "--shape", "8,8,8", "--conditions", "bursts"}),
+  EXPECT_EQ(
+      kernel_refusal({"--gpu", "a100-sxm4-80gb", "--op", "gemm", "--shape", "8,8,8", "--precision", "fp8"}),
+      "--precision: found \"fp8\", expected a precision that a100-sxm4-80gb has matrix units for: "
+      "fp32, tf32, "
+      "fp16 or bf16\n");
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--op", "gemm", "--shape", "8,8,8", "--conditions", "bursts"}),
             "--conditions: found \"bursts\", expected \"burst\" or \"sustained\"\n");
-  EXPECT_EQ(refusal({"--gpu", "l40s", "--op", "gemm", "--shape", "8,8,8", "--calibration", "l40"})
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40s", "--op", "gemm", "--shape", "8,8,8", "--calibration", "l40"})
                 .rfind("--calibration: found \"l40\", expected \"l40s\"", 0),
             0U);
-  EXPECT_EQ(refusal({"--gpu", "l40", "--op", "gemm", "--shape", "8,8,8"})
+  EXPECT_EQ(kernel_refusal({"--gpu", "l40", "--op", "gemm", "--shape", "8,8,8"})
                 .rfind("--gpu: found \"l40\", expected \"l40s\"", 0),
             0U);
 }

@@ -164,6 +164,30 @@ TEST(PredictCommand, WritesAChromeTraceOfTheWholeStep) {
   EXPECT_NEAR(last * 1e-6, json["step_time_s"].get<double>(), 1e-9);
 }
 
+TEST(PredictCommand, WarnsAboutWhatAnEngineCannotSeeOfTheFabricAndWhatHasNoEffect) {
+  Json experiment = small_experiment();
+  experiment["cluster"]["nodes"] = 16;
+  experiment["parallel"] = {{"tensor", 8}};
+  experiment["cluster"]["fabric"] = {{"kind", "leaf_spine"}, {"routing", "ecmp"}, {"switch_radix", 32}};
+  const auto warns = [](const Json& json, const std::string& part) {
+    for (const Json& line : json["warnings"]) {
+      if (line.get<std::string>().find(part) != std::string::npos) return true;
+    }
+    return false;
+  };
+  const std::string hashes = "cluster.fabric: the estimate knows no hash collisions of ECMP";
+  EXPECT_TRUE(warns(predicted(experiment, {"--engine", "estimate"}), hashes));
+  EXPECT_FALSE(warns(predicted(experiment), hashes));
+  experiment["cluster"]["fabric"]["failed_links"] = Json::array({Json::array({"leaf0", "spine0"})});
+  for (const char* engine : {"estimate", "simulate"}) {
+    EXPECT_TRUE(warns(predicted(experiment, {"--engine", engine}), "cluster.fabric: uneven cut: leaf0"))
+        << engine;
+  }
+  EXPECT_FALSE(warns(predicted(experiment), "cluster.storage"));
+  experiment["cluster"]["storage"] = {{"kind", "shared"}, {"read_bandwidth", "100 GB/s"}};
+  EXPECT_TRUE(warns(predicted(experiment), "cluster.storage does not move a step's time"));
+}
+
 TEST(PredictCommand, PrintsTextAndCsv) {
   const CliRun text = run_orrery({"predict", "-"}, small_experiment().dump());
   EXPECT_EQ(text.exit_code, 0) << text.err;

@@ -35,7 +35,10 @@ TEST(TopologyCommand, PrintsTheCountsOfASuperPodUnit) {
   EXPECT_EQ(json.at("paths").at("median"), 32);
   EXPECT_EQ(json.at("paths").at("max"), 32);
   EXPECT_EQ(json.at("single_failures").at(0).at("component"), "leaf");
-  EXPECT_EQ(json.at("single_failures").at(0).at("gpus_cut_off"), 32);
+  // The NIC of its number in each node: the GPUs use another one.
+  EXPECT_EQ(json.at("single_failures").at(0).at("gpus_cut_off"), 0);
+  EXPECT_EQ(json.at("single_failures").at(0).at("gpus_detoured"), 32);
+  EXPECT_EQ(json.at("single_failures").at(0).at("tried"), 4);
 }
 
 TEST(TopologyCommand, TellsItInWords) {
@@ -47,10 +50,41 @@ TEST(TopologyCommand, TellsItInWords) {
         "cables            256 NIC-leaf of 400 Gb/s; 256 leaf-spine of 400 Gb/s",
         "bisection         6.4 TB/s one way, 100.0 % of what the NICs of one half can send",
         "oversubscription  leaf 1 : 1 (down over up, measured)",
-        "what fails first  one leaf of 8 (leaf0): 32 GPUs cut off, bisection down to 87.5 %"}) {
+        "what fails first  one leaf of 8 (leaf0, worst of 4 tried): 0 GPUs cut off, 32 on another NIC, "
+        "bisection down to 87.5 %"}) {
     EXPECT_NE(run.out.find(line), std::string::npos) << line << "\n" << run.out;
   }
   EXPECT_LE(std::count(run.out.begin(), run.out.end(), '\n'), 30);
+}
+
+TEST(TopologyCommand, CutsAnOddNumberOfNodesBesideTheMiddleOne) {
+  // 31 nodes: 15 x 8 NICs of 50 GB/s against 16.
+  const CliRun run = run_orrery({"topology", "superpod-h100", "--set", "nodes=31"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(
+      run.out.find(
+          "bisection         6 TB/s one way, 100.0 % of what the NICs of 120 of the 248 GPUs can send\n"),
+      std::string::npos)
+      << run.out;
+}
+
+TEST(TopologyCommand, ComparesADamagedFabricWithAWholeOne) {
+  // A leaf takes 32 of 256 NICs: 7/8 of what the NICs of one half send with nothing broken; all GPUs still
+  // reach all.
+  const CliRun run =
+      run_orrery(with(kUnit, {"--set", "fabric.failed_switches=[\"leaf0\"]", "--format", "json"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.json().at("bisection_bytes_per_s"), 112 * 50e9);
+  EXPECT_EQ(run.json().at("full_bisection_bytes_per_s"), 128 * 50e9);
+  EXPECT_EQ(run.json().at("unreachable_pairs"), 0);
+}
+
+TEST(TopologyCommand, ComparesWhatADragonflyInjectsWithItsGlobalCables) {
+  // Frontier with ten groups of the 74, full: 128 x 4 NICs over 9 x 4 global cables of the same rate.
+  const CliRun run = run_orrery(
+      {"topology", "frontier", "--set", "nodes=1280", "--set", "fabric.groups=10", "--format", "json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_DOUBLE_EQ(run.json().at("oversubscription").at(0).get<double>(), 512.0 / 36.0);
 }
 
 TEST(TopologyCommand, MeasuresWhatSettingsChange) {

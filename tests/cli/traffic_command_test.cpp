@@ -116,15 +116,18 @@ TEST(TrafficCommand, RefusesAllBadLinesAtOnce) {
 TEST(TrafficCommand, RefusesOptionsAndClustersByName) {
   const Files files;
   const std::string line = "{\"from\": 0, \"to\": 1, \"bytes\": 1}\n";
-  const CliRun options = traffic(
-      {files.cluster, "-", "--seeds", "0", "--tolerance", "2", "--until", "recieved", "--usage-parts", "x"},
-      line);
+  const CliRun options = traffic({files.cluster, "-", "--seeds", "0", "--tolerance", "2", "--until",
+                                  "recieved", "--usage", "u.json", "--usage-parts", "x"},
+                                 line);
   EXPECT_EQ(options.exit_code, 2);
   EXPECT_EQ(options.err,
             "--seeds: found \"0\", expected an integer in [1, 100000]\n"
             "--tolerance: found \"2\", expected a number in [0, 0.5]\n"
             "--until: found \"recieved\", expected \"received\" or \"acknowledged\"\n"
             "--usage-parts: found \"x\", expected an integer in [1, 10000]\n");
+  const CliRun parts = traffic({files.cluster, "-", "--usage-parts", "4"}, line);
+  EXPECT_EQ(parts.exit_code, 2);
+  EXPECT_EQ(parts.err, "--usage-parts: there is no --usage that it could cut\n");
   const CliRun cluster = traffic({"dgx-h10", "-"}, line);
   EXPECT_EQ(cluster.exit_code, 2);
   EXPECT_EQ(cluster.err.rfind("dgx-h10: found \"dgx-h10\", expected \"dgx-h100\" or one of ", 0), 0U)

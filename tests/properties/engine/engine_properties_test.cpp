@@ -181,6 +181,31 @@ TEST(Engines, ConserveBytesAndCapacity) {
   }
 }
 
+TEST(Engines, LayWhatFlowsLoseToTheLinksThatHeldThem) {
+  // What all flows took longer than alone is what all links held them up: nothing is lost and nothing counted
+  // twice.
+  const Topology topology = crowded_fabric();
+  int contended = 0;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const WorkloadGraph graph = random_graph(crowded(), seed);
+    const Traffic traffic = traffic_of(graph, topology);
+    for (const StepTimeline& timeline : {run_simgrid(graph, traffic), run_max_min(graph, traffic)}) {
+      double lost_s = 0.0;
+      for (size_t task = 0; task < graph.tasks.size(); ++task) {
+        if (graph.tasks[task].kind != TaskKind::communication) continue;
+        const Communication& flow = graph.communications[static_cast<size_t>(graph.tasks[task].index)];
+        lost_s += timeline.end_s[task] - timeline.start_s[task] - (flow.latency + flow.transfer).base();
+      }
+      double held_s = 0.0;
+      for (const LinkContention& link : timeline.contention) held_s += link.held_s;
+      // Flows that lose less than 0.1 % are not counted; rates may stay for 1e-4 of the time.
+      EXPECT_NEAR(held_s, lost_s, 2e-3 * lost_s + 1e-3 * timeline.makespan_s) << "seed " << seed;
+      contended += timeline.contended ? 1 : 0;
+    }
+  }
+  EXPECT_GE(contended, 10);
+}
+
 TEST(Engines, GiveTheSameBytesAgain) {
   const Topology topology = crowded_fabric();
   const WorkloadGraph graph = random_graph(crowded(), 3);

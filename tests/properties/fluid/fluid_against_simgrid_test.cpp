@@ -61,7 +61,9 @@ std::vector<double> simgrid_ends(const Case& made) {
     const SharedResources resources(footprints, made.capacity);
     SimgridPlatform platform(resources, made.bound, *std::max_element(made.bytes.begin(), made.bytes.end()));
     std::vector<double> ends(made.loads.size(), 0.0);
-    platform.on_flow_end([&](std::int32_t flow) { ends[static_cast<size_t>(flow)] = platform.now(); });
+    platform.on_flow_end([&](std::int32_t flow, std::span<const LostTime>) {
+      ends[static_cast<size_t>(flow)] = platform.now();
+    });
     for (size_t i = 0; i < made.loads.size(); ++i) {
       const auto flow = static_cast<std::int32_t>(i);
       if (resources.shares_of(flow).empty()) {  // it shares no link: its bound is its rate

@@ -67,14 +67,10 @@ std::optional<Cluster> read(const Json& document, std::string* refusal = nullptr
   return std::nullopt;
 }
 
-bool is_switch(VertexKind kind) {
-  return kind == VertexKind::leaf || kind == VertexKind::spine || kind == VertexKind::core;
-}
-
 void expect_ports_within_radix(const Cluster& cluster, const Topology& topology) {
   std::map<VertexId, int> ports;
   for (const Link& link : topology.links()) {
-    if (is_switch(topology.vertices()[static_cast<size_t>(link.from)].kind)) ++ports[link.from];
+    if (is_network_switch(topology.vertices()[static_cast<size_t>(link.from)].kind)) ++ports[link.from];
   }
   for (const auto& [vertex, count] : ports) {
     const Vertex& v = topology.vertices()[static_cast<size_t>(vertex)];
@@ -87,10 +83,12 @@ void expect_ports_within_radix(const Cluster& cluster, const Topology& topology)
 }
 
 void expect_bounded_cut(const Cluster& cluster, const Topology& topology) {
-  if (cluster.spec.nodes % 2 != 0) return;  // the cut would run through a node
   const double nics = cluster.spec.node.nics.bandwidth.base() * cluster.spec.node.nics.count;
-  // Capacities are whole bytes a second, so that the flow may be below by one a cable, never above.
-  EXPECT_LE(bisection_bandwidth(topology).base(), nics * cluster.spec.nodes / 2 + 1);
+  // An odd number of nodes is cut beside the middle one. Capacities are whole bytes a second, so that the
+  // flow may be below by one a cable, never above.
+  const int nodes_of_smaller = cluster.spec.nodes / 2;
+  EXPECT_EQ(bisection_split(topology), nodes_of_smaller * cluster.spec.node.gpus);
+  EXPECT_LE(bisection_bandwidth(topology).base(), nics * nodes_of_smaller + 1);
 }
 
 /// @returns the longest latency between GPUs of different nodes
@@ -157,7 +155,7 @@ TEST(RandomFabrics, OneBrokenCableIsRoutedRoundOrRefused) {
     const Topology healthy = build_topology(whole->spec);
     std::vector<const Link*> cables;
     for (const Link& link : healthy.links()) {
-      if (is_switch(healthy.vertices()[static_cast<size_t>(link.to)].kind)) cables.push_back(&link);
+      if (is_network_switch(healthy.vertices()[static_cast<size_t>(link.to)].kind)) cables.push_back(&link);
     }
     const Link& victim = *cables[static_cast<size_t>(dice.pick(0, static_cast<int>(cables.size()) - 1))];
     const auto id = [&](VertexId v) { return healthy.vertices()[static_cast<size_t>(v)].id; };
@@ -178,10 +176,7 @@ TEST(RandomFabrics, OneBrokenCableIsRoutedRoundOrRefused) {
       }
     }
     // What is broken never adds capacity, in the graph or in the closed form.
-    // (An odd number of nodes is cut through one, and that one has a host bridge more.)
-    if (nodes % 2 == 0) {
-      EXPECT_LE(bisection_bandwidth(topology), bisection_bandwidth(healthy));
-    }
+    EXPECT_LE(bisection_bandwidth(topology), bisection_bandwidth(healthy));
     EXPECT_LE(broken->shape.nic_bandwidth, whole->shape.nic_bandwidth);
     EXPECT_GE(broken->shape.oversubscription, whole->shape.oversubscription);
     if (HasFailure()) return;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 
 #include "calibration/kernels/profile_json.hpp"
@@ -55,6 +56,10 @@ TEST(KernelProfile, FallsBackToTheSameChipThenToTheArchitecture) {
   EXPECT_EQ(volta.profile.gpu, "a100-sxm4-80gb");
   EXPECT_EQ(volta.fit, ProfileFit::architecture);
   EXPECT_EQ(load_kernel_profile("my-gpu", "blackwell").profile.gpu, "b200-sxm-180gb");
+}
+
+TEST(KernelProfile, AnArchitectureUnlikeAnyMeasuredIsRefused) {
+  EXPECT_THROW(load_kernel_profile("tpu-v4", "tpu_v4"), std::invalid_argument);
 }
 
 TEST(KernelProfile, UnknownNamesAndBrokenFilesAreRefused) {

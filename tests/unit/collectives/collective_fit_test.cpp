@@ -8,15 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "calibration/collectives/collective_profiles.hpp"
 #include "calibration/collectives/collective_rows.hpp"
 #include "calibration/collectives/domain_fit.hpp"
+#include "calibration/collectives/fabric_fit.hpp"
 #include "calibration/collectives/fit_errors.hpp"
 #include "calibration/collectives/fit_profiles.hpp"
 #include "calibration/collectives/generation_fit.hpp"
+#include "calibration/collectives/set_up_effect.hpp"
 #include "sim/base/data_files.hpp"
 #include "sim/base/errors.hpp"
 #include "sim/base/json_reader.hpp"
 #include "sim/collectives/domain_times.hpp"
+#include "sim/collectives/fabric_times.hpp"
 
 namespace orrery {
 namespace {
@@ -83,6 +87,67 @@ TEST(CollectiveFit, ErrorsByHand) {
   EXPECT_NEAR(errors.geometric_mean, 1.0, 1e-12);
   EXPECT_NEAR(errors.bias, 0.0, 1e-12);
   EXPECT_NEAR(errors.root_mean_square, std::log(2.0), 1e-12);
+}
+
+// Rows that take 1.5 times the start-up and twice the transfer of the usual: both factors come back but for
+// the prior's pull (40 rows of spread .2 against one of ln 2: below a hundredth).
+TEST(CollectiveFit, TheEffectOfASetUpIsRecovered) {
+  std::vector<SetUpRow> rows;
+  for (int i = 0; i <= 40; ++i) {
+    const double share = i / 40.0;
+    rows.push_back({-std::log(1.5 * (1.0 - share) + 2.0 * share), share, 1.0});
+  }
+  const SetUpEffect effect = fit_set_up(rows);
+  EXPECT_NEAR(effect.start, 1.5, 0.03);
+  EXPECT_NEAR(effect.transfer, 2.0, 0.04);
+  EXPECT_NEAR(fit_set_up({}).log_effect(0.3), 0.0, 1e-12);  // no rows, no effect
+}
+
+// Half of the start-up was measured on one protocol, half on another: what only one of them measured, the
+// other takes from it rather than from the prior.
+TEST(CollectiveFit, ProtocolsTeachOneAnother) {
+  LibraryConstants library =
+      load_library_constants("h100-sxm-80gb", calibration() / "profiles/collectives/nccl-library.json");
+  FabricConstants truth = assumed_fabric(NicProtocol::infiniband);
+  truth.ring_efficiency = 0.6;
+  std::vector<AcrossRow> rows;
+  for (const NicProtocol protocol : {NicProtocol::infiniband, NicProtocol::roce}) {
+    for (int k = 16; k <= 34; k += 2) {
+      AcrossRow across;
+      across.row.op = CollectiveOp::all_gather;
+      across.row.bytes = std::ldexp(1.0, protocol == NicProtocol::infiniband ? k : k / 3 + 10);
+      across.shape.ranks = across.shape.domains = across.shape.nodes = 4;
+      across.shape.protocol = protocol;
+      across.shape.scale_out_per_rank = BytesPerSecond(48e9);
+      across.library = &library;
+      across.row.seconds =
+          fabric_time(truth, library, across.row.op, across.row.bytes, across.shape, {}).total;
+      across.row.source = std::string(name_of(protocol)) + std::to_string(k);  // each a table of its own
+      rows.push_back(across);
+    }
+  }
+  const FabricConstants prior = assumed_fabric(NicProtocol::infiniband);
+  const std::vector<FabricConstants> fitted =
+      fit_fabrics({NicProtocol::infiniband, NicProtocol::roce}, rows, prior, {prior, prior});
+  EXPECT_NEAR(fitted[0].ring_efficiency, 0.6, 0.03);
+  // RoCE's own rows end at 2 MiB: alone it stays near the prior of .93.
+  EXPECT_LT(fitted[1].ring_efficiency, 0.75);
+}
+
+TEST(CollectiveRows, ATablePrintedTwiceCountsOnce) {
+  CollectiveRow made = row(1e6, 1e-3);
+  made.gpu = "h100-sxm-80gb";
+  made.note = "same table as another README";
+  EXPECT_EQ(reason_unused(made), "printed in another source too");
+}
+
+// NCCL of 2021 (2.9) on EFA goes with a plugin of that time; elsewhere it is only old.
+TEST(CollectiveRows, AnOldLibraryOnEfaIsAnOutdatedPlugin) {
+  CollectiveRow made = row(1e6, 1e-3);
+  made.library_version = "2.9.9";
+  EXPECT_EQ(reason_not_fitted(made), "");
+  made.fabric = "EFA 4x100G per node (p4dn.24xlarge)";
+  EXPECT_EQ(reason_not_fitted(made), "outdated plugin");
 }
 
 TEST(CollectiveRows, WhatIsNotCredibleIsNotFitted) {

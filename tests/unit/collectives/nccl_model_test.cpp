@@ -179,6 +179,44 @@ TEST(NcclModel, SaysWhatATimeRestsOn) {
             Evidence::assumed);
 }
 
+// Inside what was measured a time is interpolated; on another generation's machine, with other NICs or other
+// ranks a node it is extrapolated and no surer than the library's formulas; nor is it interpolated where rows
+// that were left out lay more than 50 % off.
+TEST(NcclModel, TheHullKnowsTheMachine) {
+  CollectiveConstants constants = load_collective_constants("h100-sxm-80gb", NicProtocol::infiniband);
+  const GroupShape shape = group(kMachines[1], 32, 8);
+  FabricHull hull{CollectiveOp::all_reduce, 8, 64, 2, 8, 8, 8, 1e3, 1e10, 0.0, 0.0, {"hopper"}, 0.1, 0.2};
+  hull.least_rate = hull.most_rate = shape.scale_out_per_rank.base();
+  const auto time = [&](const FabricHull& one, const GroupShape& at) {
+    constants.fabric.hulls = {one};
+    return NcclModel(constants).time(CollectiveOp::all_reduce, Bytes(1e8), at);
+  };
+  EXPECT_EQ(time(hull, shape).evidence, Evidence::interpolated);
+  EXPECT_EQ(time(hull, shape).relative_spread, 0.1);
+  FabricHull ampere = hull;
+  ampere.architectures = {"ampere"};
+  FabricHull poor = hull;
+  poor.left_out_error = 0.51;
+  GroupShape faster = shape;
+  faster.scale_out_per_rank = shape.scale_out_per_rank * 2.0;
+  GroupShape halved = group(kMachines[1], 32, 4);
+  for (const CollectiveTime& outside : {time(ampere, shape), time(hull, faster), time(hull, halved)}) {
+    EXPECT_EQ(outside.evidence, Evidence::extrapolated);
+    EXPECT_EQ(outside.relative_spread, 0.25);
+  }
+  EXPECT_EQ(time(poor, shape).evidence, Evidence::extrapolated);
+}
+
+// A group inside a node has nothing of the fabric's error, nor the other way round.
+TEST(NcclModel, TheErrorIsThatOfTheProfileInUse) {
+  CollectiveConstants constants = load_collective_constants("h100-sxm-80gb", NicProtocol::infiniband);
+  constants.domain_error = 0.05;
+  constants.fabric_error = 1.39;
+  const NcclModel model(constants);
+  EXPECT_EQ(model.error_on(group(kMachines[1], 8, 8)), 0.05);
+  EXPECT_EQ(model.error_on(group(kMachines[1], 32, 8)), 1.39);
+}
+
 TEST(NcclModel, TheLibraryFormulaByHand) {
   // Eight V100 with NVLink2: ring all-gather of 1 GiB, Simple: 8.4 us + 7 x 3.4 us + (7/8) 2^30 B / (150 GB/s
   // x 0.8). Its LL128 ring: 14 + 7 x 1.9 us and 0.92 of the bandwidth, slower at this size.

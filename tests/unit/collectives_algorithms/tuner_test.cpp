@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string>
 
+#include "calibration/collectives/collective_profiles.hpp"
 #include "calibration/libraries/tuner_files.hpp"
 #include "sim/base/errors.hpp"
 #include "sim/collectives/collective_model.hpp"
@@ -76,6 +77,53 @@ TEST(Tuner, TreeAndNvlsByHand) {
                                              TunerAlgorithm::nvls_tree, WireProtocol::simple);
   EXPECT_NEAR(nvls_tree.latency, (25 + 2 * 2 * 14) * 1e-6, kRoundOff);
   EXPECT_NEAR(nvls_tree.bandwidth, 8 * 24e9 * 5 / 6, 1.0);  // half of 48 GB/s, the speed below a 400 Gb/s NIC
+}
+
+TEST(Tuner, CollNetGathersByHand) {
+  // tuning.cc: ppn x min(bwIntra, .9 bwInter) of a graph of one channel a rank: 370.8 / 8 GB/s inside allow
+  // 40, a 400 Gb/s NIC 48.
+  TunerOptions options;
+  options.network_reduction = true;
+  const auto gather = [&](const GroupShape& shape) {
+    return tuner_table(hopper(), CollectiveOp::all_gather, kGiB, shape,
+                       options)[static_cast<size_t>(TunerAlgorithm::collnet_direct) * kWireProtocols + 2];
+  };
+  EXPECT_NEAR(gather(hopper_group(64)).bandwidth, 8 * 40e9, 1.0);
+  // 200 Gb/s: .9 x 24 GB/s.
+  EXPECT_NEAR(gather(test::nvlink_group(64, 8, 450, 200, true)).bandwidth, 8 * 0.9 * 24e9, 1.0);
+}
+
+TEST(Tuner, SharesNcclsNumbersWithTheModelOfTimes) {
+  // nccl-library.json holds what the fits rest on, nccl-tuner.json the tables by version: of 2.27 they are
+  // one.
+  for (const auto& [gpu, architecture] :
+       {std::pair("v100-sxm2-32gb", "volta"), std::pair("a100-sxm4-80gb", "ampere"),
+        std::pair("h100-sxm-80gb", "hopper"), std::pair("b200-sxm-180gb", "blackwell")}) {
+    const LibraryConstants library = load_collective_constants(gpu, NicProtocol::infiniband).library;
+    const TunerConstants tuner = load_nccl_tuner("2.27", architecture);
+    const auto ring = static_cast<size_t>(TunerAlgorithm::ring),
+               tree = static_cast<size_t>(TunerAlgorithm::tree);
+    for (size_t p = 0; p < 3; ++p) {
+      EXPECT_DOUBLE_EQ(library.ring_base[p], tuner.ring_base[p]);
+      EXPECT_DOUBLE_EQ(library.tree_base[p], tuner.tree_base[p]);
+      EXPECT_DOUBLE_EQ(library.nvlink_ring_hop[p], tuner.nvlink_hop[ring][p]);
+      EXPECT_DOUBLE_EQ(library.nvlink_tree_hop[p], tuner.nvlink_hop[tree][p]);
+      EXPECT_DOUBLE_EQ(library.pci_ring_hop[p], tuner.pci_hop[ring][p]);
+      EXPECT_DOUBLE_EQ(library.pci_tree_hop[p], tuner.pci_hop[tree][p]);
+      EXPECT_DOUBLE_EQ(library.network_ring_hop[p], tuner.network_hop[ring][p]);
+      EXPECT_DOUBLE_EQ(library.network_tree_hop[p], tuner.network_hop[tree][p]);
+    }
+    EXPECT_EQ(library.tree_ll_share, tuner.tree_share[0]);
+    EXPECT_EQ(library.tree_ll128_share, tuner.tree_share[1]);
+    EXPECT_EQ(library.tree_simple_share, tuner.tree_share[2]);
+    EXPECT_DOUBLE_EQ(library.nvls_hop, tuner.nvlink_hop[static_cast<size_t>(TunerAlgorithm::nvls)][2]);
+    EXPECT_DOUBLE_EQ(library.usable_link_share, tuner.usable_link_share) << architecture;
+    EXPECT_DOUBLE_EQ(library.ll_limit, tuner.ll_limit) << architecture;
+    EXPECT_DOUBLE_EQ(library.ring_ll128_per_channel, tuner.ring_ll128_per_channel) << architecture;
+    EXPECT_DOUBLE_EQ(library.tree_per_channel, tuner.tree_per_channel[0]) << architecture;
+    EXPECT_DOUBLE_EQ(library.tree_ll128_per_channel, tuner.tree_ll128_per_channel[0]) << architecture;
+    EXPECT_EQ(library.nvls_channels, tuner.nvls_channels) << architecture;
+  }
 }
 
 TEST(Tuner, H200PicksRingLLUpToOneMebibyteAndNvlsFromTwo) {
@@ -243,9 +291,16 @@ TEST(Tuner, RefusesVersionsAndArchitecturesThatNobodyDescribed) {
   };
   EXPECT_EQ(
       message("2.17", "hopper"),
-      "NCCL's version: found \"2.17\", expected a version from 2.18 on, such as \"2.21\" or \"2.27.3\"");
+      "NCCL's version: found \"2.17\", expected a version from 2.18 to 2.30, such as \"2.18\" or \"2.27.3\"");
+  for (const char* unborn : {"2.31", "3.0", "9.9"}) {
+    EXPECT_NE(message(unborn, "hopper").find("expected a version from 2.18 to 2.30, such as \"2.30\""),
+              std::string::npos)
+        << unborn;
+  }
+  EXPECT_EQ(message("2.30.7", "hopper"), "accepted");
+  EXPECT_EQ(message("2.29", "hopper"), "accepted");
   for (const char* bad : {"2", "two", "2.", "2.21.", "2.21x", "-2.21", "2.21 "}) {
-    EXPECT_NE(message(bad, "hopper").find("expected a version from 2.18 on"), std::string::npos) << bad;
+    EXPECT_NE(message(bad, "hopper").find("expected a version from 2.18 to 2.30"), std::string::npos) << bad;
   }
   EXPECT_NE(message("2.27", "cdna3").find("found no \"cdna3\", expected one of volta, ampere"),
             std::string::npos);

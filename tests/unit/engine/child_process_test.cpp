@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -55,7 +57,7 @@ TEST(ChildProcess, ReportsAnExitWithoutAResult) {
 }
 
 TEST(ChildProcess, WorksFromSeveralThreadsAtOnce) {
-  std::vector<double> results(8, 0.0);
+  std::vector<double> results(static_cast<size_t>(worker_count(8)), 0.0);
   std::vector<std::thread> threads;
   for (size_t i = 0; i < results.size(); ++i) {
     threads.emplace_back([&results, i] {
@@ -68,6 +70,26 @@ TEST(ChildProcess, WorksFromSeveralThreadsAtOnce) {
   for (size_t i = 0; i < results.size(); ++i) {
     EXPECT_EQ(results[i], static_cast<double>(i));
   }
+}
+
+TEST(ChildProcess, IsNotHeldUpByWhatOtherThreadsLock) {
+  // The others allocate all the while: a fork meets them inside the allocator, and a child that waited for
+  // its lock would never end.
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> others;
+  for (int i = 1; i < worker_count(4); ++i) {
+    others.emplace_back([&stop] {
+      while (!stop.load()) {
+        const auto text = std::make_unique<std::string>(100, 'x');
+        if (text->empty()) break;
+      }
+    });
+  }
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(doubles_from_child([] { return std::vector<double>(1000, 1.0); }).size(), 1000U);
+  }
+  stop.store(true);
+  for (std::thread& other : others) other.join();
 }
 
 TEST(RunSimgrid, SaysWhichGpusHaveNoPath) {

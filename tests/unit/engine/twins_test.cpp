@@ -49,6 +49,29 @@ TEST(Twins, DifferOnADegradedLink) {
   EXPECT_EQ(uneven({both}, topology), 0);
 }
 
+TEST(Twins, DifferOnALessCrowdedLinkToo) {
+  // Both twins' NICs send for the other communication as well and are asked for twice what they carry, but
+  // the second twin's way leads over a degraded one that the other communication does not take: alone it is
+  // held there to 40 of 50 GB/s, the first twin to nothing.
+  Topology topology = SmallFabric{.nodes = 6, .nic = 50e9}.build();
+  const Communication twins = sends({{0, 2}, {1, 3}});
+  const Communication others = sends({{0, 4}, {1, 5}});
+  EXPECT_EQ(uneven({twins, others}, topology), -1);
+  topology.set_bandwidth(link_between(topology, "leaf3", "node3/nic0"), BytesPerSecond(40e9));
+  EXPECT_EQ(uneven({twins, others}, topology), 0);
+}
+
+TEST(Twins, AreAlikeWhereOneCrossesALinkThatCannotBindBeforeItsNic) {
+  // The NICs are asked for 50 + 50 GB/s of 50; the second leaf's cable for the same of 80 is never full
+  // first.
+  Topology topology = SmallFabric{.nodes = 6, .nic = 50e9}.build();
+  topology.set_bandwidth(link_between(topology, "leaf1", "spine0"), BytesPerSecond(80e9));
+  EXPECT_EQ(uneven({sends({{0, 2}, {1, 3}}), sends({{0, 4}, {1, 5}})}, topology), -1);
+  // At 40 it is.
+  topology.set_bandwidth(link_between(topology, "leaf1", "spine0"), BytesPerSecond(40e9));
+  EXPECT_EQ(uneven({sends({{0, 2}, {1, 3}}), sends({{0, 4}, {1, 5}})}, topology), 0);
+}
+
 TEST(Twins, OfLessThanATenthOfAPercentCount) {
   Topology topology = SmallFabric{.nodes = 4, .nic = 40e9}.build();
   const Communication both = sends({{0, 2}, {1, 3}});

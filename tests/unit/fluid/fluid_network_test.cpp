@@ -138,10 +138,10 @@ TEST(FluidNetwork, ALinkThatItsFlowsCannotFillBindsNobody) {
   EXPECT_NEAR(network.busy_s(0), 5.0, kRoundOff);  // ten flows of 1 B/s are 10 B/s all the same
 }
 
-TEST(FluidNetwork, TheDefaultToleranceSavesSolvesAndMovesNoEndByHalfAPercent) {
+TEST(FluidNetwork, TheDefaultToleranceSavesSolvesAndMovesNoEndByMuch) {
   // Two hundred flows of one link that end one shortly after the other: every end raises the others' rates,
-  // and what is put off adds up to a few times the tolerance of 0.2 %. That is the worst case known; half a
-  // percent is what the output promises.
+  // and what is put off adds up to a few times the tolerance of 0.2 %. That is the worst case known (0.44 %);
+  // half a percent is what --tolerance promises.
   const auto ends_with = [](double tolerance, std::int64_t& solves) {
     FluidNetwork network(std::vector<double>{10.0}, {tolerance});
     const std::int32_t all = network.add_class(std::vector<FluidLoad>{{0, 1.0}});

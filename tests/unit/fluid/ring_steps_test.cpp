@@ -11,7 +11,7 @@
 namespace orrery {
 namespace {
 
-constexpr double kRate = 50e9;  // 400 Gb/s
+constexpr double kRingRate = 50e9;  // 400 Gb/s
 
 RingCollective ring_over(int ranks, CollectiveOp op, double payload, double alpha) {
   RingCollective ring;
@@ -48,7 +48,7 @@ TEST(RingSteps, EqualTheClosedFormOnIdleLinks) {
   // 16 ranks on two leaves: two edges cross a spine (4 us of wires), 14 stay under a leaf (2 us). Every step
   // waits for the slowest: 30 (15) steps of alpha + 4 us + 1/16 of 1 GB at 50 GB/s.
   const Topology topology = testing::leaf_spine({.leaves = 2, .hosts_per_leaf = 8, .spines = 8});
-  const double step = 3e-6 + 4e-6 + 1e9 / 16 / kRate;
+  const double step = 3e-6 + 4e-6 + 1e9 / 16 / kRingRate;
   for (const auto& [op, count] :
        {std::pair(CollectiveOp::all_reduce, 30), std::pair(CollectiveOp::all_gather, 15),
         std::pair(CollectiveOp::reduce_scatter, 15)}) {
@@ -67,7 +67,7 @@ TEST(RingSteps, ASingleRankSendsNothingAndTwoExchange) {
   EXPECT_EQ(steps(topology, one), 0.0);
   EXPECT_EQ(fluid(topology, one), 0.0);
   const RingCollective two = ring_over(2, CollectiveOp::all_reduce, 1e6, 1e-6);
-  EXPECT_NEAR(steps(topology, two), 2 * (1e-6 + 2e-6 + 0.5e6 / kRate), 1e-15);
+  EXPECT_NEAR(steps(topology, two), 2 * (1e-6 + 2e-6 + 0.5e6 / kRingRate), 1e-15);
 }
 
 TEST(RingSteps, ADegradedLinkHoldsEveryStepBack) {
@@ -75,14 +75,14 @@ TEST(RingSteps, ADegradedLinkHoldsEveryStepBack) {
   const LinkId cable = topology.route(3, 4).at(1);  // NIC to leaf
   topology.set_bandwidth(cable, gigabits_per_second(100));
   const RingCollective ring = ring_over(8, CollectiveOp::all_reduce, 8e6, 0.0);
-  EXPECT_NEAR(steps(topology, ring), 14 * (2e-6 + 1e6 / (kRate / 4)), 1e-12);
+  EXPECT_NEAR(steps(topology, ring), 14 * (2e-6 + 1e6 / (kRingRate / 4)), 1e-12);
 }
 
 TEST(RingSteps, TwoRingsOverTheSameLinksTakeTwiceTheBytesTime) {
   const Topology topology = testing::leaf_spine({});
   const std::vector<RingCollective> rings(2, ring_over(8, CollectiveOp::all_reduce, 8e6, 1e-6));
   const StepTimes times = simulate_rings(topology, rings);
-  EXPECT_NEAR(times.time.base(), 14 * (3e-6 + 2e6 / kRate), 1e-12);
+  EXPECT_NEAR(times.time.base(), 14 * (3e-6 + 2e6 / kRingRate), 1e-12);
   EXPECT_EQ(times.contended_sends, times.sends);
   EXPECT_EQ(times.ended[0], times.ended[1]);
 }
@@ -91,7 +91,7 @@ TEST(RingSteps, PiecesNeverBeatTheBandwidthBound) {
   const Topology topology = testing::leaf_spine({});
   for (const int ranks : {2, 3, 8, 12}) {
     // Every rank's bytes must leave it (design, section 3.2).
-    const double bound = 2.0 * (ranks - 1) / ranks * 64e6 / kRate;
+    const double bound = 2.0 * (ranks - 1) / ranks * 64e6 / kRingRate;
     for (const int pieces : {1, 2, 7, 64}) {
       RingCollective ring = ring_over(ranks, CollectiveOp::all_reduce, 64e6, 0.0);
       ring.pieces = pieces;
@@ -115,7 +115,7 @@ TEST(RingSteps, FluidPlusLatencyIsWithinOnePercentOfTheStepsWhereHashedPathsColl
   for (size_t i = 0; i < ring.gpus.size(); ++i) ring.gpus[i] = static_cast<int>(i * 37 % 128);
   const StepTimes exact = simulate_rings(topology, std::span(&ring, 1));
   EXPECT_GT(exact.contended_sends, 0);
-  EXPECT_GT(exact.time.base(), 2.0 * 2 * 127 * (6e-6 + 1e9 / 128 / kRate));  // some do collide
+  EXPECT_GT(exact.time.base(), 2.0 * 2 * 127 * (6e-6 + 1e9 / 128 / kRingRate));  // some do collide
   EXPECT_NEAR(fluid(topology, ring) / exact.time.base(), 1.0, 0.01);
 }
 
@@ -158,7 +158,7 @@ TEST(ScheduleSteps, TreesOnAFabricKeepTheBandwidthBound) {
   const StepTimes times = simulate_schedule(topology, schedule, gpus, microseconds(1));
   EXPECT_EQ(times.sends, static_cast<std::int64_t>(schedule.transfers.size()));
   // Every rank's buffer leaves and the result comes back (design, section 3.2).
-  EXPECT_GE(times.time.base(), 2.0 * 15 / 16 * 64e6 / kRate);
+  EXPECT_GE(times.time.base(), 2.0 * 15 / 16 * 64e6 / kRingRate);
   const std::vector<int> fewer(gpus.begin(), gpus.end() - 1);
   EXPECT_THROW(simulate_schedule(topology, schedule, fewer, Seconds(0)), std::invalid_argument);
 }

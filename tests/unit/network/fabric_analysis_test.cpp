@@ -86,6 +86,14 @@ TEST(Hops, AreThoseOfTheRoutes) {
   topologies.back().fail_vertex(topologies.back().find("leaf1"));
   topologies.back().set_pxn(true);
   topologies.push_back(torus({4, 3}));
+  // GPUs without their own NIC send and are reached over another one of their node.
+  for (const bool pxn : {false, true}) {
+    topologies.push_back(rails(6, 4, 2, 2, 1));
+    test::bridge_hosts(topologies.back());
+    topologies.back().fail_vertex(topologies.back().find("leaf1"));
+    topologies.back().fail_vertex(topologies.back().find("node4/nic2"));
+    topologies.back().set_pxn(pxn);
+  }
   topologies.push_back(rails(4, 2, 2, 0, 0));  // no spines: groups cannot reach each other
   for (const Topology& topology : topologies) {
     std::int64_t unreachable = 0;
@@ -95,6 +103,33 @@ TEST(Hops, AreThoseOfTheRoutes) {
     EXPECT_EQ(histogram.unreachable, unreachable);
     for (const HopCount& count : histogram.counts) EXPECT_NE(count.from, count.to);
   }
+}
+
+TEST(Hops, OfASampleStandForAll) {
+  // 10 x 10 x 6 places look alike, so 512 destinations of 600 have the distances of all: in a ring of n one
+  // place at 0, two at 1 ... and one (n even) at n / 2.
+  const auto ring = [](int n) {
+    std::vector<std::int64_t> places(static_cast<std::size_t>(n / 2 + 1), 2);
+    places.front() = places.back() = 1;
+    return places;
+  };
+  std::map<std::pair<int, int>, std::int64_t> expected;
+  const std::vector<std::int64_t> ten = ring(10);
+  const std::vector<std::int64_t> six = ring(6);
+  for (std::size_t x = 0; x < ten.size(); ++x) {
+    for (std::size_t y = 0; y < ten.size(); ++y) {
+      for (std::size_t z = 0; z < six.size(); ++z) {
+        if (x + y + z > 0)
+          expected[{static_cast<int>(HopCount::Over::network), static_cast<int>(x + y + z) + 1}] +=
+              600 * ten[x] * ten[y] * six[z];
+      }
+    }
+  }
+  const HopHistogram histogram = count_hops(torus({10, 10, 6}));
+  EXPECT_TRUE(histogram.sampled);
+  EXPECT_EQ(histogram.destinations, 600);
+  EXPECT_EQ(histogram.destinations_sampled, 512);
+  EXPECT_EQ(pairs_by_distance(histogram), expected);
 }
 
 TEST(Hops, OfATorusFollowItsRings) {
@@ -170,6 +205,23 @@ TEST(Tiers, OfATorusCompareWhatEntersWithItsLinks) {
   EXPECT_EQ(fabric.cables.back().cables, 3 * 64);
 }
 
+TEST(Tiers, OfADragonflyCompareInjectionWithGlobalCables) {
+  // Two groups of two switches with two NICs of 50 GB/s each, a local cable of 50 in each group and one
+  // global cable of 100 between the groups: 4 x 50 over 100 each way.
+  Topology topology = rails(4, 2, 2, 0, 0);
+  const auto leaf = [&](int i) { return topology.find(test::numbered("leaf", i)); };
+  topology.add_duplex_link(leaf(0), leaf(1), gigabytes_per_second(50), Seconds());
+  topology.add_duplex_link(leaf(2), leaf(3), gigabytes_per_second(50), Seconds());
+  topology.add_duplex_link(leaf(1), leaf(2), gigabytes_per_second(100), Seconds());
+  std::vector<int> groups(topology.vertices().size(), -1);
+  for (int i = 0; i < 4; ++i) groups[static_cast<std::size_t>(leaf(i))] = i / 2;
+  const FabricTiers fabric = count_tiers(topology, groups);
+  EXPECT_EQ(fabric.oversubscription(), (std::vector<double>{2.0}));
+  EXPECT_EQ(fabric.tiers.front().worst_oversubscription, 2.0);
+  EXPECT_EQ(fabric.tiers.front().global.base(), 2 * 100e9);
+  EXPECT_EQ(fabric.tiers.front().sideways.base(), 4 * 50e9);
+}
+
 TEST(Bisection, OfASuperPodUnitIsHalfOfItsNics) {
   EXPECT_EQ(bisection_bandwidth(superpod_unit()).base(), 128 * 50e9);
 }
@@ -230,7 +282,9 @@ TEST(Cut, OfRandomGraphsIsTheSmallestOfAllCuts) {
       const int b = pick(0, vertices - 1);
       if (a != b) topology.add_link(a, b, BytesPerSecond(pick(1, 9)), Seconds());
     }
-    EXPECT_EQ(bisection_bandwidth(topology).base(), smallest_cut(topology, {0, 1}, {2, 3}))
+    const std::vector<int> low = {0, 1};
+    const std::vector<int> high = {2, 3};
+    EXPECT_EQ(cut_bandwidth(topology, low, high).base(), smallest_cut(topology, {0, 1}, {2, 3}))
         << "round " << round;
   }
 }
@@ -251,6 +305,41 @@ TEST(SingleFailures, NameWhatCostsMostFirst) {
   EXPECT_EQ(by_kind.at("spine").gpus_cut_off, 0);
   EXPECT_EQ(by_kind.at("spine").bisection_left.base(), 128 * 50e9);
   EXPECT_EQ(by_kind.at("leaf-spine cable").there_are, 256);
+}
+
+TEST(SingleFailures, OfALeafSendItsGpusOverOtherNicsOfTheirNodes) {
+  Topology topology = rails(8, 4, 8, 2, 2);
+  test::bridge_hosts(topology);
+  const std::vector<SingleFailure> failures = single_failures(topology);
+  for (const SingleFailure& each : failures) EXPECT_EQ(each.gpus_cut_off, 0) << each.component;
+  EXPECT_EQ(failures.front().component, "leaf");  // 8 of the 32 NICs, one of each node
+  EXPECT_EQ(failures.front().gpus_detoured, 8);
+  EXPECT_EQ(failures.front().bisection_left.base(), 12 * 50e9);
+  // As the route says.
+  topology.fail_vertex(topology.find("leaf0"));
+  EXPECT_EQ(count_hops(topology).unreachable, 0);
+}
+
+TEST(SingleFailures, OfTheOnlySpineCutNobodyOffWhereRailsReachAll) {
+  // Four nodes on four rails below one spine: without it a GPU is on its rail alone, but PXN, or another NIC
+  // of the receiver's node, keeps messages on it.
+  Topology topology = rails(4, 4, 4, 1, 4);
+  const auto of_spine = [&] {
+    for (const SingleFailure& each : single_failures(topology)) {
+      if (each.component == "spine") return each;
+    }
+    return SingleFailure{};
+  };
+  EXPECT_EQ(of_spine().gpus_cut_off, 16);  // 4 of 16 are left
+  topology.set_pxn(true);
+  EXPECT_EQ(of_spine().gpus_cut_off, 0);
+  EXPECT_EQ(of_spine().gpus_detoured, 0);
+  topology.set_pxn(false);
+  test::bridge_hosts(topology);
+  EXPECT_EQ(of_spine().gpus_cut_off, 0);
+  EXPECT_EQ(of_spine().gpus_detoured, 16);
+  topology.fail_vertex(topology.find("spine0"));
+  EXPECT_EQ(count_hops(topology).unreachable, 0);
 }
 
 TEST(SingleFailures, OfALeafCutNobodyOffUnderPxn) {

@@ -42,6 +42,24 @@ inline Topology rails(int nodes, int rails, int nodes_per_leaf, int spines, int 
   return topology;
 }
 
+/// Joins the PCIe switches of each node of rails() at a host.
+inline void bridge_hosts(Topology& topology) {
+  std::vector<VertexId> pcie;
+  for (std::size_t v = 0; v < topology.vertices().size(); ++v) {
+    if (topology.vertices()[v].kind == VertexKind::pcie_switch) pcie.push_back(static_cast<VertexId>(v));
+  }
+  VertexId host = -1;
+  int node = -1;
+  for (const VertexId each : pcie) {
+    const int own = topology.vertices()[static_cast<std::size_t>(each)].node;
+    if (own != node) {
+      node = own;
+      host = topology.add_vertex(VertexKind::pcie_switch, node, numbered("node", node) + "/host");
+    }
+    topology.add_duplex_link(each, host, gigabytes_per_second(63), microseconds(0.25));
+  }
+}
+
 /// A torus with one GPU, cabled to its router, at each place; the first dimension counts fastest.
 inline Topology torus(const std::vector<int>& dimensions) {
   constexpr BytesPerSecond kLink = gigabytes_per_second(50);

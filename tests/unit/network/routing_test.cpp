@@ -7,10 +7,13 @@
 #include <random>
 #include <set>
 #include <stdexcept>
+#include <tuple>
+#include <utility>
 
 #include "fabrics.hpp"
 #include "sim/network/cuts.hpp"
 #include "sim/network/hop_counts.hpp"
+#include "sim/network/reachability.hpp"
 #include "sim/network/topology.hpp"
 
 namespace orrery {
@@ -22,7 +25,7 @@ using test::rails;
 using test::torus;
 using Ids = std::vector<std::string>;
 
-constexpr BytesPerSecond kCable = gigabytes_per_second(50);
+constexpr BytesPerSecond kRoutedCable = gigabytes_per_second(50);
 
 /// A random connected graph of switches of any kind with GPUs and storage cabled to some of them.
 Topology random_graph(std::mt19937& random) {
@@ -35,18 +38,19 @@ Topology random_graph(std::mt19937& random) {
     topology.add_vertex(
         static_cast<VertexKind>(pick(static_cast<int>(VertexKind::leaf), static_cast<int>(VertexKind::core))),
         -1, test::numbered("switch", s));
-    if (s > 0) topology.add_duplex_link(s, pick(0, s - 1), kCable * pick(1, 4), microseconds(1));
+    if (s > 0) topology.add_duplex_link(s, pick(0, s - 1), kRoutedCable * pick(1, 4), microseconds(1));
   }
   for (int extra = pick(0, 3 * switches); extra-- > 0;) {
     const int a = pick(0, switches - 1);
     const int b = pick(0, switches - 1);
-    if (a != b) topology.add_duplex_link(a, b, kCable * pick(1, 4), microseconds(1));
+    if (a != b) topology.add_duplex_link(a, b, kRoutedCable * pick(1, 4), microseconds(1));
   }
   for (int e = 0; e < 12; ++e) {
     const VertexId end = topology.add_vertex(e < 8 ? VertexKind::gpu : VertexKind::storage, e < 8 ? e : -1,
                                              test::numbered("end", e));
-    topology.add_duplex_link(end, pick(0, switches - 1), kCable, microseconds(1));
-    if (pick(0, 3) == 0) topology.add_duplex_link(end, pick(0, switches - 1), kCable * 2.0, microseconds(1));
+    topology.add_duplex_link(end, pick(0, switches - 1), kRoutedCable, microseconds(1));
+    if (pick(0, 3) == 0)
+      topology.add_duplex_link(end, pick(0, switches - 1), kRoutedCable * 2.0, microseconds(1));
   }
   return topology;
 }
@@ -147,7 +151,7 @@ TEST(HashSeed, DrawsOtherPathsAndZeroIsTheDefault) {
 TEST(Adaptive, SplitsOverPortsInProportionToBandwidth) {
   Topology topology = rails(4, 1, 2, 4, 1);
   topology.set_routing(Routing::adaptive);
-  topology.set_bandwidth(link_between(topology, "leaf0", "spine1"), kCable / 2.0);
+  topology.set_bandwidth(link_between(topology, "leaf0", "spine1"), kRoutedCable / 2.0);
   // 50, 25, 50, 50 GB/s up: shares 2/7, 1/7, 2/7, 2/7, and the same down.
   std::map<std::string, double> up;
   std::map<std::string, double> down;
@@ -176,9 +180,10 @@ TEST(Adaptive, UsesBothPortsOfANicWithTwoLeaves) {
     topology.add_vertex(VertexKind::leaf, -1, std::string("second-") + other);
   for (const int node : {0, 1}) {
     const VertexId leaf = topology.find(node == 0 ? "second-a" : "second-b");
-    topology.add_duplex_link(topology.find(test::numbered("node", node) + "/nic0"), leaf, kCable, Seconds());
+    topology.add_duplex_link(topology.find(test::numbered("node", node) + "/nic0"), leaf, kRoutedCable,
+                             Seconds());
     for (const int s : {0, 1})
-      topology.add_duplex_link(leaf, topology.find(test::numbered("spine", s)), kCable, Seconds());
+      topology.add_duplex_link(leaf, topology.find(test::numbered("spine", s)), kRoutedCable, Seconds());
   }
   topology.set_routing(Routing::adaptive);
   const std::vector<RouteLink> links = topology.spread(topology.gpu(0), topology.gpu(1));
@@ -230,7 +235,7 @@ TEST(Failures, OfOneSpineOfFourTakeAQuarterOfTheBisection) {
     const auto kind = [&](VertexId v) { return topology.vertices()[static_cast<std::size_t>(v)].kind; };
     if (kind(topology.links()[l].from) == VertexKind::spine ||
         kind(topology.links()[l].to) == VertexKind::spine) {
-      topology.set_bandwidth(static_cast<LinkId>(l), kCable / 2.0);
+      topology.set_bandwidth(static_cast<LinkId>(l), kRoutedCable / 2.0);
     }
   }
   EXPECT_EQ(bisection_bandwidth(topology).base(), 4 * 4 * 25e9);
@@ -274,6 +279,164 @@ TEST(Failures, OfANicSendItsGpuOverANeighbourWithPxnAlone) {
                  "leaf1", "node1/nic1", "node1/pcie1", "node1/gpu1"}));
 }
 
+/// NICs that a flow crosses, with the share of each.
+std::map<std::string, double> nics_of(const Topology& topology, const std::vector<RouteLink>& links,
+                                      int node) {
+  std::map<std::string, double> nics;
+  for (const RouteLink& each : links) {
+    const Vertex& to =
+        topology
+            .vertices()[static_cast<std::size_t>(topology.links()[static_cast<std::size_t>(each.link)].to)];
+    if (to.kind == VertexKind::nic && to.node == node) nics[to.id] += each.share;
+  }
+  return nics;
+}
+
+TEST(Failures, OfANicSendItsGpuOverOneOtherNicOfItsNode) {
+  // Adaptive routing sprays between switches, not over the NICs of a node: that one NIC carries two GPUs'
+  // bytes, so both take twice the time.
+  for (const bool pxn : {false, true}) {
+    Topology topology = rails(4, 8, 2, 4, 2);
+    test::bridge_hosts(topology);
+    topology.set_routing(Routing::adaptive);
+    topology.set_pxn(pxn);
+    topology.fail_vertex(topology.find("node0/nic3"));
+    std::set<std::string> arriving;
+    std::set<std::string> over_flows;
+    for (int other = 8; other < 32; ++other) {
+      const std::vector<RouteLink> in = topology.spread(topology.gpu(other), topology.gpu(3));
+      const std::vector<RouteLink> out = topology.spread(topology.gpu(3), topology.gpu(other));
+      expect_conserved(topology, in, topology.gpu(other), topology.gpu(3));
+      expect_conserved(topology, out, topology.gpu(3), topology.gpu(other));
+      for (const auto& links : {in, out}) {
+        const std::map<std::string, double> nics = nics_of(topology, links, 0);
+        ASSERT_EQ(nics.size(), 1u);
+        EXPECT_DOUBLE_EQ(nics.begin()->second, 1.0);
+      }
+      arriving.insert(nics_of(topology, in, 0).begin()->first);
+    }
+    EXPECT_EQ(arriving.size(), 1u) << "one NIC, whoever sends";
+    for (std::uint64_t flow = 0; flow < 100; ++flow)
+      over_flows.insert(
+          nics_of(topology, topology.spread(topology.gpu(8), topology.gpu(3), flow), 0).begin()->first);
+    EXPECT_EQ(over_flows.size(), 7u);  // 100 draws miss one of 7 with probability 7 x (6/7)^100 = 1.4e-6
+  }
+}
+
+/// Two planes that never meet, but in node 1, whose two NICs share a PCIe switch. Node 0 is on plane a alone,
+/// node 2 on plane b alone.
+Topology two_planes() {
+  Topology topology;
+  const VertexId planes[] = {topology.add_vertex(VertexKind::leaf, -1, "a"),
+                             topology.add_vertex(VertexKind::leaf, -1, "b")};
+  for (int node = 0; node < 3; ++node) {
+    const std::string prefix = test::numbered("node", node) + "/";
+    const VertexId gpu = topology.add_vertex(VertexKind::gpu, node, prefix + "gpu0");
+    const VertexId pcie = topology.add_vertex(VertexKind::pcie_switch, node, prefix + "pcie0");
+    topology.add_duplex_link(gpu, pcie, kRoutedCable, Seconds());
+    for (const int plane : {0, 1}) {
+      if (plane == 0 ? node == 2 : node == 0) continue;
+      const VertexId nic = topology.add_vertex(VertexKind::nic, node, prefix + test::numbered("nic", plane));
+      topology.add_duplex_link(pcie, nic, kRoutedCable, Seconds());
+      topology.add_duplex_link(nic, planes[plane], kRoutedCable, Seconds());
+    }
+  }
+  return topology;
+}
+
+TEST(Routing, NeverCrossesAThirdNodeBetweenSwitches) {
+  Topology topology = two_planes();
+  for (const Routing routing : {Routing::ecmp, Routing::adaptive, Routing::fixed}) {
+    topology.set_routing(routing);
+    EXPECT_THROW(topology.route(0, 2), std::runtime_error);
+    EXPECT_THROW(topology.spread(topology.gpu(2), topology.gpu(0)), std::runtime_error);
+    // Whichever of its NICs the flow would take by its number: the one that is joined.
+    for (const std::uint64_t flow : {0u, 1u}) {
+      EXPECT_EQ(ids_of(topology, topology.route(0, 1, flow)).at(4), "node1/nic0");
+      EXPECT_EQ(ids_of(topology, topology.route(1, 2, flow)).at(3), "b");
+    }
+  }
+  const UnreachablePairs lost = find_unreachable(topology);
+  EXPECT_EQ(lost.pairs, 1);
+  EXPECT_EQ(lost.first, 0);
+  EXPECT_EQ(lost.second, 2);
+}
+
+TEST(Routing, CrossesNicsWhereNoSwitchJoinsTheNodes) {
+  // Five nodes whose NICs stand in a ring: GPU, PCIe, NIC, NICs on the way, PCIe, GPU.
+  Topology topology;
+  std::vector<VertexId> nics;
+  for (int node = 0; node < 5; ++node) {
+    const std::string prefix = test::numbered("node", node) + "/";
+    const VertexId gpu = topology.add_vertex(VertexKind::gpu, node, prefix + "gpu0");
+    const VertexId pcie = topology.add_vertex(VertexKind::pcie_switch, node, prefix + "pcie0");
+    nics.push_back(topology.add_vertex(VertexKind::nic, node, prefix + "nic0"));
+    topology.add_duplex_link(gpu, pcie, kRoutedCable, Seconds());
+    topology.add_duplex_link(pcie, nics.back(), kRoutedCable, Seconds());
+  }
+  for (std::size_t node = 0; node < 5; ++node)
+    topology.add_duplex_link(nics[node], nics[(node + 1) % 5], kRoutedCable, Seconds());
+  for (const Routing routing : {Routing::ecmp, Routing::adaptive}) {
+    topology.set_routing(routing);
+    EXPECT_EQ(topology.spread(topology.gpu(0), topology.gpu(1)).size(), 5u);
+    EXPECT_EQ(topology.spread(topology.gpu(0), topology.gpu(3)).size(), 6u);
+  }
+  EXPECT_EQ(find_unreachable(topology).pairs, 0);
+}
+
+/// Vertices of all kinds with links at random, some of one direction, some failed.
+Topology random_mixture(std::mt19937& random) {
+  const auto pick = [&](int least, int most) {
+    return std::uniform_int_distribution<int>(least, most)(random);
+  };
+  Topology topology;
+  const int nodes = pick(2, 5);
+  for (int v = 0; v < 26; ++v) {
+    const int node = pick(0, nodes - 1);
+    const VertexKind kind = v < 8 ? VertexKind::gpu : static_cast<VertexKind>(pick(1, 5));
+    const bool outside = kind == VertexKind::leaf || kind == VertexKind::spine || pick(0, 9) == 0;
+    topology.add_vertex(kind, v >= 8 && outside ? -1 : node, test::numbered("v", v));
+  }
+  for (int links = pick(20, 60); links-- > 0;) {
+    const int a = pick(0, 25);
+    const int b = pick(0, 25);
+    if (a == b) continue;
+    topology.add_link(a, b, kRoutedCable, Seconds());
+    if (pick(0, 4) > 0) topology.add_link(b, a, kRoutedCable, Seconds());
+  }
+  for (int failures = pick(0, 4); failures-- > 0;)
+    topology.fail_link(pick(0, static_cast<int>(topology.links().size()) - 1));
+  return topology;
+}
+
+TEST(Reachability, IsThatOfTheRoutes) {
+  std::mt19937 random(17);
+  std::int64_t reached = 0;
+  std::int64_t lost = 0;
+  for (int round = 0; round < 1500; ++round) {
+    const Topology topology = random_mixture(random);
+    UnreachablePairs expected;
+    for (int a = 0; a < 8; ++a) {
+      for (int b = a + 1; b < 8; ++b) {
+        try {
+          topology.route(a, b);
+          topology.route(b, a);
+          ++reached;
+        } catch (const std::runtime_error&) {
+          if (expected.pairs++ == 0) std::tie(expected.first, expected.second) = std::pair(a, b);
+        }
+      }
+    }
+    lost += expected.pairs;
+    const UnreachablePairs found = find_unreachable(topology);
+    EXPECT_EQ(found.pairs, expected.pairs) << "round " << round;
+    EXPECT_EQ(found.first, expected.first) << "round " << round;
+    EXPECT_EQ(found.second, expected.second) << "round " << round;
+  }
+  EXPECT_GT(reached, 1000);
+  EXPECT_GT(lost, 1000);
+}
+
 TEST(Failures, OfASharedNicMoveItsGpusToTheOtherOnTheirPcieSwitch) {
   Topology topology;
   const VertexId leaf = topology.add_vertex(VertexKind::leaf, -1, "leaf0");
@@ -283,9 +446,9 @@ TEST(Failures, OfASharedNicMoveItsGpusToTheOtherOnTheirPcieSwitch) {
     for (const int i : {0, 1}) {
       const VertexId gpu = topology.add_vertex(VertexKind::gpu, node, prefix + test::numbered("gpu", i));
       const VertexId nic = topology.add_vertex(VertexKind::nic, node, prefix + test::numbered("nic", i));
-      topology.add_duplex_link(gpu, pcie, kCable, Seconds());
-      topology.add_duplex_link(pcie, nic, kCable, Seconds());
-      topology.add_duplex_link(nic, leaf, kCable, Seconds());
+      topology.add_duplex_link(gpu, pcie, kRoutedCable, Seconds());
+      topology.add_duplex_link(pcie, nic, kRoutedCable, Seconds());
+      topology.add_duplex_link(nic, leaf, kRoutedCable, Seconds());
     }
   }
   EXPECT_EQ(ids_of(topology, topology.route(0, 2)).at(2), "node0/nic0");
@@ -327,9 +490,9 @@ TEST(Pxn, NeedsNvlink) {
 TEST(Storage, IsReachedOverItsSwitchOrItsNode) {
   Topology topology = rails(4, 2, 2, 2, 1);
   const VertexId shared = topology.add_vertex(VertexKind::storage, -1, "storage0");
-  topology.add_duplex_link(shared, topology.find("spine0"), kCable, microseconds(1));
+  topology.add_duplex_link(shared, topology.find("spine0"), kRoutedCable, microseconds(1));
   const VertexId local = topology.add_vertex(VertexKind::storage, 0, "node0/nvme0");
-  topology.add_duplex_link(local, topology.find("node0/pcie0"), kCable, microseconds(1));
+  topology.add_duplex_link(local, topology.find("node0/pcie0"), kRoutedCable, microseconds(1));
   EXPECT_EQ(ids_of(topology, topology.route_between(topology.gpu(1), shared)),
             (Ids{"node0/gpu1", "node0/pcie1", "node0/nic1", "leaf1", "spine0", "storage0"}));
   EXPECT_EQ(ids_of(topology, topology.route_between(shared, topology.gpu(1))).size(), 6u);
@@ -350,12 +513,12 @@ TEST(Node, JoinsItsPcieSwitchesWithoutTheNetwork) {
     const VertexId pcie = topology.add_vertex(VertexKind::pcie_switch, 0, test::numbered("pcie", i));
     const VertexId gpu = topology.add_vertex(VertexKind::gpu, 0, test::numbered("gpu", i));
     const VertexId nic = topology.add_vertex(VertexKind::nic, 0, test::numbered("nic", i));
-    topology.add_duplex_link(gpu, pcie, kCable, Seconds());
-    topology.add_duplex_link(pcie, nic, kCable, Seconds());
-    topology.add_duplex_link(nic, leaf, kCable, Seconds());
+    topology.add_duplex_link(gpu, pcie, kRoutedCable, Seconds());
+    topology.add_duplex_link(pcie, nic, kRoutedCable, Seconds());
+    topology.add_duplex_link(nic, leaf, kRoutedCable, Seconds());
   }
   EXPECT_EQ(topology.route(0, 1).size(), 6u);
-  topology.add_duplex_link(topology.find("pcie0"), topology.find("pcie1"), kCable, Seconds());
+  topology.add_duplex_link(topology.find("pcie0"), topology.find("pcie1"), kRoutedCable, Seconds());
   EXPECT_EQ(ids_of(topology, topology.route(0, 1)), (Ids{"gpu0", "pcie0", "pcie1", "gpu1"}));
 }
 
@@ -366,7 +529,7 @@ TEST(Node, UsesASwitchThatJoinsItsGpusBesideTheirNics) {
   topology.fail_vertex(topology.find("node1/nvswitch"));
   const VertexId rack = topology.add_vertex(VertexKind::leaf, -1, "rack");
   for (int gpu = 0; gpu < 4; ++gpu)
-    topology.add_duplex_link(topology.gpu(gpu), rack, kCable * 9.0, Seconds());
+    topology.add_duplex_link(topology.gpu(gpu), rack, kRoutedCable * 9.0, Seconds());
   EXPECT_EQ(ids_of(topology, topology.route(0, 3)), (Ids{"node0/gpu0", "rack", "node1/gpu1"}));
   EXPECT_EQ(count_hops(topology).diameter, 1);
 }

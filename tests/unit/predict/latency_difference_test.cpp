@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "reports/answers/collective.hpp"
 #include "reports/answers/predict.hpp"
 #include "sim/base/json_reader.hpp"
 
@@ -31,6 +32,50 @@ TEST(CollectiveHops, AreTheStepsOfTheLongestChain) {
   const CollectiveHops send = collective_hops(CollectiveOp::send_receive, "p2p", shape(2, 2));
   EXPECT_EQ(send.network, 1.0);
   EXPECT_EQ(send.inner, 0.0);
+}
+
+/// Seconds of a send of 4 MB between two nodes whose NICs have a latency of `microseconds`.
+double send_s(const std::string& library, int microseconds) {
+  const CollectiveCluster cluster = read_collective_cluster(
+      "dgx-h100", {"nodes=2", "node.nics.latency=" + std::to_string(microseconds) + " us"});
+  CollectiveQuestion question;
+  question.op = "send_receive";
+  question.ranks = 2;
+  question.ranks_per_node = 1;
+  question.sizes = {4e6};
+  question.library = library;
+  return answer_collective(cluster, question).rows.at(0).time.base();
+}
+
+TEST(CollectivesWithLatency, CountALatencyOnceWhateverTheLibrary) {
+  // A path has two NICs. NCCL's fitted times know no latency of the cluster, those of MPI and Gloo do.
+  for (const char* library : {"nccl", "mpi", "gloo"}) {
+    EXPECT_NEAR(send_s(library, 201) - send_s(library, 101), 200e-6, 1e-9) << library;
+  }
+}
+
+TEST(CollectivesWithLatency, LeaveAModelAloneThatFollowsTheShape) {
+  class Follows : public CollectiveModel {
+   public:
+    CollectiveTime time(CollectiveOp, Bytes, const GroupShape& of) const override {
+      CollectiveTime result;
+      result.latency = of.network_latency;
+      return result;
+    }
+    Bytes buffer_bytes(const GroupShape&) const override { return {}; }
+    bool follows_latencies() const override { return true; }
+    double profile_error() const override { return 0.0; }
+    std::string profile_source() const override { return ""; }
+  };
+  ClusterShape given, usual;
+  given.network_latency = given.network_latency_pod = given.network_latency_far = Seconds(5e-6);
+  usual.network_latency = usual.network_latency_pod = usual.network_latency_far = Seconds(1e-6);
+  GroupShape of = shape(2, 2);
+  of.network_latency = given.network_latency;
+  const Follows base;
+  EXPECT_EQ(
+      CollectivesWithLatency(base, given, usual).time(CollectiveOp::send_receive, Bytes(1.0), of).latency,
+      Seconds(5e-6));
 }
 
 Json pipeline_experiment() {

@@ -5,6 +5,7 @@
 
 #include "cluster_reading.hpp"
 #include "sim/network/cuts.hpp"
+#include "sim/network/fabric_tiers.hpp"
 #include "topologies/build_topology.hpp"
 #include "topologies/fabric_checks.hpp"
 #include "topologies/topology_presets.hpp"
@@ -21,7 +22,7 @@ int switches(const Topology& topology) {
 }
 
 /// Cables between two kinds, one direction.
-int cables(const Topology& topology, Kind from, Kind to) {
+int cables_between(const Topology& topology, Kind from, Kind to) {
   const auto kind = [&](VertexId v) { return topology.vertices()[static_cast<size_t>(v)].kind; };
   return static_cast<int>(
       std::count_if(topology.links().begin(), topology.links().end(),
@@ -89,7 +90,7 @@ TEST(PublishedFabrics, Hpn7Pod) {
   EXPECT_EQ(topology.gpu_count(), 15360);
   EXPECT_EQ(topology.count(Kind::leaf), 15 * 16);
   EXPECT_EQ(topology.count(Kind::spine), 120);
-  EXPECT_EQ(cables(topology, Kind::leaf, Kind::spine), 240 * 60);
+  EXPECT_EQ(cables_between(topology, Kind::leaf, Kind::spine), 240 * 60);
   std::set<VertexId> tors;
   for (int gpu = 0; gpu < 8; ++gpu) {
     for (const VertexId nic : topology.nics_of_gpu(gpu)) {
@@ -105,7 +106,7 @@ TEST(PublishedFabrics, Hpn7Pod) {
   // Two pods meet at cores, 15:1 below them: 8 uplinks of each of the 240 aggregation switches.
   const Topology two = built(R"({"preset": "hpn-7", "nodes": 3840})");
   EXPECT_EQ(two.count(Kind::spine), 240);
-  EXPECT_EQ(cables(two, Kind::spine, Kind::core), 240 * 8);
+  EXPECT_EQ(cables_between(two, Kind::spine, Kind::core), 240 * 8);
 }
 
 TEST(PublishedFabrics, MetaRoce24k) {
@@ -133,8 +134,12 @@ TEST(PublishedFabrics, Frontier) {
   EXPECT_EQ(switches(topology), 74 * 32);
   EXPECT_EQ(topology.count(Kind::nic), 74 * 32 * 16);
   // Both directions: 32 x 31 / 2 cables in each group, 4 between each pair of groups.
-  EXPECT_EQ(cables(topology, Kind::leaf, Kind::leaf), 74 * 32 * 31 + 74 * 73 * 4);
+  EXPECT_EQ(cables_between(topology, Kind::leaf, Kind::leaf), 74 * 32 * 31 + 74 * 73 * 4);
   EXPECT_NEAR(cluster.shape.oversubscription, 1.753, 0.001);  // published: 102.4 in, 58.4 Tb/s out
+  // The same on the graph: global cables against injection, local ones left out, in every group alike.
+  const FabricTiers tiers = count_tiers(topology, dragonfly_groups(cluster.spec, topology));
+  EXPECT_NEAR(tiers.oversubscription().front(), 1.753, 0.001);
+  EXPECT_NEAR(tiers.tiers.front().worst_oversubscription, 1.753, 0.001);
   // At most three switch-to-switch hops (Slingshot): four switches.
   int most = 0;
   for (int node = 1; node < 9472; node += 97) most = std::max(most, hops(topology, 0, node * 8));
@@ -145,7 +150,7 @@ TEST(PublishedFabrics, Frontier) {
 TEST(PublishedFabrics, TpuV4) {
   const Topology topology = built(R"("tpu-v4")");
   EXPECT_EQ(topology.gpu_count(), 4096);
-  EXPECT_EQ(cables(topology, Kind::leaf, Kind::leaf), 4096 * 6);
+  EXPECT_EQ(cables_between(topology, Kind::leaf, Kind::leaf), 4096 * 6);
   // 16 x 16 x 16, cut in two across the last ring: 256 rings, each cut twice.
   EXPECT_EQ(bisection_bandwidth(topology), gigabytes_per_second(256 * 2 * 50));
   EXPECT_EQ(read_text(R"({"preset": "tpu-v4", "nodes": 128})").shape.nodes_per_pod, 4);  // 4 x 4 x 8
@@ -185,7 +190,7 @@ TEST(Dragonfly, CountsByHand) {
   const Cluster cluster = read_text(one_gpu("72", fabric));
   const Topology topology = build_topology(cluster.spec);
   EXPECT_EQ(switches(topology), 36);
-  EXPECT_EQ(cables(topology, Kind::leaf, Kind::leaf), 9 * 4 * 3 + 9 * 8 * 1);
+  EXPECT_EQ(cables_between(topology, Kind::leaf, Kind::leaf), 9 * 4 * 3 + 9 * 8 * 1);
   EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 1.0);
   EXPECT_EQ(
       refusals(one_gpu("72", R"({"kind": "dragonfly", "switch_radix": 6, "groups": 9,
@@ -203,8 +208,8 @@ TEST(Dragonfly, PlusLeavesItsGroupsFromTheSpines) {
   const Topology topology = build_topology(cluster.spec);
   EXPECT_EQ(topology.count(Kind::leaf), 6);
   EXPECT_EQ(topology.count(Kind::spine), 6);
-  EXPECT_EQ(cables(topology, Kind::leaf, Kind::spine), 6 * 4);
-  EXPECT_EQ(cables(topology, Kind::spine, Kind::spine), 3 * 2 * 2);
+  EXPECT_EQ(cables_between(topology, Kind::leaf, Kind::spine), 6 * 4);
+  EXPECT_EQ(cables_between(topology, Kind::spine, Kind::spine), 3 * 2 * 2);
   EXPECT_EQ(hops(topology, 0, 3), 1);
   EXPECT_EQ(hops(topology, 0, 4), 3);
   EXPECT_EQ(hops(topology, 0, 23), 4);
@@ -216,7 +221,7 @@ TEST(Torus, IsRingsInEachDimension) {
   const Cluster cluster = read_text(one_gpu("24", fabric));
   const Topology topology = build_topology(cluster.spec);
   // Both directions: rings of 4 and of 3 have a cable a router, pairs one for two.
-  EXPECT_EQ(cables(topology, Kind::leaf, Kind::leaf), 2 * (24 + 24 + 12));
+  EXPECT_EQ(cables_between(topology, Kind::leaf, Kind::leaf), 2 * (24 + 24 + 12));
   EXPECT_EQ(hops(topology, 0, 1), 2);
   EXPECT_EQ(hops(topology, 0, 3), 2);               // once round the ring of 4
   EXPECT_EQ(hops(topology, 0, 2 + 4 * 1 + 12), 5);  // 2 + 1 + 1 steps
@@ -259,6 +264,71 @@ TEST(Graph, IsTakenAsItStands) {
   const VertexId disk = storage_endpoint(topology, 1);
   EXPECT_EQ(topology.vertices()[static_cast<size_t>(disk)].id, "disk");
   EXPECT_EQ(topology.route_between(disk, topology.gpu(3)).size(), 3u);
+}
+
+/// Nodes of two GPUs (NVLink of 80 GB/s between them) and a NIC of 20 GB/s on a leaf of their own, whose one
+/// cable to the spine carries 5.
+Json tapered_graph(int nodes) {
+  Json vertices = {{{"id", "spine"}, {"kind", "switch"}}};
+  Json edges = Json::array();
+  const auto join = [&](const std::string& a, const std::string& b, const char* rate) {
+    edges.push_back({{"from", a}, {"to", b}, {"bandwidth", rate}, {"latency", "1 us"}});
+  };
+  for (int node = 0; node < nodes; ++node) {
+    const std::string n = std::to_string(node);
+    for (const auto& [id, kind] : {std::pair("a", "gpu"), std::pair("b", "gpu"), std::pair("nic", "nic")})
+      vertices.push_back({{"id", id + n}, {"kind", kind}, {"node", node}});
+    vertices.push_back({{"id", "leaf" + n}, {"kind", "switch"}});
+    join("a" + n, "b" + n, "80 GB/s");
+    join("a" + n, "nic" + n, "30 GB/s");
+    join("b" + n, "nic" + n, "30 GB/s");
+    join("nic" + n, "leaf" + n, "20 GB/s");
+    join("leaf" + n, "spine", "5 GB/s");
+  }
+  return {{"node",
+           {{"gpu", "h100-sxm-80gb"},
+            {"gpus", 2},
+            {"scale_up", {{"kind", "nvlink_mesh"}}},
+            {"nics", {{"count", 1}, {"bandwidth", "20 GB/s"}}}}},
+          {"nodes", nodes},
+          {"fabric", {{"kind", "graph"}, {"vertices", vertices}, {"edges", edges}}}};
+}
+
+TEST(Graph, IsCutBetweenNodesWhateverTheirNumber) {
+  // 20 GB/s a node over 5 GB/s up: 4 to 1, also where the middle runs through a node and its NVLink.
+  for (const int nodes : {2, 3, 4, 5}) {
+    const Cluster cluster = read_text(tapered_graph(nodes).dump());
+    EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 4.0) << nodes;
+    EXPECT_EQ(bisection_bandwidth(build_topology(cluster.spec)), gigabytes_per_second(5 * (nodes / 2)));
+  }
+}
+
+TEST(Graph, OfOneWayStreetsIsCheckedAtAnySize) {
+  // 300 nodes on a ring of one-way cables: all reach all. Without the last cable a node reaches those after
+  // it alone, so that every pair lacks one direction: 300 x 299 / 2.
+  constexpr int kNodes = 300;
+  Json vertices = Json::array();
+  Json edges = Json::array();
+  for (int node = 0; node < kNodes; ++node) {
+    const std::string n = std::to_string(node);
+    vertices.push_back({{"id", "gpu" + n}, {"kind", "gpu"}, {"node", node}});
+    vertices.push_back({{"id", "switch" + n}, {"kind", "switch"}});
+    edges.push_back({{"from", "gpu" + n}, {"to", "switch" + n}});
+    edges.push_back(
+        {{"from", "switch" + n}, {"to", "switch" + std::to_string((node + 1) % kNodes)}, {"directed", true}});
+  }
+  Json cluster = {
+      {"node", {{"gpu", "h100-sxm-80gb"}, {"gpus", 1}, {"nics", {{"count", 0}, {"bandwidth", "50 GB/s"}}}}},
+      {"nodes", kNodes},
+      {"fabric",
+       {{"kind", "graph"}, {"link_bandwidth", "50 GB/s"}, {"vertices", vertices}, {"edges", edges}}}};
+  EXPECT_TRUE(refusals(cluster.dump()).empty());
+  // (Every node must have the same links: a switch outside nodes may lack one.)
+  cluster["fabric"]["edges"].erase(2 * kNodes - 1);
+  EXPECT_EQ(
+      refusals(cluster.dump()),
+      (std::vector<std::string>{"experiment.json: /cluster/fabric: no path between gpu0 and gpu1; 44850 "
+                                "pairs of GPUs in all"}));
 }
 
 Json graph_json() { return parse_json(kTwoNodeGraph, "graph"); }

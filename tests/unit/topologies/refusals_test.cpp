@@ -119,6 +119,43 @@ INSTANTIATE_TEST_SUITE_P(
             "TooManyTiers",
             R"({"node": {"preset": "dgx-h100", "nics": {"count": 1}}, "nodes": 32, "fabric": {"switch_radix": 4}})",
             {"experiment.json: /cluster/fabric: 32 nodes need more than three tiers of switches of 4 ports"}},
+        // 999 x 16,777,216 global cables on 32 switches, 31 local ones beside them.
+        Refusal{
+            "GlobalLinksBeyondAllPorts",
+            R"({"node": {"preset": "dgx-h100", "nics": {"count": 1}}, "nodes": 4000,
+                    "fabric": {"kind": "dragonfly", "groups": 1000, "global_links": 16777216}})",
+            {"experiment.json: /cluster/fabric: group0/switch0 needs 16 + 523763743 = 523763759 ports (below "
+             "and beside or above), its switch has 64"}},
+        // 100,000 x 1024 x 1023 / 2 inside the groups, 100,000 x 99,999 / 2 between them.
+        Refusal{"MoreCablesThanAnybodyBuilds",
+                R"({"node": {"preset": "dgx-h100", "nics": {"count": 1}}, "nodes": 4,
+                    "fabric": {"kind": "dragonfly", "groups": 100000, "switches_per_group": 1024,
+                               "switch_radix": 2048, "nodes_per_leaf": 1, "global_links": 1}})",
+                {"experiment.json: /cluster/fabric: 100000 groups of 1024 switches take 57377550000 cables "
+                 "between switches; at most 20000000 are built"}},
+        Refusal{
+            "KeysThatAGraphHasNoUseFor",
+            R"({"node": {"gpu": "h100-sxm-80gb", "gpus": 1}, "nodes": 1, "fabric": {"kind": "graph",
+                    "vertices": [{"id": "a", "kind": "gpu", "node": 0}], "edges": [], "link_bandwidth": "1 GB/s",
+                    "switch_radix": 64, "switch_latency": "1 us"}})",
+            {"experiment.json: /cluster/fabric/switch_radix: found a number of ports, expected nothing, "
+             "because the switches of a graph have the edges that it lists",
+             "experiment.json: /cluster/fabric/switch_latency: found 1e-06 s, expected nothing, because the "
+             "latency of a graph's edges is all of it, switches included"}},
+        Refusal{"PortsOfATorus",
+                R"({"preset": "tpu-v4", "nodes": 8, "fabric": {"switch_radix": 64}})",
+                {"experiment.json: /cluster/fabric/switch_radix: found a number of ports, expected nothing, "
+                 "because the routers of a torus have the ports that its dimensions need"}},
+        Refusal{
+            "OversubscriptionOfOneNode",
+            R"({"preset": "dgx-h100", "nodes": 1, "fabric": {"oversubscription": [2]}})",
+            {"experiment.json: /cluster/fabric/oversubscription: found a ratio, expected nothing, because a "
+             "single node has no fabric"}},
+        Refusal{
+            "SprayWithoutSpraying",
+            R"({"preset": "dgx-h100", "fabric": {"routing": "static", "transport": {"spray_efficiency": 0.9}}})",
+            {"experiment.json: /cluster/fabric/transport/spray_efficiency: found 0.9, expected nothing, "
+             "because only adaptive routing sprays, this fabric's is static"}},
         Refusal{"OtherTiers",
                 R"({"preset": "dgx-h100", "nodes": 32, "fabric": {"tiers": 3}})",
                 {"experiment.json: /cluster/fabric: \"tiers\" is 3, this fabric has 2"}},

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "cluster_reading.hpp"
 #include "topologies/build_topology.hpp"
 
@@ -98,6 +100,36 @@ TEST(Storage, LeavesTheGradientsPathsAlone) {
   for (int to = 1; to < 512; to += 7) EXPECT_EQ(with.route(0, to), without.route(0, to));
 }
 
+TEST(Storage, IsWrittenOverAllSpinesUnderStaticRouting) {
+  // 64 nodes, 8 spines: GPU 0 of each node writes over the spine of its number on its leaf, 8 nodes a spine.
+  const Topology topology =
+      with_storage(R"({"kind": "shared", "read_bandwidth": "400 GB/s"})",
+                   R"("preset": "dgx-h100", "nodes": 64, "fabric": {"routing": "static"})");
+  const VertexId storage = topology.find("storage0");
+  std::map<std::string, int> writers;
+  for (int node = 0; node < 64; ++node) {
+    for (const LinkId l : topology.route_between(topology.gpu(8 * node), storage)) {
+      const Vertex& to =
+          topology.vertices()[static_cast<size_t>(topology.links()[static_cast<size_t>(l)].to)];
+      if (to.kind == VertexKind::spine) ++writers[to.id];
+    }
+  }
+  EXPECT_EQ(writers.size(), 8u);
+  for (const auto& [spine, nodes] : writers) EXPECT_EQ(nodes, 8) << spine;
+}
+
+TEST(Storage, IsOnEverySwitchOfADragonflyThatHoldsGlobalCables) {
+  for (const auto& [kind, holder] :
+       {std::pair("dragonfly", VertexKind::leaf), std::pair("dragonfly+", VertexKind::spine)}) {
+    const Topology topology =
+        with_storage(R"({"kind": "shared", "read_bandwidth": "20 GB/s"})",
+                     R"("node": "dgx-h100", "nodes": 24, "fabric": {"kind": ")" + std::string(kind) + "\"}");
+    EXPECT_EQ(topology.links_from(topology.find("storage0/nic")).size(),
+              static_cast<size_t>(topology.count(holder)) + 1)  // and to the hub
+        << kind;
+  }
+}
+
 TEST(Storage, OfOneNodeIsOnASwitchOfItsOwn) {
   const Topology topology = with_storage(R"({"kind": "shared", "read_bandwidth": "40 GB/s"})",
                                          R"("preset": "dgx-h100", "nodes": 1)");
@@ -121,21 +153,21 @@ TEST(Storage, IsOnEveryKindOfFabric) {
 }
 
 TEST(Storage, RefusesWhatCannotBe) {
-  using Lines = std::vector<std::string>;
+  using Refusals = std::vector<std::string>;
   EXPECT_EQ(
       refusals(R"({"preset": "dgx-h100", "storage": {"kind": "shared"}})"),
-      (Lines{"experiment.json: /cluster/storage/read_bandwidth: found nothing, expected a string with a "
-             "rate unit such as \"450 GB/s\""}));
+      (Refusals{"experiment.json: /cluster/storage/read_bandwidth: found nothing, expected a string with a "
+                "rate unit such as \"450 GB/s\""}));
   EXPECT_EQ(
       refusals(R"({"preset": "dgx-h100", "storage": {"kind": "local", "read_bandwidth": "7 GB/s",
                          "per_client_bandwidth": "1 GB/s"}})"),
-      (Lines{"experiment.json: /cluster/storage/per_client_bandwidth: found \"1 GB/s\", expected nothing, "
-             "because a node's drives have one client"}));
+      (Refusals{"experiment.json: /cluster/storage/per_client_bandwidth: found \"1 GB/s\", expected nothing, "
+                "because a node's drives have one client"}));
   EXPECT_EQ(
       refusals(R"({"node": {"gpu": "h100-sxm-80gb", "gpus": 1}, "nodes": 1,
                          "storage": {"kind": "shared", "read_bandwidth": "7 GB/s"}})"),
-      (Lines{"experiment.json: /cluster/storage: nodes without NICs reach no shared storage: expected the "
-             "node's nics"}));
+      (Refusals{"experiment.json: /cluster/storage: nodes without NICs reach no shared storage: expected the "
+                "node's nics"}));
 }
 
 }  // namespace

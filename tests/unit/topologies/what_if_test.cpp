@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "cluster_reading.hpp"
 #include "sim/network/cuts.hpp"
 #include "topologies/build_topology.hpp"
@@ -16,7 +18,7 @@ using Lines = std::vector<std::string>;
 std::string h100(int nodes, const std::string& fabric) {
   return R"({"preset": "dgx-h100", "nodes": )" + std::to_string(nodes) + R"(, "fabric": )" + fabric + "}";
 }
-Topology built(const std::string& cluster) { return build_topology(read_text(cluster).spec); }
+Topology built_with(const std::string& cluster) { return build_topology(read_text(cluster).spec); }
 
 /// Whether any route between these GPUs, over many flows, crosses a vertex.
 bool crosses(const Topology& topology, int from, int to, const std::string& id) {
@@ -34,7 +36,7 @@ TEST(FailedSwitch, SpineLeavesTheOthersShare) {
   const std::string fabric = R"({"routing": "ecmp", "failed_switches": ["spine3"]})";
   const Cluster cluster = read_text(h100(64, fabric));
   const Topology topology = build_topology(cluster.spec);
-  EXPECT_TRUE(crosses(built(h100(64, R"({"routing": "ecmp"})")), 0, 256, "spine3"));
+  EXPECT_TRUE(crosses(built_with(h100(64, R"({"routing": "ecmp"})")), 0, 256, "spine3"));
   EXPECT_FALSE(crosses(topology, 0, 256, "spine3"));
   EXPECT_NEAR(bisection_bandwidth(topology).base(), 32 * 8 * 50e9 * 7 / 8, 1e3);
   EXPECT_NEAR(cluster.shape.oversubscription, 8.0 / 7.0, 1e-12);
@@ -81,42 +83,77 @@ TEST(FailedLink, OfNvlinkNarrowsTheDomain) {
   EXPECT_EQ(cluster.shape.scale_up_bandwidth, gigabytes_per_second(225));
 }
 
-struct Refusal {
+TEST(FailedSwitch, NvSwitchLeavesANodeOfPcie) {
+  const Cluster cluster = read_text(h100(2, R"({"failed_switches": ["node1/nvswitch"]})"));
+  EXPECT_EQ(cluster.shape.scale_up, ScaleUpKind::pcie);
+  EXPECT_FALSE(cluster.shape.in_network_reduction);
+  EXPECT_EQ(cluster.shape.scale_up_bandwidth, cluster.shape.host_link);
+  // The shape's latency is that of the graph: GPU, PCIe switch, host, PCIe switch, GPU.
+  const Topology topology = build_topology(cluster.spec);
+  const std::vector<LinkId> route = topology.route(8, 9);
+  EXPECT_EQ(route.size(), 4u);
+  EXPECT_DOUBLE_EQ(cluster.shape.scale_up_latency.base(), route_latency(topology, route).base());
+  // A rack loses its domain with its NVSwitch: nodes are what is left.
+  const Cluster rack =
+      read_text(R"({"preset": "gb200-nvl72", "fabric": {"failed_switches": ["domain0/nvswitch"]}})");
+  EXPECT_EQ(rack.shape.gpus_per_domain, rack.shape.gpus_per_node);
+}
+
+TEST(FailedNic, IsReplacedByOneOtherOfItsNode) {
+  const Cluster cluster = read_text(h100(4, R"({"routing": "adaptive", "failed_switches": ["node0/nic5"]})"));
+  const Topology topology = build_topology(cluster.spec);
+  std::map<std::string, double> nics;
+  for (const RouteLink& each : topology.spread(topology.gpu(8 + 5), topology.gpu(5))) {
+    const Vertex& to =
+        topology.vertices()[static_cast<size_t>(topology.links()[static_cast<size_t>(each.link)].to)];
+    if (to.kind == VertexKind::nic && to.node == 0) nics[to.id] += each.share;
+  }
+  ASSERT_EQ(nics.size(), 1u);
+  EXPECT_NEAR(nics.begin()->second, 1.0, 1e-12);  // round-off of the shares over the spines
+}
+
+struct WhatIfRefusal {
   const char* name;
   const char* fabric;
   Lines lines;
 };
-class WhatIfRefused : public testing::TestWithParam<Refusal> {};
+class WhatIfRefused : public testing::TestWithParam<WhatIfRefusal> {};
 TEST_P(WhatIfRefused, WithTheseLines) { EXPECT_EQ(refusals(h100(32, GetParam().fabric)), GetParam().lines); }
 INSTANTIATE_TEST_SUITE_P(
     Fabric, WhatIfRefused,
     testing::Values(
-        Refusal{
+        WhatIfRefusal{
             "UnknownSwitch",
             R"({"failed_switches": ["spin3"]})",
             {"experiment.json: /cluster/fabric/failed_switches/0: found \"spin3\", expected \"spine3\" or "
              "another id of this fabric"}},
-        Refusal{
+        WhatIfRefusal{
             "Gpu",
             R"({"failed_switches": ["node0/gpu0"]})",
             {"experiment.json: /cluster/fabric/failed_switches/0: found \"node0/gpu0\", expected a switch "
              "or a NIC"}},
-        Refusal{
+        WhatIfRefusal{
             "NoSuchCable",
             R"({"failed_links": [["leaf0", "leaf1"]]})",
             {"experiment.json: /cluster/fabric/failed_links/0: found \"leaf0\" and \"leaf1\", which no cable "
              "joins, expected a neighbour of leaf0: one of node0/nic0, node1/nic0, node10/nic0, "
              "node11/nic0, node12/nic0, node13/nic0, node14/nic0, node15/nic0, ..."}},
-        Refusal{
+        WhatIfRefusal{
             "NotAPair",
             R"({"failed_links": [["leaf0"]]})",
             {"experiment.json: /cluster/fabric/failed_links/0: found a list, expected the ids of two ends, "
              "[from, to]"}},
-        Refusal{"FasterThanItWas",
-                R"({"degraded": [{"link": ["leaf0", "spine0"], "bandwidth": "800 Gb/s"}]})",
-                {"experiment.json: /cluster/fabric/degraded/0/bandwidth: found 100000000000 B/s, expected at "
-                 "most 50000000000 B/s, the whole cable"}}),
-    [](const testing::TestParamInfo<Refusal>& refusal) { return std::string(refusal.param.name); });
+        WhatIfRefusal{
+            "LostWithItsSwitch",
+            R"({"failed_switches": ["spine0"], "failed_links": [["leaf0", "spine0"]]})",
+            {"experiment.json: /cluster/fabric/failed_links/0: found \"leaf0\" and \"spine0\", whose "
+             "cables are lost with spine0, expected no entry for them beside \"failed_switches\""}},
+        WhatIfRefusal{
+            "FasterThanItWas",
+            R"({"degraded": [{"link": ["leaf0", "spine0"], "bandwidth": "800 Gb/s"}]})",
+            {"experiment.json: /cluster/fabric/degraded/0/bandwidth: found 100000000000 B/s, expected at "
+             "most 50000000000 B/s, the whole cable"}}),
+    [](const testing::TestParamInfo<WhatIfRefusal>& refusal) { return std::string(refusal.param.name); });
 
 TEST(Unreachable, NamesAPairAndCountsAll) {
   // One NIC a node and one leaf gone: 4 of 8 nodes (ports of a leaf) reach nobody: 4 x 4 + 4 x 3 / 2 pairs.

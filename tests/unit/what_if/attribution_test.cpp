@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
 
 #include "reports/answers/compare.hpp"
 #include "reports/answers/scale.hpp"
@@ -51,6 +52,16 @@ TEST(AttributeDifference, AddsUpWithinAThousandthHoweverSmallTheDifference) {
   EXPECT_NEAR(sum, delta, 1e-3 * delta);
 }
 
+TEST(AttributeDifference, RefusesTimeThatNoTermHolds) {
+  // The steps differ by a quarter of a second that is in neither breakdown; 1e-8 of a step are too much as
+  // well.
+  const Breakdown a = breakdown_of({{BreakdownTerm::forward, 1.0}});
+  const Breakdown b = breakdown_of({{BreakdownTerm::forward, 1.5}});
+  EXPECT_THROW(attribute_difference(a, b, 0.75), std::logic_error);
+  EXPECT_THROW(attribute_difference(a, b, 0.5 + 2e-8), std::logic_error);
+  EXPECT_NO_THROW(attribute_difference(a, b, 0.5 + 1e-12));
+}
+
 TEST(Losses, OfWeakScalingAreTheAddedSecondsOverTheStep) {
   // Twice the GPUs, twice the tokens; half a second of communication comes on top of two seconds:
   // efficiency 2.0 / 2.5 = 0.8, all of the loss is communication.
@@ -78,6 +89,29 @@ TEST(Losses, OfStrongScalingHoldWhatDoesNotShrink) {
   EXPECT_DOUBLE_EQ(optimizer.delta_s, 0.25);
   EXPECT_EQ(optimizer.reason, "500 ms instead of 500 ms: it does not shrink with a GPU's share of the batch");
   EXPECT_EQ(losses[static_cast<size_t>(BreakdownTerm::forward)].loss, 0.0);
+}
+
+TEST(Losses, OfComputeSayWhatBecameOfIt) {
+  // Twice the GPUs, twice the tokens; forward takes 1.8 s or 2.2 s instead of 2 s.
+  const auto reason = [](double now, double hidden_before, double hidden_now) {
+    auto before = side(breakdown_of({{BreakdownTerm::forward, 2.0}}), 8, 8000);
+    auto after = side(breakdown_of({{BreakdownTerm::forward, now}}), 16, 16000);
+    before.overlap_slowdown = after.overlap_slowdown = 0.25;
+    CommunicationTotal line;
+    line.total = seconds(hidden_before);
+    before.prediction.communication = {line};
+    line.total = seconds(hidden_now);
+    after.prediction.communication = {line};
+    return losses_against(before, after)[static_cast<size_t>(BreakdownTerm::forward)].reason;
+  };
+  EXPECT_EQ(reason(1.8, 1.0, 1.0), "faster per FLOP on 16 GPUs than on 8");
+  EXPECT_EQ(reason(2.2, 1.0, 1.0), "slower per FLOP on 16 GPUs than on 8: the slowest one sets the pace");
+  // A second more beside collectives that slow kernels by a quarter: 1 s x .25 / 1.25 = .2 s.
+  EXPECT_EQ(reason(2.2, 1.0, 2.0),
+            "slower per FLOP on 16 GPUs than on 8: beside collectives for more of the time");
+  EXPECT_EQ(reason(1.8, 2.0, 1.0),
+            "faster per FLOP on 16 GPUs than on 8: beside collectives for less of the time");
+  EXPECT_EQ(reason(1.8, 1.0, 2.0), "faster per FLOP on 16 GPUs than on 8");
 }
 
 }  // namespace

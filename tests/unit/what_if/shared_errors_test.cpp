@@ -45,6 +45,16 @@ TEST(DifferenceInterval, OfTwoGpusAddsTheirKernelErrorsInSquares) {
   EXPECT_NEAR(interval[1] - interval[0], 2 * kNinetieth * 0.5, 1e-12);
 }
 
+TEST(DifferenceInterval, KindsOfCollectivesDoNotCancel) {
+  // A second of all-reduces inside nodes becomes a second of reduce_scatters across the fabric: the same
+  // profile, but two errors, 20 % of a second each.
+  ComparablePrediction a = side(3.0, 0.0), b = side(3.0, 1.0);
+  a.prediction.breakdown[static_cast<size_t>(BreakdownTerm::tensor_comm_exposed)] = 1.0;
+  a.prediction.step_time = seconds(4.0);
+  const auto interval = difference_interval(a, b);
+  EXPECT_NEAR(interval[1] - interval[0], 2 * kNinetieth * std::hypot(0.2, 0.2), 1e-12);
+}
+
 TEST(EfficiencyInterval, IsAPointWhereTheSharesAreEqual) {
   // Twice the step with the same shares: any shared error cancels in the ratio.
   const auto interval = efficiency_interval(side(3.0, 1.0), side(6.0, 2.0));

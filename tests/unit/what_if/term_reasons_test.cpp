@@ -70,6 +70,28 @@ TEST(ReasonOfTerm, SaysThatOverlapChangedWhereTheTransfersDidNot) {
             "reduce_scatter in flight as long, 750 ms instead of 500 ms not hidden");
 }
 
+TEST(ReasonOfTerm, OfComputeNamesCollectivesOnlyWhereTheySlowItByMoreOrLess) {
+  // 1 s in flight of which .5 s is hidden; of B .9 s. Kernels beside it take a quarter longer.
+  auto a = with({line(1, 1, 1.0, 0.5)}), b = with({line(1, 1, 1.0, 0.1)});
+  const auto forward = static_cast<size_t>(BreakdownTerm::forward);
+  a.prediction.breakdown[forward] = 2.0;
+  b.prediction.breakdown[forward] = 2.08;  // .4 s x .25 / 1.25
+  a.overlap_slowdown = b.overlap_slowdown = 0.25;
+  const std::string beside = "the same FLOPs a GPU, beside collectives for another part of the time";
+  const std::string rate = "the same FLOPs a GPU at another rate";
+  EXPECT_EQ(reason_of_term(BreakdownTerm::forward, a, b), beside);
+  EXPECT_EQ(reason_of_term(BreakdownTerm::forward, b, a), beside);
+  b.prediction.breakdown[forward] = 1.9;  // more is hidden, yet it is faster
+  EXPECT_EQ(reason_of_term(BreakdownTerm::forward, a, b), rate);
+  b.prediction.breakdown[forward] = 2.08;
+  b.prediction.communication = a.prediction.communication;  // as much is hidden
+  EXPECT_EQ(reason_of_term(BreakdownTerm::forward, a, b), rate);
+  b = with({line(1, 1, 1.0, 0.1)});  // collectives slow nothing
+  b.prediction.breakdown[forward] = 2.08;
+  a.overlap_slowdown = 0.0;
+  EXPECT_EQ(reason_of_term(BreakdownTerm::forward, a, b), rate);
+}
+
 TEST(ReasonOfTerm, OfABubbleNamesStagesAndMicroBatches) {
   auto a = with({}), b = with({});
   a.prediction.plan.pipeline = 4;

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace orrery {
+
+/// What a flow lost to one resource: the time by which it ended later because the resource was its
+/// bottleneck.
+struct LostTime {
+  std::int32_t resource = 0;
+  double seconds = 0.0;
+};
+
+/// Adds up what flows lose, by the resource that holds each at the time. A flow of bound b at rate r loses
+/// (1 - r/b) dt in dt, and over its life what it took longer than its bytes at b.
+class LostTimeAccount {
+ public:
+  /// Numbers are those of LocalMaxMin: small, given again.
+  void begin(std::int32_t flow, double bound, double now);
+  /// From now on the flow runs at `rate`, held by `resource` (-1: none).
+  void set(std::int32_t flow, double rate, std::int32_t resource, double now);
+  /// The span holds until the flow's number begins anew.
+  std::span<const LostTime> end(std::int32_t flow, double now);
+
+ private:
+  struct Flow {
+    double bound = 0.0, rate = 0.0, since = 0.0;
+    std::int32_t resource = -1;
+    std::vector<LostTime> lost;  // few
+  };
+  static void bring_up_to(Flow& flow, double now);
+
+  std::vector<Flow> flows_;
+};
+
+}  // namespace orrery
