@@ -170,6 +170,7 @@ std::vector<FabricConstants> fit_fabrics(const std::vector<NicProtocol>& protoco
     }
   }
   std::vector<ConstantsOfLogs> constants;
+  constants.reserve(protocols.size());
   for (const NicProtocol protocol : protocols) constants.emplace_back(protocol);
   const auto set_constants = [&](std::span<const double> logs, size_t which) {
     for (size_t i = 0; i < kMembers.size(); ++i)

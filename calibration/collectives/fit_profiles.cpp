@@ -410,7 +410,7 @@ class AcrossFit {
     for (const auto& [group, members] : groups) {
       std::vector<AcrossRow> others;
       std::copy_if(rows_.begin(), rows_.end(), std::back_inserter(others),
-                   [&](const AcrossRow& across) { return group_of(across.row) != group; });
+                   [&left = group](const AcrossRow& across) { return group_of(across.row) != left; });
       const std::vector<FabricConstants> without =
           fit_fabrics(protocols_, others, prior_, fabrics_, kLeftOutTolerance);
       for (const AcrossRow* across : members) {
