@@ -26,7 +26,7 @@ std::string optional_text(const SpecReader& line, std::string_view key) {
 }  // namespace
 
 CollectiveRow collective_row(const SpecReader& line) {
-  constexpr std::array<std::pair<std::string_view, CollectiveOp>, 7> kOps = {
+  constexpr std::array<std::pair<std::string_view, CollectiveOp>, 7> kRowOps = {
       {{"all_reduce", CollectiveOp::all_reduce},
        {"reduce_scatter", CollectiveOp::reduce_scatter},
        {"all_gather", CollectiveOp::all_gather},
@@ -35,7 +35,7 @@ CollectiveRow collective_row(const SpecReader& line) {
        {"send_receive", CollectiveOp::send_receive},
        {"send_recv", CollectiveOp::send_receive}}};
   CollectiveRow row;
-  row.op = line.at("op").choice_of<CollectiveOp>(kOps);
+  row.op = line.at("op").choice_of<CollectiveOp>(kRowOps);
   row.ranks = static_cast<int>(line.at("ranks").integer(1, 1 << 20));
   row.nodes = static_cast<int>(line.at("nodes").integer(1, 1 << 20));
   row.gpus_per_node = line.has("gpus_per_node")

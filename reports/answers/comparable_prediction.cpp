@@ -4,13 +4,13 @@
 #include <cmath>
 #include <numeric>
 
+#include "sim/base/quantile.hpp"
 #include "topologies/build_topology.hpp"
 
 namespace orrery {
 namespace {
 
-constexpr double kNinetiethPercentile = 1.2815515655446004;  // of the standard normal distribution
-constexpr double kHoursPerYear = 8766.0;                     // 365.25 days
+constexpr double kHoursPerYear = 8766.0;  // 365.25 days
 
 bool is_cable(VertexKind a, VertexKind b) {
   return (is_network_switch(a) && is_network_switch(b)) || (a == VertexKind::nic && is_network_switch(b)) ||

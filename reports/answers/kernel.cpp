@@ -5,6 +5,7 @@
 
 #include "calibration/kernels/kernel_model.hpp"
 #include "reports/answers/calibrated_models.hpp"
+#include "sim/base/quantile.hpp"
 #include "sim/cost/kernel_sequence.hpp"
 #include "topologies/gpu_spec.hpp"
 
@@ -33,7 +34,6 @@ std::unique_ptr<CostModel> kernel_cost_model(const KernelOptions& options) {
 }
 
 KernelAnswer answer_kernel(const CostModel& model, const Operator& op) {
-  constexpr double kNinetiethPercentile = 1.2816;  // of the standard normal
   KernelAnswer answer;
   answer.time = model.time(op);
   const double factor = std::exp(kNinetiethPercentile * answer.time.relative_spread);

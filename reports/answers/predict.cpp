@@ -13,12 +13,12 @@
 #include "reports/answers/communicator_memory.hpp"
 #include "reports/answers/latency_difference.hpp"
 #include "reports/answers/simulation.hpp"
+#include "sim/base/quantile.hpp"
 #include "topologies/fabric_checks.hpp"
 
 namespace orrery {
 namespace {
 
-constexpr double kNinetiethPercentile = 1.2815515655446004;  // of the standard normal distribution
 constexpr double kShareThatCounts = 0.05;
 
 double sum(const Breakdown& breakdown) { return std::accumulate(breakdown.begin(), breakdown.end(), 0.0); }

@@ -1,6 +1,7 @@
 #include <map>
 #include <vector>
 
+#include "reports/experiment/dotted_path.hpp"
 #include "reports/experiment/version.hpp"
 #include "reports/writers/json_text.hpp"
 #include "reports/writers/topology_writer.hpp"
@@ -102,7 +103,7 @@ void flatten(const Json& json, const std::string& path, std::string& text) {
     size_t i = 0;
     for (const auto& item : json.items()) {
       const std::string key = json.is_array() ? std::to_string(i++) : item.key();
-      flatten(item.value(), path.empty() ? key : path + "." + key, text);
+      flatten(item.value(), dotted_path(path, key), text);
     }
     return;
   }

@@ -30,7 +30,7 @@ std::string kind_word(const TopologyAnswer& answer, VertexKind kind) {
 }
 
 std::string plural(const TopologyAnswer& answer, const SwitchTier& tier) {
-  const std::string word = kind_word(answer, tier.kind);
+  std::string word = kind_word(answer, tier.kind);
   if (tier.switches == 1) return word;
   return word == "leaf" ? "leaves" : word + (word == "switch" ? "es" : "s");
 }
