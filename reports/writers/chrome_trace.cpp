@@ -26,6 +26,13 @@ Json event(const std::string& name, const std::string& category, int process, in
           {"dur", (end_s - start_s) * kMicrosecondsPerSecond}};
 }
 
+/// Of more ranks than this the trace shows every second, third ...: no viewer opens thousands.
+constexpr int kMostTracedRanks = 16;
+
+bool is_traced(const WorkloadGraph& graph, int rank) {
+  return rank % ((graph.ranks + kMostTracedRanks - 1) / kMostTracedRanks) == 0;
+}
+
 void add_pieces(const Segment& segment, const Task& task, double start_s, double end_s, Json& events) {
   const PieceStretch stretch = stretch_of(segment, end_s - start_s);
   double offset = 0.0;
@@ -50,6 +57,7 @@ void add_communication(const WorkloadGraph& graph, std::int32_t index, double st
                           {"protocol", std::string(what.protocol)},
                           {"micro_batch", task.micro_batch}};
   for (const std::int32_t rank : graph.participants_of(index)) {
+    if (!is_traced(graph, rank)) continue;
     Json entry =
         event(name, std::string(name_of(exposed_term(what.group))), rank, task.stream, start_s, end_s);
     entry["args"] = arguments;
@@ -63,6 +71,7 @@ std::string chrome_trace(const SimulatedStep& step) {
   const WorkloadGraph& graph = step.graph;
   Json events = Json::array();
   for (int rank = 0; rank < graph.ranks; ++rank) {
+    if (!is_traced(graph, rank)) continue;
     const auto index = static_cast<size_t>(rank);
     const std::string name =
         index < graph.rank_names.size() ? graph.rank_names[index] : "rank " + std::to_string(rank);
@@ -76,7 +85,8 @@ std::string chrome_trace(const SimulatedStep& step) {
     const double start = step.timeline.start_s[i];
     const double end = step.timeline.end_s[i];
     if (task.kind == TaskKind::segment) {
-      add_pieces(graph.segments[static_cast<size_t>(task.index)], task, start, end, events);
+      if (is_traced(graph, task.rank))
+        add_pieces(graph.segments[static_cast<size_t>(task.index)], task, start, end, events);
     } else {
       add_communication(graph, static_cast<std::int32_t>(i), start, end, events);
     }
