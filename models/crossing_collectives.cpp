@@ -47,11 +47,13 @@ std::vector<CrossingTraffic> crossing_traffic(const StepPlan& plan) {
     traffic.members = members;
     traffic.evidence = Evidence::measured;
     Sums sums;
-    double layers = 0;
-    for (const VirtualStage& stage : plan.virtual_stages) layers += stage.layers;
     add_part(plan.costs->embedding, 1, group, sums, traffic);
     add_part(plan.costs->head, 1, group, sums, traffic);
-    add_part(plan.costs->layer, std::max(1.0, layers), group, sums, traffic);
+    const std::vector<int>& kinds = plan.costs->kind_of_layer;
+    for (size_t kind = 0; kind < plan.costs->kinds.size(); ++kind) {
+      const auto layers = std::count(kinds.begin(), kinds.end(), static_cast<int>(kind));
+      add_part(plan.costs->kinds[kind].layer, static_cast<double>(layers), group, sums, traffic);
+    }
     if (sums.exposed_s <= 0 || sums.wire_bytes <= 0) continue;
     const auto most = std::max_element(sums.exposed_by_op.begin(), sums.exposed_by_op.end());
     traffic.op = static_cast<CollectiveOp>(most - sums.exposed_by_op.begin());

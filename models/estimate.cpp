@@ -221,20 +221,22 @@ Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
   return first;
 }
 
-/// How often a rank of `stage` runs each part in a step, forward and backward alike.
-struct PartCounts {
-  double layer = 0, plain = 0, embedding = 0, head = 0;
-};
-
-PartCounts part_counts(const StepPlan& plan, int stage) {
-  PartCounts counts;
+/// How often a rank of `stage` runs each part in a step, forward and backward alike: one run a part and kind,
+/// first_layer of no meaning.
+std::vector<PartRun> part_counts(const StepPlan& plan, int stage) {
+  std::vector<PartRun> counts;
   for (size_t i = static_cast<size_t>(stage); i < plan.virtual_stages.size();
        i += static_cast<size_t>(plan.stages())) {
-    const VirtualStage& here = plan.virtual_stages[i];
-    counts.layer += here.recomputed_layers;
-    counts.plain += here.layers - here.recomputed_layers;
-    counts.embedding += here.embedding ? 1 : 0;
-    counts.head += here.head ? 1 : 0;
+    for (const PartRun& run : plan.virtual_stages[i].runs) {
+      const auto known = std::find_if(counts.begin(), counts.end(), [&run](const PartRun& count) {
+        return count.part == run.part && count.kind == run.kind;
+      });
+      if (known == counts.end()) {
+        counts.push_back(run);
+      } else {
+        known->count += run.count;
+      }
+    }
   }
   return counts;
 }
@@ -242,15 +244,14 @@ PartCounts part_counts(const StepPlan& plan, int stage) {
 /// Seconds of a stage's own pieces over the step, by term.
 std::array<double, kBreakdownTerms> own_terms(const StepPlan& plan, int stage) {
   std::array<double, kBreakdownTerms> terms{};
-  const PartCounts counts = part_counts(plan, stage);
+  const std::vector<PartRun> counts = part_counts(plan, stage);
   const auto add = [&](const PassCost& pass, double times) {
     for (size_t t = 0; t < terms.size(); ++t) terms[t] += times * pass.by_term[t];
   };
   for (const bool backward : {false, true}) {
-    add(plan.pass_cost(Part::layer, backward), counts.layer * plan.micro_batches);
-    add(plan.pass_cost(Part::layer_without_recompute, backward), counts.plain * plan.micro_batches);
-    add(plan.pass_cost(Part::embedding, backward), counts.embedding * plan.micro_batches);
-    add(plan.pass_cost(Part::head, backward), counts.head * plan.micro_batches);
+    for (const PartRun& run : counts) {
+      add(plan.pass_cost(run, backward), static_cast<double>(run.count) * plan.micro_batches);
+    }
   }
   add(plan.optimizer[static_cast<size_t>(stage)], 1);
   return terms;
@@ -284,9 +285,11 @@ std::vector<CommunicationTotal> exchanges_of(const StepPlan& plan, int stage) {
   const std::int64_t micro_batches = plan.micro_batches;
   if (plan.sharded.enabled) {
     const ShardedUnits& units = plan.sharded;
-    add_exchange(list, units.layer_gather, 2 * micro_batches * units.layers);
-    add_exchange(list, units.layer_reduce, micro_batches * units.layers);
-    add_exchange(list, units.layer_replica_reduce, micro_batches * units.layers);
+    for (const ShardedUnits::Unit& unit : units.units) {
+      add_exchange(list, unit.gather, 2 * micro_batches * unit.layers);
+      add_exchange(list, unit.reduce, micro_batches * unit.layers);
+      add_exchange(list, unit.replica_reduce, micro_batches * unit.layers);
+    }
     add_exchange(list, units.root_gather, micro_batches);
     add_exchange(list, units.root_reduce, micro_batches);
     add_exchange(list, units.root_replica_reduce, micro_batches);
@@ -339,10 +342,7 @@ const std::vector<OrderedPass>& PassOrders::order(ScheduleKind kind, int stages,
 
 std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int stage) {
   std::vector<CommunicationTotal> list;
-  const PartCounts counts = part_counts(plan, stage);
-  const auto add = [&](const PartCost& part, double times) {
-    const double passes = times * plan.micro_batches;
-    if (passes <= 0) return;
+  const auto add = [&](const PartCost& part, double passes) {
     for (const InlineCommunication& c : part.communications) {
       if (c.ranks <= 1) continue;
       const auto count = static_cast<std::int64_t>(passes) * c.count;
@@ -359,10 +359,9 @@ std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int s
       known->exposed += c.exposed * passes;
     }
   };
-  add(plan.costs->layer, counts.layer);
-  add(plan.costs->layer_without_recompute, counts.plain);
-  add(plan.costs->embedding, counts.embedding);
-  add(plan.costs->head, counts.head);
+  for (const PartRun& run : part_counts(plan, stage)) {
+    add(plan.costs->cost_of(run.part, run.kind), static_cast<double>(run.count) * plan.micro_batches);
+  }
   return list;
 }
 

@@ -178,17 +178,25 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
   const Seconds host_backward = stack.host.per_layer_backward;
   Tally tally;
 
-  costs.layer = cost_part(transformer_layer_work(model, training, stack, parallel), coster, host_forward,
-                          host_backward);
-  tally.add_scaled(coster.take_tally(), model.layers);
+  costs.kind_of_layer = kinds_by_layer(model);
   const bool partly = training.recompute != Recompute::none && training.recompute_layers >= 0;
-  if (partly) {
-    costs.layer_without_recompute =
-        cost_part(transformer_layer_work_without_recompute(model, training, stack, parallel), coster,
-                  host_forward, host_backward);
-    coster.take_tally();
-  } else {
-    costs.layer_without_recompute = costs.layer;
+  for (const LayerKind& kind : layer_kinds(model)) {
+    LayerCosts::Kind& cost = costs.kinds.emplace_back();
+    cost.kind = kind;
+    cost.parameters = layer_parameters_per_rank(model, parallel, kind);
+    cost.layer = cost_part(transformer_layer_work(model, training, stack, parallel, kind), coster,
+                           host_forward, host_backward);
+    const auto place = static_cast<int>(costs.kinds.size()) - 1;
+    tally.add_scaled(coster.take_tally(), static_cast<double>(std::count(costs.kind_of_layer.begin(),
+                                                                         costs.kind_of_layer.end(), place)));
+    if (partly) {
+      cost.layer_without_recompute =
+          cost_part(transformer_layer_work_without_recompute(model, training, stack, parallel, kind), coster,
+                    host_forward, host_backward);
+      coster.take_tally();
+    } else {
+      cost.layer_without_recompute = cost.layer;
+    }
   }
   costs.embedding =
       cost_part(embedding_work(model, training, stack, parallel), coster, Seconds(0), Seconds(0));
@@ -199,7 +207,6 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
   if (tally.kernel_s > 0) costs.kernel_spread = tally.kernel_spread_s / tally.kernel_s;
   if (tally.communication_s > 0)
     costs.communication_spread = tally.communication_spread_s / tally.communication_s;
-  costs.layer_parameters = layer_parameters_per_rank(model, parallel);
   costs.embedding_parameters = embedding_parameters_per_rank(model, training, parallel, stack.vocab_multiple);
   costs.head_parameters = head_parameters_per_rank(model, parallel, stack.vocab_multiple);
   return costs;

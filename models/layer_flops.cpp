@@ -17,15 +17,29 @@ double norm_parameters(const ModelSpec& model, double width) {
 
 double as_double(std::int64_t value) { return static_cast<double>(value); }
 
-/// Layers of the whole model that recompute.
-double recomputing_layers(const ModelSpec& model, const TrainingSpec& training, const ParallelPlan& plan) {
-  if (training.recompute == Recompute::none) return 0.0;
-  if (training.recompute_layers < 0) return model.layers;
-  int recomputing = 0;
-  for (int stage = 0; stage < plan.pipeline; ++stage) {
-    recomputing += std::min(layers_of_stage(plan, stage), training.recompute_layers);
+/// Layers of a kind in the whole model, and those of them that recompute.
+struct KindCount {
+  LayerKind kind;
+  int layers = 0, recomputing = 0;
+};
+
+std::vector<KindCount> count_kinds(const ModelSpec& model, const TrainingSpec& training,
+                                   const ParallelPlan& plan) {
+  std::vector<KindCount> counts;
+  for (const LayerKind& kind : layer_kinds(model)) counts.push_back({kind});
+  const std::vector<int> kinds = kinds_by_layer(model);
+  for (const int kind : kinds) ++counts[static_cast<size_t>(kind)].layers;
+  if (training.recompute == Recompute::none) return counts;
+  if (training.recompute_layers < 0) {
+    for (KindCount& count : counts) count.recomputing = count.layers;
+    return counts;
   }
-  return recomputing;
+  for (const LayerRange& range : layers_by_virtual_stage(training, plan)) {
+    for (int i = 0; i < range.recomputed; ++i) {
+      ++counts[static_cast<size_t>(kinds[static_cast<size_t>(range.first + i)])].recomputing;
+    }
+  }
+  return counts;
 }
 
 }  // namespace
@@ -60,13 +74,33 @@ int layers_of_stage(const ParallelPlan& plan, int stage) {
   return layers;
 }
 
+std::vector<LayerRange> layers_by_virtual_stage(const TrainingSpec& training, const ParallelPlan& plan) {
+  std::vector<LayerRange> ranges;
+  ranges.reserve(plan.stage_layers.size());
+  const auto stages = static_cast<size_t>(plan.pipeline);
+  std::vector<int> left(stages, training.recompute_layers);
+  int first = 0;
+  for (const int layers : plan.stage_layers) {
+    LayerRange range{first, layers, layers};
+    if (training.recompute_layers >= 0) {
+      int& still = left[ranges.size() % stages];
+      range.recomputed = std::min(still, layers);
+      still -= range.recomputed;
+    }
+    first += layers;
+    ranges.push_back(range);
+  }
+  return ranges;
+}
+
 std::int64_t padded_vocabulary(const ModelSpec& model, int multiple, int tensor) {
   if (!model.vocab_from_preset) return model.vocab;
   const std::int64_t unit = std::int64_t{multiple} * tensor;
   return largest_share(model.vocab, unit) * unit;
 }
 
-LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& training, double sequences) {
+LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& training, double sequences,
+                               LayerKind /*kind*/) {
   const double seq = as_double(training.seq_length);
   const double tokens = sequences * seq;
   const double hidden = as_double(model.hidden);
@@ -111,17 +145,21 @@ double head_forward_flops(const ModelSpec& model, const TrainingSpec& training, 
 StepFlops step_flops(const ModelSpec& model, const TrainingSpec& training, const ParallelPlan& plan,
                      int vocab_multiple) {
   const double batch = as_double(training.global_batch);
-  const LayerFlops layer = layer_forward_flops(model, training, batch);
-  const double forward =
-      layer.total() * model.layers + head_forward_flops(model, training, vocab_multiple, plan.tensor, batch);
+  double forward = 0.0;
+  double again = 0.0;
+  for (const KindCount& count : count_kinds(model, training, plan)) {
+    const LayerFlops layer = layer_forward_flops(model, training, batch, count.kind);
+    forward += layer.total() * count.layers;
+    again += recomputed_flops(layer, training) * count.recomputing;
+  }
+  forward += head_forward_flops(model, training, vocab_multiple, plan.tensor, batch);
   StepFlops flops;
   flops.model = Flops(3.0 * forward);
-  flops.hardware =
-      flops.model + Flops(recomputed_flops(layer, training) * recomputing_layers(model, training, plan));
+  flops.hardware = flops.model + Flops(again);
   return flops;
 }
 
-double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan) {
+double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, LayerKind /*kind*/) {
   const double hidden = as_double(model.hidden);
   const double heads = as_double(largest_share(model.heads, plan.tensor));
   const double kv_heads = as_double(largest_share(model.kv_heads, plan.tensor));

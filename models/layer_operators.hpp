@@ -4,6 +4,7 @@
 #include <variant>
 #include <vector>
 
+#include "models/layer_kind.hpp"
 #include "models/model_spec.hpp"
 #include "models/parallel_plan.hpp"
 #include "models/software_stack.hpp"
@@ -48,8 +49,8 @@ struct LayerWork {
                               ///< ranks together
 };
 
-/// Shapes after tensor, sequence and context parallelism, for one micro-batch of training.micro_batch
-/// sequences.
+/// One transformer layer of a kind. Shapes after tensor, sequence and context parallelism, for one
+/// micro-batch of training.micro_batch sequences.
 ///
 /// Element-wise kernels carry the traffic of the stack's ElementwisePasses (their sum is exactly that),
 /// products their shapes, and the launches of all operators of a pass add up to the stack's kernels_forward /
@@ -59,10 +60,11 @@ struct LayerWork {
 /// Korthikanti et al. 2022, section 4. Ring: Liu et al. 2023. Ulysses: Jacobs et al. 2023. Gathered keys and
 /// values: Dubey et al. 2024, section 3.3.2.
 LayerWork transformer_layer_work(const ModelSpec& model, const TrainingSpec& training,
-                                 const SoftwareStack& stack, const ParallelPlan& plan);
+                                 const SoftwareStack& stack, const ParallelPlan& plan, LayerKind kind = {});
 /// The same for the layers beyond a stage's first training.recompute_layers: nothing is run again.
 LayerWork transformer_layer_work_without_recompute(const ModelSpec& model, const TrainingSpec& training,
-                                                   const SoftwareStack& stack, const ParallelPlan& plan);
+                                                   const SoftwareStack& stack, const ParallelPlan& plan,
+                                                   LayerKind kind = {});
 /// Word (and position) embedding with its scatter in the backward, on the first stage.
 LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                          const ParallelPlan& plan);
@@ -82,9 +84,10 @@ LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stac
 /// and each state read and written, model weight written (mixed precision only). Adam in mixed precision: 30.
 double optimizer_traffic(Optimizer optimizer, Precision precision);
 
-/// Parameters of one transformer layer / embedding / head held by one tensor rank. `vocab_multiple`: the
-/// stack's. The head includes its own copy of tied embeddings when the plan has a pipeline.
-double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan);
+/// Parameters of one transformer layer of a kind / embedding / head held by one tensor rank.
+/// `vocab_multiple`: the stack's. The head includes its own copy of tied embeddings when the plan has a
+/// pipeline.
+double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, LayerKind kind = {});
 double embedding_parameters_per_rank(const ModelSpec& model, const TrainingSpec& training,
                                      const ParallelPlan& plan, int vocab_multiple = 1);
 double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, int vocab_multiple = 1);

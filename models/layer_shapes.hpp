@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "models/layer_kind.hpp"
 #include "models/model_spec.hpp"
 #include "models/parallel_plan.hpp"
 #include "models/software_stack.hpp"
@@ -46,23 +48,33 @@ struct RankShape {
   }
 };
 
-/// Transformer layers of a stage, all its virtual stages together.
+/// Transformer layers of a stage, all its virtual stages together (multi-token prediction left out).
 int layers_of_stage(const ParallelPlan& plan, int stage);
+
+/// Layers of a virtual stage: `count` from number `first` on, the first `recomputed` of them with the
+/// training's recomputation, if it has any.
+struct LayerRange {
+  int first = 0, count = 0, recomputed = 0;
+};
+/// By virtual stage, in model order. training.recompute_layers counts over all virtual stages of a stage, the
+/// first ones first.
+std::vector<LayerRange> layers_by_virtual_stage(const TrainingSpec& training, const ParallelPlan& plan);
 
 /// Vocabulary after padding: a preset's is rounded up to a multiple of `multiple` x tensor (Megatron-LM,
 /// --make-vocab-size-divisible-by); one that the user gives is taken as given.
 std::int64_t padded_vocabulary(const ModelSpec& model, int multiple, int tensor);
 
-/// Forward FLOPs of one transformer layer over `sequences` whole sequences, 2 m n k a product, all ranks
-/// together. The attention core counts every score (4 sequences seq^2 heads head_dim), half of them under the
-/// causal convention. Source of the convention: Narayanan et al. 2021 (SC21), appendix A.
+/// Forward FLOPs of one transformer layer of a kind over `sequences` whole sequences, 2 m n k a product, all
+/// ranks together. The attention core counts every score (4 sequences seq^2 heads head_dim), half of them
+/// under the causal convention. Source of the convention: Narayanan et al. 2021 (SC21), appendix A.
 struct LayerFlops {
   double projections = 0;     ///< QKV and output projection
   double attention_core = 0;  ///< Q K^T and P V
   double mlp = 0;
   double total() const { return projections + attention_core + mlp; }
 };
-LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& training, double sequences);
+LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& training, double sequences,
+                               LayerKind kind = {});
 /// Of these, what the recomputation of a layer runs again.
 double recomputed_flops(const LayerFlops& forward, const TrainingSpec& training);
 /// The output head (and the dense layers of a masked language model in front of it), forward.

@@ -23,18 +23,18 @@ double kept_input_bytes(const TrainingSpec& training, double element) {
 
 bool trains_with_dropout(const ModelSpec& model) { return model.bias && model.norm == Norm::layernorm; }
 
-/// Most layers whose activations a stage holds at once, each micro-batch counted: follows its order of
-/// passes.
-double peak_layers_in_flight(const Schedule& schedule, const ParallelPlan& plan, int stage) {
-  std::int64_t live = 0;
-  std::int64_t peak = 0;
+/// Most bytes of activations that a stage holds at once when a micro-batch leaves `kept` in a virtual stage
+/// from its forward to its backward: follows the stage's order of passes.
+double peak_in_flight(const Schedule& schedule, const ParallelPlan& plan, int stage,
+                      const std::vector<double>& kept) {
+  double live = 0;
+  double peak = 0;
   for (const SchedulePass& pass : schedule.order[static_cast<size_t>(stage)]) {
-    const int virtual_stage = pass.chunk * plan.pipeline + stage;
-    const std::int64_t layers = plan.stage_layers[static_cast<size_t>(virtual_stage)];
-    live += pass.kind == PassKind::forward ? layers : -layers;
+    const double bytes = kept[static_cast<size_t>(pass.chunk * plan.pipeline + stage)];
+    live += pass.kind == PassKind::forward ? bytes : -bytes;
     peak = std::max(peak, live);
   }
-  return static_cast<double>(peak);
+  return peak;
 }
 
 /// 1F1B's order repeats once its warm-up is over: four micro-batches a stage show the peak of any number.
@@ -81,6 +81,14 @@ double backward_working_set(const RankShape& shape) {
   return (inner + 2.0 * shape.hidden_elements) * shape.element;
 }
 
+/// What one layer of a kind holds on one rank.
+struct LayerMemory {
+  int layers = 0;         ///< of this kind on the stage
+  double parameters = 0;  ///< numbers
+  double kept = 0,
+         kept_recomputing = 0;  ///< bytes of activations a micro-batch, without and with recomputation
+};
+
 /// What one stage holds.
 struct StageMemory {
   double parameters = 0, gradients = 0, optimizer = 0, activations = 0, buffers = 0;
@@ -98,16 +106,22 @@ class StageCounter {
         shape_(model, training, stack, plan),
         products_(shape_),
         schedule_(representative_schedule(training, plan)),
-        layer_parameters_(layer_parameters_per_rank(model, plan)),
-        kept_(layer_activation_bytes(model, training, stack, plan, false).base()),
-        kept_recomputing_(training.recompute == Recompute::none
-                              ? kept_
-                              : layer_activation_bytes(model, training, stack, plan, true).base()) {}
+        ranges_(layers_by_virtual_stage(training, plan)),
+        kind_of_layer_(kinds_by_layer(model)) {
+    for (const LayerKind& kind : layer_kinds(model)) {
+      LayerMemory& layer = layers_.emplace_back();
+      layer.parameters = layer_parameters_per_rank(model, plan, kind);
+      layer.kept = layer_activation_bytes(model, training, stack, plan, false, kind).base();
+      layer.kept_recomputing = training.recompute == Recompute::none
+                                   ? layer.kept
+                                   : layer_activation_bytes(model, training, stack, plan, true, kind).base();
+    }
+  }
 
   StageMemory count(int stage) const {
     StageMemory memory;
     const bool last = stage == plan_.pipeline - 1;
-    const int layers = layers_of_stage(plan_, stage);
+    const std::vector<LayerMemory> layers = layers_of(stage);
     double ends = 0.0;
     if (stage == 0) ends += embedding_parameters_per_rank(model_, training_, plan_, stack_.vocab_multiple);
     if (last) ends += head_parameters_per_rank(model_, plan_, stack_.vocab_multiple);
@@ -118,9 +132,26 @@ class StageCounter {
   }
 
  private:
-  void count_states(StageMemory& memory, int layers, double ends) const {
+  /// The kinds of layer, with how many of each are on the stage.
+  std::vector<LayerMemory> layers_of(int stage) const {
+    std::vector<LayerMemory> layers = layers_;
+    for (auto v = static_cast<size_t>(stage); v < ranges_.size(); v += static_cast<size_t>(plan_.pipeline)) {
+      for (int i = 0; i < ranges_[v].count; ++i) ++layers[kind_of(ranges_[v].first + i)].layers;
+    }
+    return layers;
+  }
+  size_t kind_of(int layer) const { return static_cast<size_t>(kind_of_layer_[static_cast<size_t>(layer)]); }
+
+  void count_states(StageMemory& memory, const std::vector<LayerMemory>& layers, double ends) const {
     const StateBytes bytes = state_bytes(training_, stack_);
-    const double parameters = layers * layer_parameters_ + ends;
+    double parameters = ends;
+    double largest = 0.0;  // two layers of the kind with most parameters, or what the stage has of it
+    double one = 0.0;
+    for (const LayerMemory& layer : layers) {
+      parameters += layer.layers * layer.parameters;
+      largest = std::max(largest, std::min(layer.layers, 2) * layer.parameters);
+      one = std::max(one, layer.parameters);
+    }
     const double shards = plan_.shard_group > 0 ? plan_.shard_group : plan_.data * plan_.context;
     memory.parameters = parameters * bytes.weight;
     memory.gradients = parameters * bytes.gradient;
@@ -129,7 +160,7 @@ class StageCounter {
     if (plan_.zero >= 2) {
       memory.gradients /= shards;
       // One layer's gradients exist whole until they are reduced.
-      memory.buffers += layer_parameters_ * bytes.weight;
+      memory.buffers += one * bytes.weight;
     }
     if (plan_.zero >= 3) {
       // The sharded weight is the optimizer's fp32 master; the products' type exists only gathered: the unit
@@ -139,7 +170,7 @@ class StageCounter {
       const double resident = parameters * std::max(bytes.weight, 4.0) / shards;
       if (bytes.weight < 4.0) memory.optimizer -= resident;
       memory.parameters = resident;
-      memory.buffers += (std::min(layers, 2) * layer_parameters_ + ends) * bytes.weight;
+      memory.buffers += (largest + ends) * bytes.weight;
     }
     if (stack_.fused_gradient_accumulation) {
       // Products that add into the main gradient still hand autograd a gradient of the weight's shape and
@@ -149,16 +180,28 @@ class StageCounter {
     }
   }
 
-  void count_activations(StageMemory& memory, int stage, int layers, bool last) const {
-    const double in_flight = peak_layers_in_flight(schedule_, plan_, stage);
+  void count_activations(StageMemory& memory, int stage, const std::vector<LayerMemory>& of_stage,
+                         bool last) const {
+    const int layers = layers_of_stage(plan_, stage);
     double recomputing = 0.0;
     if (training_.recompute != Recompute::none && layers > 0) {
       const int asked = training_.recompute_layers;
       recomputing = asked < 0 ? 1.0 : static_cast<double>(std::min(asked, layers)) / layers;
     }
-    memory.activations = in_flight * (recomputing * kept_recomputing_ + (1.0 - recomputing) * kept_);
+    std::vector<double> kept(ranges_.size(), 0.0);  // by virtual stage
+    for (auto v = static_cast<size_t>(stage); v < kept.size(); v += static_cast<size_t>(plan_.pipeline)) {
+      for (int i = 0; i < ranges_[v].count; ++i) {
+        const LayerMemory& layer = layers_[kind_of(ranges_[v].first + i)];
+        kept[v] += recomputing * layer.kept_recomputing + (1.0 - recomputing) * layer.kept;
+      }
+    }
+    memory.activations = peak_in_flight(schedule_, plan_, stage, kept);
     // The layer whose backward runs has all its activations again.
-    const double restored = recomputing > 0.0 ? std::max(0.0, kept_ - kept_recomputing_) : 0.0;
+    double restored = 0.0;
+    for (const LayerMemory& layer : of_stage) {
+      if (recomputing > 0.0 && layer.layers > 0)
+        restored = std::max(restored, layer.kept - layer.kept_recomputing);
+    }
     const double weight_gradient =
         stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
     double transient = layers > 0 ? restored + backward_working_set(shape_) + weight_gradient : 0.0;
@@ -181,14 +224,15 @@ class StageCounter {
   RankShape shape_;
   ProductParameters products_;
   Schedule schedule_;
-  double layer_parameters_;
-  double kept_, kept_recomputing_;
+  std::vector<LayerRange> ranges_;  // by virtual stage
+  std::vector<int> kind_of_layer_;
+  std::vector<LayerMemory> layers_;  // by kind, without their number
 };
 
 }  // namespace
 
 Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
-                             const ParallelPlan& plan, bool recomputes) {
+                             const ParallelPlan& plan, bool recomputes, LayerKind /*kind*/) {
   const RankShape shape(model, training, stack, plan);
   const double hidden_bytes = shape.hidden_elements * shape.element;
   if (recomputes && training.recompute == Recompute::full) return Bytes(hidden_bytes);

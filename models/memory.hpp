@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "models/layer_kind.hpp"
 #include "models/model_spec.hpp"
 #include "models/parallel_plan.hpp"
 #include "models/software_stack.hpp"
@@ -27,7 +28,8 @@ struct MemoryUse {
 /// Not modelled: fragmentation, beyond the stack's framework_memory.
 MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                      const ParallelPlan& plan, Bytes collective_buffers);
-/// Bytes of activations that one transformer layer keeps for one micro-batch on one rank until its backward.
+/// Bytes of activations that one transformer layer of a kind keeps for one micro-batch on one rank until its
+/// backward.
 ///
 /// By operator: the inputs of the norms and products, queries, keys and values, the MLP activation's input
 /// and output; unfused attention also its scores; one byte an element of dropout masks where the model has
@@ -39,6 +41,6 @@ MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const
 /// and without the last term under flash attention or selective recomputation.
 /// Source: Korthikanti et al. 2022, table 2.
 Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
-                             const ParallelPlan& plan, bool recomputes);
+                             const ParallelPlan& plan, bool recomputes, LayerKind kind = {});
 
 }  // namespace orrery

@@ -3,6 +3,7 @@
 #include <array>
 #include <string_view>
 
+#include "models/layer_kind.hpp"
 #include "sim/base/presets.hpp"
 
 namespace orrery {
@@ -312,9 +313,7 @@ double head_parameters(const ModelSpec& model) {
 
 double parameter_count(const ModelSpec& model, std::int64_t positions) {
   int expert_layers = 0;
-  for (int layer = 0; model.moe && layer < model.layers; ++layer) {
-    if (layer >= model.moe->first_dense_layers && (layer + 1) % model.moe->every == 0) ++expert_layers;
-  }
+  for (int layer = 0; layer < model.layers; ++layer) expert_layers += kind_of_layer(model, layer).moe ? 1 : 0;
   double parameters = embedding_parameters(model, positions) + head_parameters(model) +
                       (model.layers - expert_layers) * layer_parameters(model);
   if (!model.moe) return parameters;

@@ -48,7 +48,7 @@ struct ModelSpec {
   bool causal = true;
   AttentionKind attention = AttentionKind::mha;
   std::int64_t window = 0;
-  int full_every = 1;
+  int full_every = 0;  ///< sliding attention: every n-th layer attends in full; 0: none does
   std::int64_t q_lora_rank = 0, kv_lora_rank = 0, qk_nope_dim = 0, qk_rope_dim = 0, v_dim = 0;
   std::optional<MoeSpec> moe;
   int mtp_layers = 0;

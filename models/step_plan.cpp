@@ -94,12 +94,37 @@ double slowest_of(int gpus, double relative_spread) {
   return 1.0 + relative_spread * normal_quantile((gpus - 0.375) / (gpus + 0.25));
 }
 
-const PassCost& StepPlan::pass_cost(Part part, bool backward) const {
-  const PartCost& cost = part == Part::layer                     ? costs->layer
-                         : part == Part::layer_without_recompute ? costs->layer_without_recompute
-                         : part == Part::embedding               ? costs->embedding
-                                                                 : costs->head;
-  return backward ? cost.backward : cost.forward;
+const PartCost& LayerCosts::cost_of(Part part, int kind) const {
+  switch (part) {
+    case Part::layer:
+      return kinds[static_cast<size_t>(kind)].layer;
+    case Part::layer_without_recompute:
+      return kinds[static_cast<size_t>(kind)].layer_without_recompute;
+    case Part::embedding:
+      return embedding;
+    case Part::head:
+      return head;
+  }
+  throw std::logic_error("a part without a cost");
+}
+
+double LayerCosts::parameters_of(Part part, int kind) const {
+  switch (part) {
+    case Part::layer:
+    case Part::layer_without_recompute:
+      return kinds[static_cast<size_t>(kind)].parameters;
+    case Part::embedding:
+      return embedding_parameters;
+    case Part::head:
+      return head_parameters;
+  }
+  throw std::logic_error("a part without parameters");
+}
+
+double LayerCosts::mean_layer_parameters() const {
+  double sum = 0;
+  for (const int kind : kind_of_layer) sum += kinds[static_cast<size_t>(kind)].parameters;
+  return sum / static_cast<double>(kind_of_layer.size());
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -253,9 +278,8 @@ class PlanAssembly {
     double total = 0;
     double kernels = 0;
     double recompute = 0;
-    for (int r = 0; r < segment.run_count; ++r) {
-      const PlanSegment::Run& run = segment.runs[static_cast<size_t>(r)];
-      const PassCost& pass = plan_.pass_cost(run.part, segment.backward);
+    for (const PartRun& run : segment.runs) {
+      const PassCost& pass = plan_.pass_cost(run, segment.backward);
       total += run.count * seconds_of(pass);
       const double again = pass.by_term[static_cast<size_t>(BreakdownTerm::recompute)];
       recompute += run.count * again;
@@ -265,56 +289,69 @@ class PlanAssembly {
     segment.duration = Seconds(total) + segment.send_tail;
     if (segment.duration > Seconds(0)) segment.kernel_share = kernels / segment.duration.base();
     if (kernels > 0) segment.recompute_share = recompute / kernels;
-    plan_.segments.push_back(segment);
+    plan_.segments.push_back(std::move(segment));
     return static_cast<int>(plan_.segments.size()) - 1;
   }
 
-  static void append(PlanSegment& segment, Part part, int count, int first_layer) {
-    if (count <= 0) return;
-    segment.runs[static_cast<size_t>(segment.run_count++)] = {part, count, first_layer};
+  /// Layers `first` to `first + count`, equal neighbours as one run.
+  void append_layers(std::vector<PartRun>& runs, Part part, int first, int count) const {
+    for (int layer = first; layer < first + count; ++layer) {
+      const int kind = plan_.costs->kind_of_layer[static_cast<size_t>(layer)];
+      if (!runs.empty() && runs.back().part == part && runs.back().kind == kind) {
+        ++runs.back().count;
+      } else {
+        runs.push_back({part, kind, 1, layer});
+      }
+    }
+  }
+
+  std::vector<PartRun> runs_of(const VirtualStage& stage) const {
+    std::vector<PartRun> runs;
+    runs.reserve(4);
+    if (stage.embedding) runs.push_back({Part::embedding, 0, 1, -1});
+    append_layers(runs, Part::layer, stage.first_layer, stage.recomputed_layers);
+    append_layers(runs, Part::layer_without_recompute, stage.first_layer + stage.recomputed_layers,
+                  stage.layers - stage.recomputed_layers);
+    if (stage.head) runs.push_back({Part::head, 0, 1, -1});
+    return runs;
+  }
+
+  double parameters_of(const VirtualStage& stage) const {
+    double parameters = 0;
+    for (const PartRun& run : stage.runs) {
+      parameters += run.count * plan_.costs->parameters_of(run.part, run.kind);
+    }
+    return parameters;
   }
 
   void add_virtual_stages() {
     const int stages = parallel_.pipeline;
-    const int count = stages * parallel_.interleave;
-    int first_layer = 0;
-    std::vector<int> recompute_left(static_cast<size_t>(stages), training_.recompute_layers >= 0
-                                                                     ? training_.recompute_layers
-                                                                     : model_.layers);
+    const std::vector<LayerRange> ranges = layers_by_virtual_stage(training_, parallel_);
+    const auto count = static_cast<int>(ranges.size());
     for (int index = 0; index < count; ++index) {
+      const LayerRange& range = ranges[static_cast<size_t>(index)];
       VirtualStage stage;
-      stage.layers = parallel_.stage_layers[static_cast<size_t>(index)];
-      stage.first_layer = first_layer;
+      stage.layers = range.count;
+      stage.first_layer = range.first;
+      stage.recomputed_layers = range.recomputed;
       stage.embedding = index == 0;
       stage.head = index + 1 == count;
-      int& left = recompute_left[static_cast<size_t>(index % stages)];
-      stage.recomputed_layers = std::min(left, stage.layers);
-      left -= stage.recomputed_layers;
-      const int plain = stage.layers - stage.recomputed_layers;
-      const int first_plain = first_layer + stage.recomputed_layers;
+      stage.runs = runs_of(stage);
 
       PlanSegment forward;
       forward.name = "forward";
-      append(forward, Part::embedding, stage.embedding ? 1 : 0, -1);
-      append(forward, Part::layer, stage.recomputed_layers, first_layer);
-      append(forward, Part::layer_without_recompute, plain, first_plain);
-      append(forward, Part::head, stage.head ? 1 : 0, -1);
+      forward.runs = stage.runs;
       if (!stage.head) forward.send_tail = overlapped_send_tail(plan_.send_forward, index % stages);
-      stage.forward_segment = add_segment(forward);
+      stage.forward_segment = add_segment(std::move(forward));
 
       PlanSegment backward;
       backward.name = "backward";
       backward.backward = true;
-      append(backward, Part::head, stage.head ? 1 : 0, -1);
-      append(backward, Part::layer_without_recompute, plain, first_plain);
-      append(backward, Part::layer, stage.recomputed_layers, first_layer);
-      append(backward, Part::embedding, stage.embedding ? 1 : 0, -1);
+      backward.runs.assign(stage.runs.rbegin(), stage.runs.rend());
       if (!stage.embedding) backward.send_tail = overlapped_send_tail(plan_.send_backward, index % stages);
-      stage.backward_segment = add_segment(backward);
+      stage.backward_segment = add_segment(std::move(backward));
 
-      stage.parameters = plan_.costs->layer_parameters * stage.layers +
-                         (stage.embedding ? plan_.costs->embedding_parameters : 0.0) + head_parameters(stage);
-      first_layer += stage.layers;
+      stage.parameters = parameters_of(stage);
       plan_.virtual_stages.push_back(std::move(stage));
     }
   }
@@ -325,23 +362,14 @@ class PlanAssembly {
     return sends[static_cast<size_t>(stage)].time.total() * stack_.pipeline_overlap_exposed;
   }
 
-  double head_parameters(const VirtualStage& stage) const {
-    return stage.head ? plan_.costs->head_parameters : 0.0;
-  }
-
   std::vector<Unit> units_of(const VirtualStage& stage, bool backward) const {
     std::vector<Unit> units;
     units.reserve(static_cast<size_t>(stage.layers) + 2);
-    if (stage.embedding) {
-      units.push_back(
-          {plan_.costs->embedding_parameters, seconds_of(plan_.pass_cost(Part::embedding, backward))});
+    for (const PartRun& run : stage.runs) {
+      units.insert(
+          units.end(), static_cast<size_t>(run.count),
+          {plan_.costs->parameters_of(run.part, run.kind), seconds_of(plan_.pass_cost(run, backward))});
     }
-    for (int layer = 0; layer < stage.layers; ++layer) {
-      const Part part = layer < stage.recomputed_layers ? Part::layer : Part::layer_without_recompute;
-      units.push_back({plan_.costs->layer_parameters, seconds_of(plan_.pass_cost(part, backward))});
-    }
-    if (stage.head)
-      units.push_back({head_parameters(stage), seconds_of(plan_.pass_cost(Part::head, backward))});
     if (backward) std::reverse(units.begin(), units.end());
     return units;
   }
@@ -383,7 +411,7 @@ class PlanAssembly {
                       ? parallel_.bucket
                       : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
     // A stack without a bucket size that overlaps does it layer by layer.
-    if (size <= 0) size = plan_.costs->layer_parameters;
+    if (size <= 0) size = plan_.costs->mean_layer_parameters();
     const int count = std::max(1, static_cast<int>(std::min(stage.parameters / size, 1e6)));
     const int calls = (count + kMostBucketTasks - 1) / kMostBucketTasks;
     const int tasks = (count + calls - 1) / calls;
@@ -437,37 +465,56 @@ class PlanAssembly {
     ShardedUnits& units = plan_.sharded;
     const LayerCosts& costs = *plan_.costs;
     units.enabled = true;
-    units.layers = model_.layers;
-    units.recomputed_layers =
-        training_.recompute_layers >= 0 ? std::min(training_.recompute_layers, model_.layers) : model_.layers;
     const double root = costs.embedding_parameters + costs.head_parameters;
-    units.layer_gather = parameter_gather(costs.layer_parameters, 1);
-    units.layer_reduce = reduction(costs.layer_parameters, 1);
-    units.layer_replica_reduce = replica_reduction(costs.layer_parameters, 1);
     units.root_gather = parameter_gather(root, 1);
     units.root_reduce = reduction(root, 1);
     units.root_replica_reduce = replica_reduction(root, 1);
-    const auto segment = [&](Part part, bool backward) {
-      PlanSegment one;
-      one.name = backward ? "backward" : "forward";
-      one.backward = backward;
-      append(one, part, 1, -1);
-      return add_segment(one);
-    };
-    units.embedding_forward = segment(Part::embedding, false);
-    units.embedding_backward = segment(Part::embedding, true);
-    units.head_forward = segment(Part::head, false);
-    units.head_backward = segment(Part::head, true);
-    units.layer_forward = segment(Part::layer, false);
-    units.layer_backward = segment(Part::layer, true);
-    units.plain_forward = segment(Part::layer_without_recompute, false);
-    units.plain_backward = segment(Part::layer_without_recompute, true);
+    units.embedding_forward = add_part_segment(Part::embedding, 0, false);
+    units.embedding_backward = add_part_segment(Part::embedding, 0, true);
+    units.head_forward = add_part_segment(Part::head, 0, false);
+    units.head_backward = add_part_segment(Part::head, 0, true);
     VirtualStage all;
     all.layers = model_.layers;
-    all.recomputed_layers = units.recomputed_layers;
+    all.recomputed_layers = layers_by_virtual_stage(training_, parallel_).front().recomputed;
     all.embedding = all.head = true;
-    all.parameters = costs.layer_parameters * model_.layers + root;
-    plan_.virtual_stages.push_back(all);
+    all.runs = runs_of(all);
+    all.parameters = parameters_of(all);
+    units.unit_of_layer.reserve(static_cast<size_t>(model_.layers));
+    for (const PartRun& run : all.runs) {
+      if (run.first_layer < 0) continue;
+      const int unit = unit_for(run);
+      units.units[static_cast<size_t>(unit)].layers += run.count;
+      units.unit_of_layer.insert(units.unit_of_layer.end(), static_cast<size_t>(run.count), unit);
+    }
+    plan_.virtual_stages.push_back(std::move(all));
+  }
+
+  int add_part_segment(Part part, int kind, bool backward) {
+    PlanSegment segment;
+    segment.name = backward ? "backward" : "forward";
+    segment.backward = backward;
+    segment.runs = {{part, kind, 1, -1}};
+    return add_segment(std::move(segment));
+  }
+
+  /// Place of the unit that the layers of a run are; made at its first use.
+  int unit_for(const PartRun& run) {
+    std::vector<ShardedUnits::Unit>& units = plan_.sharded.units;
+    const auto known = std::find_if(units.begin(), units.end(), [&run](const ShardedUnits::Unit& unit) {
+      return unit.part == run.part && unit.kind == run.kind;
+    });
+    if (known != units.end()) return static_cast<int>(known - units.begin());
+    ShardedUnits::Unit unit;
+    unit.part = run.part;
+    unit.kind = run.kind;
+    unit.forward = add_part_segment(run.part, run.kind, false);
+    unit.backward = add_part_segment(run.part, run.kind, true);
+    const double parameters = plan_.costs->parameters_of(run.part, run.kind);
+    unit.gather = parameter_gather(parameters, 1);
+    unit.reduce = reduction(parameters, 1);
+    unit.replica_reduce = replica_reduction(parameters, 1);
+    units.push_back(unit);
+    return static_cast<int>(units.size()) - 1;
   }
 
   void add_optimizers() {
@@ -491,7 +538,7 @@ class PlanAssembly {
       segment.name = "optimizer";
       segment.optimizer_of_stage = stage;
       segment.duration = plan_.optimizer.back().duration;
-      plan_.segments.push_back(segment);
+      plan_.segments.push_back(std::move(segment));
     }
     Evidence& evidence = plan_.term_evidence[static_cast<size_t>(BreakdownTerm::optimizer)];
     for (const Piece& piece : plan_.optimizer.front().pieces) evidence = weaker(evidence, piece.evidence);
@@ -511,9 +558,13 @@ class PlanAssembly {
     for (const Exchange& send : plan_.send_forward) note(send);
     for (const Exchange& send : plan_.send_backward) note(send);
     ShardedUnits& units = plan_.sharded;
+    for (const ShardedUnits::Unit& unit : units.units) {
+      note(unit.gather);
+      note(unit.reduce);
+      note(unit.replica_reduce);
+    }
     for (const Exchange* one :
-         {&units.layer_gather, &units.layer_reduce, &units.layer_replica_reduce, &units.root_gather,
-          &units.root_reduce, &units.root_replica_reduce, &plan_.tied_embedding_reduce}) {
+         {&units.root_gather, &units.root_reduce, &units.root_replica_reduce, &plan_.tied_embedding_reduce}) {
       note(*one);
     }
     // The bubble is made of other stages' compute.
@@ -573,9 +624,8 @@ Segment expand_segment(const StepPlan& plan, int segment, double from_s, double 
   };
   if (source.optimizer_of_stage >= 0)
     take(plan.optimizer[static_cast<size_t>(source.optimizer_of_stage)], -1);
-  for (int r = 0; r < source.run_count; ++r) {
-    const PlanSegment::Run& run = source.runs[static_cast<size_t>(r)];
-    const PassCost& pass = plan.pass_cost(run.part, source.backward);
+  for (const PartRun& run : source.runs) {
+    const PassCost& pass = plan.pass_cost(run, source.backward);
     for (int i = 0; i < run.count; ++i) {
       const int layer = run.first_layer < 0 ? -1
                         : source.backward   ? run.first_layer + run.count - 1 - i

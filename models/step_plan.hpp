@@ -47,30 +47,42 @@ struct PartCost {
   std::vector<InlineCommunication> communications;  ///< of forward and backward together
 };
 
+enum class Part : std::uint8_t { layer, layer_without_recompute, embedding, head };
+
+/// `count` equal parts of the model, one after the other.
+struct PartRun {
+  Part part = Part::layer;
+  int kind = 0;  ///< of layers: place in LayerCosts::kinds
+  int count = 0;
+  int first_layer = -1;  ///< number of the model's layer in forward order; -1: no layer
+};
+
 /// Costs of the parts of a model under one plan's shapes; shared by all plans that agree in them.
 struct LayerCosts {
-  PartCost layer;  ///< with the training's recomputation
-  PartCost layer_without_recompute;
+  struct Kind {
+    LayerKind kind;
+    PartCost layer;  ///< with the training's recomputation
+    PartCost layer_without_recompute;
+    double parameters = 0;  ///< held by one tensor rank
+  };
+  std::vector<Kind> kinds;         ///< layer_kinds(model)
+  std::vector<int> kind_of_layer;  ///< kinds_by_layer(model)
   PartCost embedding, head;
-  double layer_parameters = 0, embedding_parameters = 0, head_parameters = 0;  ///< held by one tensor rank
+  double embedding_parameters = 0, head_parameters = 0;  ///< held by one tensor rank
   /// Time-weighted relative spread (one standard deviation of ln) of kernels and of collectives in a layer.
   double kernel_spread = 0, communication_spread = 0;
   std::array<Evidence, kBreakdownTerms> evidence{};
-};
 
-enum class Part : std::uint8_t { layer, layer_without_recompute, embedding, head };
+  const PartCost& cost_of(Part part, int kind) const;
+  double parameters_of(Part part, int kind) const;
+  double mean_layer_parameters() const;
+};
 
 /// A stretch of compute of a rank, as a list of parts; expanded to pieces only where a graph needs them.
 struct PlanSegment {
-  struct Run {
-    Part part = Part::layer;
-    int count = 0;
-    int first_layer = 0;  ///< layer number of the model, in forward order
-  };
   std::string_view name = "forward";  ///< "forward", "backward", "optimizer"
   bool backward = false;
-  std::array<Run, 4> runs{};  ///< in order of execution
-  int run_count = 0;
+  std::vector<PartRun> runs;     ///< in order of execution; in the backward the last layer of a run is first
   int optimizer_of_stage = -1;   ///< >= 0: this is that stage's optimizer step, runs are empty
   Seconds send_tail;             ///< exposed share of an overlapped pipeline send, at the end
   Seconds duration;              ///< beside no communication that slows its kernels
@@ -111,7 +123,8 @@ struct VirtualStage {
   int recomputed_layers = 0;
   int first_layer = 0;
   bool embedding = false, head = false;
-  double parameters = 0;  ///< on one rank
+  std::vector<PartRun> runs;  ///< what it consists of, in forward order
+  double parameters = 0;      ///< on one rank
   int forward_segment = 0, backward_segment = 0;
   /// Gradient buckets, all alike, in the order in which the backward completes them.
   Exchange reduce;          ///< one bucket over the shard group (all_reduce under ZeRO 0)
@@ -127,15 +140,22 @@ enum class GatherAt : std::uint8_t { none, next_forward, after_optimizer };
 
 /// ZeRO 3 / FSDP: every layer is a unit that is gathered before its use and reduced after its backward.
 struct ShardedUnits {
+  /// Layers that are alike: of one kind, with or without recomputation.
+  struct Unit {
+    Part part = Part::layer;
+    int kind = 0;
+    int layers = 0;                 ///< how many there are
+    int forward = 0, backward = 0;  ///< segments of one layer
+    Exchange gather, reduce, replica_reduce;
+  };
   bool enabled = false;
-  int layers = 0;
-  int layer_forward = 0, layer_backward = 0;  ///< segments of one layer (recomputing as the training says)
+  std::vector<Unit> units;
+  std::vector<int> unit_of_layer;                     ///< in forward order
   int embedding_forward = 0, embedding_backward = 0;  ///< segments; the root unit holds embedding and head
   int head_forward = 0, head_backward = 0;
-  Exchange layer_gather, layer_reduce, layer_replica_reduce;
   Exchange root_gather, root_reduce, root_replica_reduce;
-  int recomputed_layers = 0;  ///< the first layers recompute, the rest use the segments below
-  int plain_forward = 0, plain_backward = 0;
+
+  const Unit& unit(size_t layer) const { return units[static_cast<size_t>(unit_of_layer[layer])]; }
 };
 
 /// Everything a step is made of, with a time on each part, before it is laid out over ranks: what the
@@ -167,7 +187,10 @@ struct StepPlan {
 
   int stages() const { return parallel.pipeline; }
   int chunks() const { return parallel.interleave; }
-  const PassCost& pass_cost(Part part, bool backward) const;
+  const PassCost& pass_cost(const PartRun& run, bool backward) const {
+    const PartCost& cost = costs->cost_of(run.part, run.kind);
+    return backward ? cost.backward : cost.forward;
+  }
 };
 
 /// Makes plans for one model, stack and cluster; layer costs are kept by shape, so that a search pays for

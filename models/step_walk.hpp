@@ -240,38 +240,35 @@ class StepWalk {
 
   void run_sharded_micro_batch(std::int32_t m) {
     const ShardedUnits& units = plan_.sharded;
-    const auto layers = static_cast<size_t>(units.layers);
+    const size_t layers = units.unit_of_layer.size();
     const Handle root = unit_exchange(units.root_gather, m, compute_[0]);
     forward_arrival_.assign(layers, Handle{});  // gather of each layer
     layer_done_.assign(layers, Handle{});
     const auto gather_forward = [&](size_t layer) {
       forward_arrival_[layer] =
-          unit_exchange(units.layer_gather, m, layer >= 2 ? layer_done_[layer - 2] : compute_[0]);
+          unit_exchange(units.unit(layer).gather, m, layer >= 2 ? layer_done_[layer - 2] : compute_[0]);
     };
     if (layers > 0) gather_forward(0);
     unit_compute(units.embedding_forward, m, root);
     for (size_t layer = 0; layer < layers; ++layer) {
       if (layer + 1 < layers) gather_forward(layer + 1);
-      const bool recomputes = layer < static_cast<size_t>(units.recomputed_layers);
-      layer_done_[layer] =
-          unit_compute(recomputes ? units.layer_forward : units.plain_forward, m, forward_arrival_[layer]);
+      layer_done_[layer] = unit_compute(units.unit(layer).forward, m, forward_arrival_[layer]);
     }
     unit_compute(units.head_forward, m, root);
     backward_arrival_.assign(layers, Handle{});
     const auto gather_backward = [&](size_t layer) {
       const bool two_ahead = layer + 2 < layers;
       backward_arrival_[layer] =
-          unit_exchange(units.layer_gather, m, two_ahead ? layer_done_[layer + 2] : compute_[0]);
+          unit_exchange(units.unit(layer).gather, m, two_ahead ? layer_done_[layer + 2] : compute_[0]);
     };
     if (layers > 0) gather_backward(layers - 1);
     unit_compute(units.head_backward, m, root);
     for (size_t back = 0; back < layers; ++back) {
       const size_t layer = layers - 1 - back;
       if (layer > 0) gather_backward(layer - 1);
-      const bool recomputes = layer < static_cast<size_t>(units.recomputed_layers);
-      layer_done_[layer] =
-          unit_compute(recomputes ? units.layer_backward : units.plain_backward, m, backward_arrival_[layer]);
-      reduce_unit(units.layer_reduce, units.layer_replica_reduce, m, layer_done_[layer]);
+      const ShardedUnits::Unit& unit = units.unit(layer);
+      layer_done_[layer] = unit_compute(unit.backward, m, backward_arrival_[layer]);
+      reduce_unit(unit.reduce, unit.replica_reduce, m, layer_done_[layer]);
     }
     unit_compute(units.embedding_backward, m, root);
     reduce_unit(units.root_reduce, units.root_replica_reduce, m, compute_[0]);

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "calibration/kernels/kernel_profile.hpp"
 #include "models/layer_operators.hpp"
+#include "models/layer_shapes.hpp"
 #include "reports/answers/kernel.hpp"
 
 namespace orrery {
@@ -128,6 +131,30 @@ void add_work(const LayerWork& work, std::int64_t times, ShapeList& list) {
   list.add(work.backward, times);
 }
 
+/// Layers of each kind on the stage that has most layers.
+std::vector<std::pair<LayerKind, std::int64_t>> layers_of_fullest_stage(const Setting& setting) {
+  const std::vector<LayerKind> kinds = layer_kinds(setting.model);
+  const std::vector<int> by_layer = kinds_by_layer(setting.model);
+  std::vector<std::int64_t> fullest(kinds.size(), 0);
+  for (int stage = 0; stage < setting.parallel.pipeline; ++stage) {
+    std::vector<std::int64_t> layers(kinds.size(), 0);
+    const std::vector<LayerRange> ranges = layers_by_virtual_stage(setting.training, setting.parallel);
+    for (auto v = static_cast<size_t>(stage); v < ranges.size();
+         v += static_cast<size_t>(setting.parallel.pipeline)) {
+      for (int i = 0; i < ranges[v].count; ++i) {
+        ++layers[static_cast<size_t>(by_layer[static_cast<size_t>(ranges[v].first + i)])];
+      }
+    }
+    const auto total = [](const std::vector<std::int64_t>& of) {
+      return std::accumulate(of.begin(), of.end(), std::int64_t{0});
+    };
+    if (total(layers) > total(fullest)) fullest = layers;
+  }
+  std::vector<std::pair<LayerKind, std::int64_t>> result;
+  for (size_t kind = 0; kind < kinds.size(); ++kind) result.emplace_back(kinds[kind], fullest[kind]);
+  return result;
+}
+
 std::string members_of(const GemmShape& shape) {
   std::string text = fmt::format("\"m\": {}, \"n\": {}, \"k\": {}", shape.m, shape.n, shape.k);
   if (shape.batch > 1 || shape.grouped) text += fmt::format(", \"batch\": {}", shape.batch);
@@ -164,24 +191,14 @@ std::string members_of(const MemoryShape& shape) {
 std::vector<ModelKernel> model_shapes(const ModelShapesOptions& options) {
   const Setting setting = read_setting(options);
   const auto& [model, training, software, parallel] = setting;
-  const std::vector<int>& by_stage = parallel.stage_layers;
-  std::int64_t layers = 0;
-  for (int stage = 0; stage < parallel.pipeline; ++stage) {
-    std::int64_t of_stage = 0;
-    for (size_t i = static_cast<size_t>(stage); i < by_stage.size();
-         i += static_cast<size_t>(parallel.pipeline)) {
-      of_stage += by_stage[i];
-    }
-    layers = std::max(layers, of_stage);
-  }
-  const double parameters =
-      static_cast<double>(layers) * layer_parameters_per_rank(model, parallel) +
-      embedding_parameters_per_rank(model, training, parallel, software.vocab_multiple) +
-      head_parameters_per_rank(model, parallel, software.vocab_multiple);
-
+  double parameters = embedding_parameters_per_rank(model, training, parallel, software.vocab_multiple) +
+                      head_parameters_per_rank(model, parallel, software.vocab_multiple);
   ShapeList list;
   add_work(embedding_work(model, training, software, parallel), 1, list);
-  add_work(transformer_layer_work(model, training, software, parallel), layers, list);
+  for (const auto& [kind, layers] : layers_of_fullest_stage(setting)) {
+    parameters += static_cast<double>(layers) * layer_parameters_per_rank(model, parallel, kind);
+    add_work(transformer_layer_work(model, training, software, parallel, kind), layers, list);
+  }
   add_work(head_work(model, training, software, parallel), 1, list);
   list.add(optimizer_pass(training, software, parallel, parameters, parameters), 1);
   return list.take();

@@ -1,0 +1,168 @@
+#include "models/layer_builder.hpp"
+
+namespace orrery {
+
+/// A rank's share of the scores: seq_local x seq, of which the mask leaves half. Rings balance the causal
+/// mask by giving each rank a piece of both ends of the sequence, so that every step after the first does
+/// half a block.
+std::vector<LayerBuilder::AttentionStep> LayerBuilder::attention_steps() const {
+  const std::int64_t whole = shape_.seq;
+  const std::int64_t local = shape_.seq_local;
+  const bool halves = model_.causal && !unfused();
+  if (plan_.context == 1 || plan_.context_method == ContextMethod::ulysses)
+    return {{whole, whole, model_.causal}};
+  if (plan_.context_method == ContextMethod::all_gather) {
+    return {{local, halves ? largest_share(whole, 2) : whole, false}};
+  }
+  std::vector<AttentionStep> steps(static_cast<size_t>(plan_.context),
+                                   AttentionStep{local, halves ? largest_share(local, 2) : local, false});
+  steps.front() = {local, local, model_.causal};
+  return steps;
+}
+
+void LayerBuilder::context_communication(std::string_view name, CollectiveOp op, double payload, int count,
+                                         bool overlaps) {
+  LayerCommunication communication{name, GroupKind::context, op, Bytes(payload), count};
+  communication.overlaps_attention = overlaps;
+  items_.push_back({LayerPart::core_attention, communication});
+}
+
+void LayerBuilder::flash_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads,
+                                   std::int64_t kv_heads) {
+  AttentionShape attention;
+  attention.batch = shape_.sequences;
+  attention.seq_q = step.seq_q;
+  attention.seq_kv = step.seq_kv;
+  attention.heads = heads;
+  attention.kv_heads = kv_heads;
+  attention.head_dim = shape_.head_dim;
+  attention.value_dim = shape_.head_dim;
+  attention.causal = step.causal;
+  attention.pass = pass;
+  attention.kernel = stack_.attention_kernel;
+  attention.precision = attention_precision_;
+  items_.push_back({LayerPart::core_attention, Operator{"attention_core", attention}});
+}
+
+void LayerBuilder::unfused_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads) {
+  const std::int64_t batch = shape_.sequences * heads;
+  const std::int64_t dim = shape_.head_dim;
+  const double score_bytes = static_cast<double>(batch) * static_cast<double>(step.seq_q) *
+                             static_cast<double>(step.seq_kv) * shape_.element;
+  const auto batched = [&](std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k) {
+    product(LayerPart::core_attention, name, m, n, k, attention_precision_, shape_.element, batch);
+  };
+  if (pass == AttentionPass::forward) {
+    batched("attention_scores", step.seq_q, step.seq_kv, dim);
+    memory(LayerPart::core_attention, "attention_softmax",
+           stack_.attention_score_passes_forward * score_bytes);
+    batched("attention_values", step.seq_q, dim, step.seq_kv);
+    return;
+  }
+  batched("attention_values_dgrad", step.seq_q, step.seq_kv, dim);
+  batched("attention_values_wgrad", step.seq_kv, dim, step.seq_q);
+  memory(LayerPart::core_attention, "attention_softmax",
+         stack_.attention_score_passes_backward * score_bytes);
+  batched("attention_scores_dgrad", step.seq_q, dim, step.seq_kv);
+  batched("attention_scores_wgrad", step.seq_kv, dim, step.seq_q);
+}
+
+void LayerBuilder::core_attention(AttentionPass pass) {
+  const bool forward = pass == AttentionPass::forward;
+  const std::int64_t split = head_ranks();
+  const std::int64_t heads = largest_share(shape_.heads, split);
+  const std::int64_t kv_heads = largest_share(shape_.kv_heads, split);
+  const double head_bytes =
+      static_cast<double>(shape_.tokens) * static_cast<double>(shape_.head_dim) * shape_.element;
+  const double query_bytes = head_bytes * static_cast<double>(shape_.heads);
+  const double kv_bytes = 2.0 * head_bytes * static_cast<double>(shape_.kv_heads);
+  // Key and value heads that do not divide are repeated before they are exchanged.
+  const double exchanged_kv_bytes = head_bytes * static_cast<double>(kv_heads * split);
+  const int context = plan_.context;
+  const bool parallel = context > 1;
+  const auto exchange_heads = [&](double payload) {
+    context_communication("context all_to_all", CollectiveOp::all_to_all, payload, 1, false);
+  };
+
+  if (parallel && plan_.context_method == ContextMethod::ring) {
+    // Keys and values go round; in the backward their gradients go with them.
+    context_communication("context ring exchange", CollectiveOp::send_receive,
+                          forward ? kv_bytes : 2.0 * kv_bytes, context - 1, true);
+  } else if (parallel && plan_.context_method == ContextMethod::all_gather) {
+    context_communication("context all_gather", CollectiveOp::all_gather, kv_bytes * context, 1, false);
+  } else if (parallel && forward) {
+    exchange_heads(query_bytes);
+    exchange_heads(exchanged_kv_bytes);
+    exchange_heads(exchanged_kv_bytes);
+  } else if (parallel) {
+    exchange_heads(query_bytes);
+  }
+
+  for (const AttentionStep& step : attention_steps()) {
+    if (unfused()) {
+      unfused_attention(pass, step, heads);
+    } else {
+      flash_attention(pass, step, heads, kv_heads);
+    }
+  }
+
+  if (!parallel) return;
+  if (plan_.context_method == ContextMethod::ulysses) {
+    exchange_heads(query_bytes);
+    if (!forward) {
+      exchange_heads(exchanged_kv_bytes);
+      exchange_heads(exchanged_kv_bytes);
+    }
+  } else if (plan_.context_method == ContextMethod::all_gather && !forward) {
+    context_communication("context reduce_scatter", CollectiveOp::reduce_scatter, kv_bytes * context, 1,
+                          false);
+  }
+}
+
+void LayerBuilder::attention_forward() {
+  const PassBytes traffic = passes(stack_.forward_passes);
+  const PassBytes cast = casts(stack_.quantize_forward);
+  const HiddenPasses hidden(traffic.hidden, stack_.forward_passes.hidden, 2.0);
+  const Precision precision = training_.precision;
+  const std::int64_t tokens = shape_.tokens;
+
+  memory(LayerPart::norm, "input_norm", hidden.norm, MemoryKind::norm);
+  gather_input(LayerPart::qkv);
+  memory(LayerPart::qkv, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::qkv, "qkv_projection", tokens, shape_.qkv_columns(), shape_.hidden, precision,
+          shape_.element);
+  memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
+  core_attention(AttentionPass::forward);
+  memory(LayerPart::attention_output, "quantize", cast.sharded, MemoryKind::quantize);
+  product(LayerPart::attention_output, "output_projection", tokens, shape_.hidden, shape_.attention_columns(),
+          precision, shape_.element);
+  reduce_output(LayerPart::attention_output);
+  memory(LayerPart::residual, "attention_residual", hidden.residual);
+}
+
+void LayerBuilder::attention_backward() {
+  const PassBytes traffic = passes(stack_.backward_passes);
+  const PassBytes cast = casts(stack_.quantize_backward);
+  const HiddenPasses hidden(traffic.hidden, stack_.backward_passes.hidden, 3.0);
+  const Precision precision = training_.precision;
+  const std::int64_t tokens = shape_.tokens;
+
+  memory(LayerPart::residual, "attention_residual", hidden.residual);
+  gather_input(LayerPart::attention_output);
+  memory(LayerPart::attention_output, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::attention_output, "output_dgrad", tokens, shape_.attention_columns(), shape_.hidden,
+          precision, shape_.element);
+  weight_gradient(LayerPart::attention_output, "output_wgrad", shape_.hidden, shape_.attention_columns(),
+                  tokens, precision);
+  core_attention(AttentionPass::backward);
+  memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
+  memory(LayerPart::qkv, "quantize", cast.sharded, MemoryKind::quantize);
+  gather_input(LayerPart::qkv, true);
+  product(LayerPart::qkv, "qkv_dgrad", tokens, shape_.hidden, shape_.qkv_columns(), precision,
+          shape_.element);
+  reduce_output(LayerPart::qkv, true);
+  weight_gradient(LayerPart::qkv, "qkv_wgrad", shape_.qkv_columns(), shape_.hidden, tokens, precision);
+  memory(LayerPart::norm, "input_norm", hidden.norm, MemoryKind::norm);
+}
+
+}  // namespace orrery

@@ -1,0 +1,47 @@
+#include "models/layer_builder.hpp"
+
+namespace orrery {
+
+void LayerBuilder::feed_forward_forward() {
+  const PassBytes traffic = passes(stack_.forward_passes);
+  const PassBytes cast = casts(stack_.quantize_forward);
+  const HiddenPasses hidden(traffic.hidden, stack_.forward_passes.hidden, 2.0);
+  const Precision precision = training_.precision;
+  const std::int64_t tokens = shape_.tokens;
+
+  memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
+  gather_input(LayerPart::mlp);
+  memory(LayerPart::mlp, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::mlp, "mlp_up_projection", tokens, shape_.up_columns, shape_.hidden, precision,
+          shape_.element);
+  memory(LayerPart::mlp, "activation", traffic.ffn);
+  memory(LayerPart::mlp, "quantize", cast.ffn, MemoryKind::quantize);
+  product(LayerPart::mlp, "mlp_down_projection", tokens, shape_.hidden, shape_.ffn, precision,
+          shape_.element);
+  reduce_output(LayerPart::mlp);
+  memory(LayerPart::residual, "mlp_residual", hidden.residual);
+}
+
+void LayerBuilder::feed_forward_backward() {
+  const PassBytes traffic = passes(stack_.backward_passes);
+  const PassBytes cast = casts(stack_.quantize_backward);
+  const HiddenPasses hidden(traffic.hidden, stack_.backward_passes.hidden, 3.0);
+  const Precision precision = training_.precision;
+  const std::int64_t tokens = shape_.tokens;
+
+  memory(LayerPart::residual, "mlp_residual", hidden.residual);
+  gather_input(LayerPart::mlp);
+  memory(LayerPart::mlp, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::mlp, "mlp_down_dgrad", tokens, shape_.ffn, shape_.hidden, precision, shape_.element);
+  weight_gradient(LayerPart::mlp, "mlp_down_wgrad", shape_.hidden, shape_.ffn, tokens, precision);
+  memory(LayerPart::mlp, "activation", traffic.ffn);
+  memory(LayerPart::mlp, "quantize", cast.ffn, MemoryKind::quantize);
+  gather_input(LayerPart::mlp, true);
+  product(LayerPart::mlp, "mlp_up_dgrad", tokens, shape_.hidden, shape_.up_columns, precision,
+          shape_.element);
+  reduce_output(LayerPart::mlp, true);
+  weight_gradient(LayerPart::mlp, "mlp_up_wgrad", shape_.up_columns, shape_.hidden, tokens, precision);
+  memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
+}
+
+}  // namespace orrery

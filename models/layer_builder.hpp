@@ -1,0 +1,157 @@
+#pragma once
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "models/layer_operators.hpp"
+#include "models/layer_shapes.hpp"
+
+namespace orrery {
+
+/// Parts of a layer's forward that selective recomputation picks from.
+enum class LayerPart { norm, qkv, core_attention, attention_output, mlp, residual };
+
+struct PartItem {
+  LayerPart part;
+  LayerItem item;
+};
+
+/// The stack's pass over `hidden`, `sharded` and `ffn` widths, in bytes.
+struct PassBytes {
+  double hidden, sharded, ffn, rope;
+  PassBytes(const ElementwisePasses& passes, const ModelSpec& model, const RankShape& shape)
+      : hidden(passes.hidden * shape.hidden_elements * shape.element),
+        sharded(passes.sharded * shape.sharded_elements * shape.element),
+        ffn(passes.feed_forward(model.gated) * shape.ffn_elements * shape.element),
+        rope(model.position == PositionEncoding::rope
+                 ? passes.rope *
+                       static_cast<double>(shape.tokens * (shape.heads + shape.kv_heads) * shape.head_dim) *
+                       model.rotary_fraction * shape.element
+                 : 0.0) {}
+};
+
+/// How a stack's hidden-width passes fall on the two norms and the two residual additions of a layer. A norm
+/// reads and writes its input once in the forward, and reads two tensors and writes one in the backward; the
+/// rest is residual, bias and dropout.
+struct HiddenPasses {
+  double norm, residual;
+  HiddenPasses(double hidden_bytes, double passes, double norm_passes)
+      : norm(passes > 0.0 ? hidden_bytes * std::min(norm_passes, passes / 4.0) / passes : 0.0),
+        residual(hidden_bytes / 2.0 - norm) {}
+};
+
+/// Operators and collectives of one transformer layer on one rank, in order of execution: attention in
+/// attention_operators.cpp, the feed-forward part in feed_forward_operators.cpp.
+class LayerBuilder {
+ public:
+  LayerBuilder(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+               const ParallelPlan& plan, LayerKind kind = {})
+      : model_(model),
+        training_(training),
+        stack_(stack),
+        plan_(plan),
+        kind_(kind),
+        shape_(model, training, stack, plan),
+        attention_precision_(is_quantized(training.precision) ? Precision::bf16 : training.precision) {}
+
+  const RankShape& shape() const { return shape_; }
+  std::vector<PartItem> take() { return std::move(items_); }
+
+  // The two halves of a layer with their norms and residual additions.
+  void attention_forward();
+  void attention_backward();
+  void feed_forward_forward();
+  void feed_forward_backward();
+
+  // Pieces that the embedding and the head are made of, too.
+  void memory(LayerPart part, std::string_view name, double traffic,
+              MemoryKind kind = MemoryKind::streaming) {
+    if (traffic <= 0.0) return;
+    items_.push_back({part, Operator{name, MemoryShape{Bytes(traffic), 1, kind}}});
+  }
+  void product(LayerPart part, std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
+               Precision precision, double output_bytes, std::int64_t batch = 1) {
+    GemmShape gemm{m, n, k, batch, precision, output_bytes, true};
+    if (is_quantized(precision)) gemm.quantized_inputs = !quantizes_apart();
+    items_.push_back({part, Operator{name, gemm}});
+  }
+  /// dW[out, in] = dY^T X over all tokens, added to the main gradient.
+  void weight_gradient(LayerPart part, std::string_view name, std::int64_t out, std::int64_t in,
+                       std::int64_t tokens, Precision precision) {
+    if (stack_.fused_gradient_accumulation) {
+      // The product reads and writes the main gradient itself.
+      product(part, name, out, in, tokens, precision,
+              2.0 * gradient_bytes(gradient_dtype_of(training_, stack_)));
+      return;
+    }
+    product(part, name, out, in, tokens, precision, shape_.element);
+    memory(part, "gradient_accumulation",
+           stack_.gradient_accumulation_bytes * static_cast<double>(out) * static_cast<double>(in));
+  }
+  void tensor_communication(LayerPart part, std::string_view name, CollectiveOp op, double payload,
+                            bool beside_next = false) {
+    if (plan_.tensor == 1) return;
+    LayerCommunication communication{name, GroupKind::tensor, op, Bytes(payload)};
+    communication.exposed_share = plan_.overlap.tensor ? stack_.tensor_overlap_exposed : 1.0;
+    communication.beside_next_operator = beside_next;
+    items_.push_back({part, communication});
+  }
+  /// Makes the whole input of a column-parallel product from the sequence shards.
+  void gather_input(LayerPart part, bool beside_next = false) {
+    if (plan_.sequence) {
+      tensor_communication(part, "tensor all_gather", CollectiveOp::all_gather, shape_.gathered_bytes(),
+                           beside_next);
+    }
+  }
+  /// Sums the partial outputs of a row-parallel product (forward) or of a column-parallel product's input
+  /// gradient.
+  void reduce_output(LayerPart part, bool beside_next = false) {
+    const bool sequence = plan_.sequence;
+    tensor_communication(part, sequence ? "tensor reduce_scatter" : "tensor all_reduce",
+                         sequence ? CollectiveOp::reduce_scatter : CollectiveOp::all_reduce,
+                         shape_.gathered_bytes(), beside_next);
+  }
+
+ private:
+  /// One step of context-parallel attention: query length, key length, whether the causal mask cuts it.
+  struct AttentionStep {
+    std::int64_t seq_q, seq_kv;
+    bool causal;
+  };
+
+  /// A pass's traffic under the stack, and that of the casts which a quantised precision adds.
+  PassBytes passes(const ElementwisePasses& of_stack) const { return {of_stack, model_, shape_}; }
+  PassBytes casts(const ElementwisePasses& of_stack) const {
+    return {is_quantized(training_.precision) ? of_stack : ElementwisePasses{}, model_, shape_};
+  }
+  bool quantizes_apart() const {
+    const ElementwisePasses& forward = stack_.quantize_forward;
+    return forward.hidden + forward.sharded + forward.ffn > 0.0;
+  }
+  bool unfused() const { return stack_.attention_kernel == AttentionKernel::unfused; }
+  /// Context ranks that split the heads instead of the sequence inside the attention core (Ulysses).
+  std::int64_t head_ranks() const {
+    return plan_.context_method == ContextMethod::ulysses ? plan_.context : 1;
+  }
+  std::vector<AttentionStep> attention_steps() const;
+  void context_communication(std::string_view name, CollectiveOp op, double payload, int count,
+                             bool overlaps);
+  void core_attention(AttentionPass pass);
+  void flash_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads,
+                       std::int64_t kv_heads);
+  void unfused_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads);
+
+  const ModelSpec& model_;
+  const TrainingSpec& training_;
+  const SoftwareStack& stack_;
+  const ParallelPlan& plan_;
+  LayerKind kind_;
+  RankShape shape_;
+  Precision attention_precision_;
+  std::vector<PartItem> items_;
+};
+
+}  // namespace orrery
