@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "models/model_spec.hpp"
+#include "models/pipeline_placement.hpp"
 #include "models/software_stack.hpp"
 #include "models/training_spec.hpp"
 #include "sim/base/json_reader.hpp"
 
 namespace orrery {
 
-enum class ScheduleKind { gpipe, one_f_one_b, interleaved };
 enum class ContextMethod { ring, all_gather, ulysses };
 
 struct OverlapPlan {

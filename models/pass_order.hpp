@@ -11,13 +11,16 @@ namespace orrery {
 struct OrderedPass {
   std::int16_t stage = 0;
   std::int16_t chunk = 0;
-  std::int32_t micro_batch = 0;
+  std::int32_t micro_batch = 0;  ///< of its chain
+  std::int32_t virtual_stage = 0;
   PassKind kind = PassKind::forward;
+  bool paired = false;  ///< runs together with the pass that follows, which is of the same stage
 };
 
 /// The passes of all stages, each after everything it waits for: its stage's previous pass, the same
-/// micro-batch's forward on the virtual stage before (backward: on the one after), and for a backward its own
-/// forward.
+/// micro-batch's forward on the virtual stage before (input gradients: theirs on the one after), for input
+/// gradients the forward and for weight gradients the input gradients. Both of a pair come after all that
+/// either waits for.
 /// @throws std::logic_error with find_deadlock's text if the schedule cannot be executed
 std::vector<OrderedPass> execution_order(const Schedule& schedule);
 
