@@ -35,15 +35,12 @@ class TimeSink {
     if (start > gap_start) attribute_gap(s, gap_start, start, after);
     const PlanSegment& source = plan_.segments[static_cast<size_t>(segment)];
     const double end = end_of_compute(beside_[s], start, to_s - from_s, source.kernel_share);
-    // What a segment has beside its parts is counted as often as it runs.
     const double slowed = end - start - (to_s - from_s);
     if (slowed > 0) {
-      gaps_[s][static_cast<size_t>(source.backward ? BreakdownTerm::backward : BreakdownTerm::forward)] +=
+      const bool forward = source.pass == PassKind::forward;
+      gaps_[s][static_cast<size_t>(forward ? BreakdownTerm::forward : BreakdownTerm::backward)] +=
           slowed * (1.0 - source.recompute_share);
       gaps_[s][static_cast<size_t>(BreakdownTerm::recompute)] += slowed * source.recompute_share;
-    }
-    if (to_s >= source.duration.base()) {
-      gaps_[s][static_cast<size_t>(BreakdownTerm::pipeline_comm_exposed)] += source.send_tail.base();
     }
     compute_end_[s] = end;
     last_end_[s] = std::max(last_end_[s], end);
@@ -181,9 +178,9 @@ struct Walked {
 Walked walk(const StepPlan& plan, PassOrders& orders, std::int32_t micro_batches) {
   static const std::vector<OrderedPass> kNone;
   TimeSink sink(plan);
-  const auto& order = plan.sharded.enabled
-                          ? kNone
-                          : orders.order(plan.parallel.schedule, plan.stages(), plan.chunks(), micro_batches);
+  const auto& order = plan.sharded.enabled ? kNone
+                                           : orders.order(plan.parallel.schedule, plan.stages(),
+                                                          plan.parallel.interleave, micro_batches);
   StepWalk<TimeSink>(plan, sink).run(order, micro_batches);
   Walked result;
   result.makespan = sink.makespan();
@@ -204,8 +201,9 @@ Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
   // GPipe holds every micro-batch at once and has one period a micro-batch too, after its fill. A period of
   // the interleaved schedule is `stages` micro-batches.
   const std::int32_t period = plan.sharded.enabled ? 1 : plan.stages();
-  const std::int32_t warm_up =
-      plan.sharded.enabled ? 2 : 3 * plan.stages() + plan.micro_batches % plan.stages();
+  // A V holds twice as many passes in flight, and DualPipe begins and ends with 2 p micro-batches.
+  const std::int32_t fill = (plan.placement.folded() ? 5 : 3) * plan.stages();
+  const std::int32_t warm_up = plan.sharded.enabled ? 2 : fill + plan.micro_batches % plan.stages();
   if (plan.micro_batches <= warm_up + 2 * period) return walk(plan, orders, plan.micro_batches);
   Walked first = walk(plan, orders, warm_up);
   const Walked second = walk(plan, orders, warm_up + period);
@@ -221,13 +219,21 @@ Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
   return first;
 }
 
+/// The virtual stages of a stage.
+std::vector<int> virtual_stages_of(const StepPlan& plan, int stage) {
+  std::vector<int> result;
+  for (int chunk = 0; chunk < plan.placement.chunks(); ++chunk) {
+    result.push_back(plan.placement.virtual_stage(stage, chunk));
+  }
+  return result;
+}
+
 /// How often a rank of `stage` runs each part in a step, forward and backward alike: one run a part and kind,
 /// first_layer of no meaning.
 std::vector<PartRun> part_counts(const StepPlan& plan, int stage) {
   std::vector<PartRun> counts;
-  for (size_t i = static_cast<size_t>(stage); i < plan.virtual_stages.size();
-       i += static_cast<size_t>(plan.stages())) {
-    for (const PartRun& run : plan.virtual_stages[i].runs) {
+  for (const int v : virtual_stages_of(plan, stage)) {
+    for (const PartRun& run : plan.virtual_stages[static_cast<size_t>(v)].runs) {
       const auto known = std::find_if(counts.begin(), counts.end(), [&run](const PartRun& count) {
         return count.part == run.part && count.kind == run.kind;
       });
@@ -243,17 +249,16 @@ std::vector<PartRun> part_counts(const StepPlan& plan, int stage) {
 
 /// Seconds of a stage's own pieces over the step, by term.
 std::array<double, kBreakdownTerms> own_terms(const StepPlan& plan, int stage) {
-  std::array<double, kBreakdownTerms> terms{};
-  const std::vector<PartRun> counts = part_counts(plan, stage);
-  const auto add = [&](const PassCost& pass, double times) {
-    for (size_t t = 0; t < terms.size(); ++t) terms[t] += times * pass.by_term[t];
+  std::array<double, kBreakdownTerms> terms = plan.optimizer[static_cast<size_t>(stage)].by_term;
+  const auto add = [&](int segment, double times) {
+    const std::array<double, kBreakdownTerms> once = segment_terms(plan, segment);
+    for (size_t t = 0; t < terms.size(); ++t) terms[t] += times * once[t];
   };
-  for (const bool backward : {false, true}) {
-    for (const PartRun& run : counts) {
-      add(plan.pass_cost(run, backward), static_cast<double>(run.count) * plan.micro_batches);
+  for (const int v : virtual_stages_of(plan, stage)) {
+    for (const SegmentUse& use : plan.virtual_stages[static_cast<size_t>(v)].uses) {
+      add(use.segment, static_cast<double>(use.times));
     }
   }
-  add(plan.optimizer[static_cast<size_t>(stage)], 1);
   return terms;
 }
 
@@ -295,26 +300,29 @@ std::vector<CommunicationTotal> exchanges_of(const StepPlan& plan, int stage) {
     add_exchange(list, units.root_replica_reduce, micro_batches);
     return list;
   }
-  const auto stages = static_cast<size_t>(plan.stages());
-  for (size_t i = static_cast<size_t>(stage); i < plan.virtual_stages.size(); i += stages) {
-    const VirtualStage& here = plan.virtual_stages[i];
-    const auto buckets = static_cast<std::int64_t>(here.bucket_ready_s.size());
-    const std::int64_t times = plan.reduce_every_micro_batch ? micro_batches : 1;
+  const std::int64_t passes = plan.chain_micro_batches();
+  const PipelinePlacement& place = plan.placement;
+  for (const int v : virtual_stages_of(plan, stage)) {
+    const VirtualStage& here = plan.virtual_stages[static_cast<size_t>(v)];
+    const auto buckets = static_cast<std::int64_t>(here.buckets());
+    const std::int64_t times = plan.reduce_every_micro_batch ? passes : 1;
     add_exchange(list, here.reduce, buckets * times);
     add_exchange(list, here.replica_reduce, buckets * times);
     add_exchange(list, here.gather, static_cast<std::int64_t>(here.bucket_needed_s.size()));
     // A rank waits for what it receives as for what it sends: both are its calls.
-    const auto here_stage = static_cast<size_t>(stage);
-    if (i + 1 < plan.virtual_stages.size()) {
-      add_exchange(list, plan.send_forward[here_stage], micro_batches);
-      add_exchange(list, plan.send_backward[(here_stage + 1) % stages], micro_batches);
-    }
-    if (i > 0) {
-      add_exchange(list, plan.send_backward[here_stage], micro_batches);
-      add_exchange(list, plan.send_forward[(here_stage + stages - 1) % stages], micro_batches);
+    for (const int neighbour : {v + 1, v - 1}) {
+      if (neighbour > v ? place.is_last(v) : place.is_first(v)) continue;
+      const int other = place.stage_of(neighbour);
+      if (other == stage) continue;
+      add_exchange(list, plan.send_between(stage, other), passes);
+      add_exchange(list, plan.send_between(other, stage), passes);
     }
   }
   if (stage == 0 || stage + 1 == plan.stages()) add_exchange(list, plan.tied_embedding_reduce, 1);
+  if (!plan.copies_reduce.empty()) {
+    const int pair = std::min(stage, plan.stages() - 1 - stage);
+    add_exchange(list, plan.copies_reduce[static_cast<size_t>(pair)], 1);
+  }
   return list;
 }
 
@@ -360,7 +368,7 @@ std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int s
     }
   };
   for (const PartRun& run : part_counts(plan, stage)) {
-    add(plan.costs->cost_of(run.part, run.kind), static_cast<double>(run.count) * plan.micro_batches);
+    add(plan.costs->cost_of(run.part, run.kind), static_cast<double>(run.count) * plan.chain_micro_batches());
   }
   return list;
 }

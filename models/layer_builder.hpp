@@ -17,6 +17,9 @@ enum class LayerPart { norm, qkv, core_attention, attention_output, mlp, residua
 struct PartItem {
   LayerPart part;
   LayerItem item;
+  /// Only the weights' gradients need it: their products, what accumulates them, the gathers of inputs for
+  /// them. A schedule that splits the backward does it in a pass of its own.
+  bool weight_work = false;
 };
 
 /// The stack's pass over `hidden`, `sharded` and `ffn` widths, in bytes.
@@ -59,6 +62,7 @@ class LayerBuilder {
 
   const RankShape& shape() const { return shape_; }
   std::vector<PartItem> take() { return std::move(items_); }
+  size_t size() const { return items_.size(); }
 
   // The two halves of a layer with their norms and residual additions.
   void attention_forward();
@@ -81,15 +85,21 @@ class LayerBuilder {
   /// dW[out, in] = dY^T X over all tokens, added to the main gradient.
   void weight_gradient(LayerPart part, std::string_view name, std::int64_t out, std::int64_t in,
                        std::int64_t tokens, Precision precision) {
+    const size_t first = items_.size();
     if (stack_.fused_gradient_accumulation) {
       // The product reads and writes the main gradient itself.
       product(part, name, out, in, tokens, precision,
               2.0 * gradient_bytes(gradient_dtype_of(training_, stack_)));
-      return;
+    } else {
+      product(part, name, out, in, tokens, precision, shape_.element);
+      memory(part, "gradient_accumulation",
+             stack_.gradient_accumulation_bytes * static_cast<double>(out) * static_cast<double>(in));
     }
-    product(part, name, out, in, tokens, precision, shape_.element);
-    memory(part, "gradient_accumulation",
-           stack_.gradient_accumulation_bytes * static_cast<double>(out) * static_cast<double>(in));
+    mark_weight_work(first);
+  }
+  /// The items from number `first` on are weight-gradient work.
+  void mark_weight_work(size_t first) {
+    for (size_t i = first; i < items_.size(); ++i) items_[i].weight_work = true;
   }
   void tensor_communication(LayerPart part, std::string_view name, CollectiveOp op, double payload,
                             bool beside_next = false) {
@@ -99,12 +109,14 @@ class LayerBuilder {
     communication.beside_next_operator = beside_next;
     items_.push_back({part, communication});
   }
-  /// Makes the whole input of a column-parallel product from the sequence shards.
-  void gather_input(LayerPart part, bool beside_next = false) {
-    if (plan_.sequence) {
-      tensor_communication(part, "tensor all_gather", CollectiveOp::all_gather, shape_.gathered_bytes(),
-                           beside_next);
-    }
+  /// Makes the whole input of a column-parallel product from the sequence shards; again in the backward,
+  /// where only the weight gradient needs it, beside the input gradient's product.
+  void gather_input(LayerPart part, bool for_weight_gradient = false) {
+    if (!plan_.sequence) return;
+    const size_t first = items_.size();
+    tensor_communication(part, "tensor all_gather", CollectiveOp::all_gather, shape_.gathered_bytes(),
+                         for_weight_gradient);
+    if (for_weight_gradient) mark_weight_work(first);
   }
   /// Sums the partial outputs of a row-parallel product (forward) or of a column-parallel product's input
   /// gradient.

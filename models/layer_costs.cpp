@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace orrery {
 namespace {
@@ -107,6 +108,7 @@ class PassCoster {
     tally_ = Tally{};
     return result;
   }
+  void set_tally(const Tally& tally) { tally_ = tally; }
 
  private:
   /// @param beside_s time of the operator that runs beside it
@@ -150,21 +152,54 @@ class PassCoster {
   double slowed_s_ = 0;  ///< of the pass being added
 };
 
-PartCost cost_part(const LayerWork& work, PassCoster& coster, Seconds host_forward, Seconds host_backward) {
-  PartCost part;
-  coster.add(work.forward, BreakdownTerm::forward, part.forward, part.communications);
-  coster.add_host_floor(coster.host_time(work.forward, host_forward), part.forward);
-  Seconds host = coster.host_time(work.backward, host_backward);
+/// A backward pass (or its input gradients alone), after what it recomputes.
+PassCost cost_backward(const LayerWork& work, const LayerPass& backward, PassCoster& coster,
+                       Seconds host_forward, Seconds host_backward,
+                       std::vector<InlineCommunication>& communications) {
+  PassCost cost;
+  Seconds host = coster.host_time(backward, host_backward);
   if (!work.recompute.items.empty()) {
     // A recomputed stretch is launched again; the framework's share a layer in proportion to its launches.
     const double share = work.forward.launches > 0
                              ? static_cast<double>(work.recompute.launches) / work.forward.launches
                              : 1.0;
     host += coster.host_time(work.recompute, host_forward * std::min(share, 1.0));
-    coster.add(work.recompute, BreakdownTerm::recompute, part.backward, part.communications);
+    coster.add(work.recompute, BreakdownTerm::recompute, cost, communications);
   }
-  coster.add(work.backward, BreakdownTerm::backward, part.backward, part.communications);
-  coster.add_host_floor(host, part.backward);
+  coster.add(backward, BreakdownTerm::backward, cost, communications);
+  coster.add_host_floor(host, cost);
+  return cost;
+}
+
+/// Costs of the backward's two parts, its host time shared by launches. Says nothing more about evidence and
+/// spread than the whole backward.
+void add_split_backward(const LayerWork& work, PassCoster& coster, Seconds host_forward,
+                        Seconds host_backward, PartCost& part,
+                        std::vector<InlineCommunication>& communications) {
+  const Tally tally = coster.take_tally();
+  const double input_share = work.backward.launches > 0
+                                 ? static_cast<double>(work.input_gradient.launches) / work.backward.launches
+                                 : 1.0;
+  part.input_gradient = cost_backward(work, work.input_gradient, coster, host_forward,
+                                      host_backward * input_share, communications);
+  coster.add(work.weight_gradient, BreakdownTerm::backward, part.weight_gradient, communications);
+  coster.add_host_floor(coster.host_time(work.weight_gradient, host_backward * (1.0 - input_share)),
+                        part.weight_gradient);
+  coster.set_tally(tally);
+}
+
+PartCost cost_part(const LayerWork& work, ScheduleKind schedule, PassCoster& coster, Seconds host_forward,
+                   Seconds host_backward) {
+  PartCost part;
+  coster.add(work.forward, BreakdownTerm::forward, part.forward, part.communications);
+  coster.add_host_floor(coster.host_time(work.forward, host_forward), part.forward);
+  std::vector<InlineCommunication> apart = part.communications;
+  part.backward =
+      cost_backward(work, work.backward, coster, host_forward, host_backward, part.communications);
+  if (splits_backward(schedule)) {
+    add_split_backward(work, coster, host_forward, host_backward, part, apart);
+    if (!has_whole_backward(schedule)) part.communications = std::move(apart);
+  }
   return part;
 }
 
@@ -184,23 +219,24 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
     LayerCosts::Kind& cost = costs.kinds.emplace_back();
     cost.kind = kind;
     cost.parameters = layer_parameters_per_rank(model, parallel, kind);
-    cost.layer = cost_part(transformer_layer_work(model, training, stack, parallel, kind), coster,
-                           host_forward, host_backward);
+    cost.layer = cost_part(transformer_layer_work(model, training, stack, parallel, kind), parallel.schedule,
+                           coster, host_forward, host_backward);
     const auto place = static_cast<int>(costs.kinds.size()) - 1;
     tally.add_scaled(coster.take_tally(), static_cast<double>(std::count(costs.kind_of_layer.begin(),
                                                                          costs.kind_of_layer.end(), place)));
     if (partly) {
       cost.layer_without_recompute =
-          cost_part(transformer_layer_work_without_recompute(model, training, stack, parallel, kind), coster,
-                    host_forward, host_backward);
+          cost_part(transformer_layer_work_without_recompute(model, training, stack, parallel, kind),
+                    parallel.schedule, coster, host_forward, host_backward);
       coster.take_tally();
     } else {
       cost.layer_without_recompute = cost.layer;
     }
   }
-  costs.embedding =
-      cost_part(embedding_work(model, training, stack, parallel), coster, Seconds(0), Seconds(0));
-  costs.head = cost_part(head_work(model, training, stack, parallel), coster, Seconds(0), Seconds(0));
+  costs.embedding = cost_part(embedding_work(model, training, stack, parallel), parallel.schedule, coster,
+                              Seconds(0), Seconds(0));
+  costs.head = cost_part(head_work(model, training, stack, parallel), parallel.schedule, coster, Seconds(0),
+                         Seconds(0));
   tally.add_scaled(coster.take_tally(), 1.0);
 
   for (size_t term = 0; term < costs.evidence.size(); ++term) costs.evidence[term] = tally.weakest(term);

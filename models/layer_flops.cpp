@@ -34,7 +34,9 @@ std::vector<KindCount> count_kinds(const ModelSpec& model, const TrainingSpec& t
     for (KindCount& count : counts) count.recomputing = count.layers;
     return counts;
   }
-  for (const LayerRange& range : layers_by_virtual_stage(training, plan)) {
+  std::vector<LayerRange> ranges = layers_by_virtual_stage(training, plan);
+  ranges.resize(plan.stage_layers.size());  // a second chain holds the same layers for other micro-batches
+  for (const LayerRange& range : ranges) {
     for (int i = 0; i < range.recomputed; ++i) {
       ++counts[static_cast<size_t>(kinds[static_cast<size_t>(range.first + i)])].recomputing;
     }
@@ -66,29 +68,33 @@ RankShape::RankShape(const ModelSpec& model, const TrainingSpec& training, const
       ffn_elements(as_double(tokens) * as_double(model.ffn_hidden) / plan.tensor) {}
 
 int layers_of_stage(const ParallelPlan& plan, int stage) {
+  const PipelinePlacement place = plan.pipeline_placement();
   int layers = 0;
-  for (auto v = static_cast<size_t>(stage); v < plan.stage_layers.size();
-       v += static_cast<size_t>(plan.pipeline)) {
-    layers += plan.stage_layers[v];
+  for (int chunk = 0; chunk < place.chunks(); ++chunk) {
+    layers += plan.stage_layers[static_cast<size_t>(place.position(place.virtual_stage(stage, chunk)))];
   }
   return layers;
 }
 
 std::vector<LayerRange> layers_by_virtual_stage(const TrainingSpec& training, const ParallelPlan& plan) {
+  const PipelinePlacement place = plan.pipeline_placement();
   std::vector<LayerRange> ranges;
-  ranges.reserve(plan.stage_layers.size());
-  const auto stages = static_cast<size_t>(plan.pipeline);
-  std::vector<int> left(stages, training.recompute_layers);
+  ranges.reserve(static_cast<size_t>(place.virtual_stages()));
+  std::vector<int> left(static_cast<size_t>(plan.pipeline), training.recompute_layers);
   int first = 0;
-  for (const int layers : plan.stage_layers) {
+  for (int v = 0; v < place.chain_length(); ++v) {
+    const int layers = plan.stage_layers[static_cast<size_t>(v)];
     LayerRange range{first, layers, layers};
     if (training.recompute_layers >= 0) {
-      int& still = left[ranges.size() % stages];
+      int& still = left[static_cast<size_t>(place.stage_of(v))];
       range.recomputed = std::min(still, layers);
       still -= range.recomputed;
     }
     first += layers;
     ranges.push_back(range);
+  }
+  for (int v = place.chain_length(); v < place.virtual_stages(); ++v) {
+    ranges.push_back(ranges[static_cast<size_t>(place.position(v))]);
   }
   return ranges;
 }
@@ -199,8 +205,8 @@ double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan
     parameters += norm_parameters(model, hidden);
   }
   if (model.pooler) parameters += hidden * hidden + hidden;
-  // Tied weights that stand on two stages are held twice.
-  if (!model.tied_embeddings || plan.pipeline > 1) parameters += vocab * hidden;
+  // Tied weights that stand on two ranks are held twice.
+  if (!model.tied_embeddings || !plan.pipeline_placement().ends_together()) parameters += vocab * hidden;
   return parameters;
 }
 

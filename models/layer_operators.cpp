@@ -41,10 +41,34 @@ void append(LayerPass& pass, const LayerItem& item) {
   pass.launches += launches_of(item);
   pass.items.push_back(item);
 }
+
 LayerPass to_pass(const std::vector<PartItem>& items) {
   LayerPass pass;
   for (const PartItem& entry : items) append(pass, entry.item);
   return pass;
+}
+
+/// The items of a backward that are weight-gradient work, or those that are not. A collective whose neighbour
+/// goes to the other pass has nothing left to run beside.
+LayerPass part_of_backward(const std::vector<PartItem>& items, bool weight_work) {
+  LayerPass pass;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (items[i].weight_work != weight_work) continue;
+    LayerItem item = items[i].item;
+    if (auto* communication = std::get_if<LayerCommunication>(&item)) {
+      const bool neighbour_stays = i + 1 < items.size() && items[i + 1].weight_work == weight_work;
+      communication->beside_next_operator = communication->beside_next_operator && neighbour_stays;
+    }
+    append(pass, item);
+  }
+  return pass;
+}
+
+void set_backward(LayerWork& work, const std::vector<PartItem>& items, const ParallelPlan& plan) {
+  work.backward = to_pass(items);
+  if (!splits_backward(plan.schedule)) return;
+  work.input_gradient = part_of_backward(items, false);
+  work.weight_gradient = part_of_backward(items, true);
 }
 
 /// What of the forward runs again before the backward.
@@ -80,7 +104,7 @@ LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const
   LayerWork work;
   if (recomputes) work.recompute = recomputed(forward_items, training);
   work.forward = to_pass(forward_items);
-  work.backward = to_pass(backward_items);
+  set_backward(work, backward_items, plan);
   work.model_flops_forward =
       Flops(layer_forward_flops(model, training, static_cast<double>(training.micro_batch), kind).total());
   return work;
@@ -128,7 +152,7 @@ LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, c
 
   LayerWork work;
   work.forward = to_pass(forward.take());
-  work.backward = to_pass(backward.take());
+  set_backward(work, backward.take(), plan);
   return work;
 }
 
@@ -172,8 +196,10 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
 
   backward.memory(LayerPart::mlp, "loss", loss_bytes / 2.0, MemoryKind::loss);
   if (sequence) {
+    const size_t first = backward.size();
     backward.tensor_communication(LayerPart::mlp, "tensor all_gather", CollectiveOp::all_gather, payload,
                                   true);
+    backward.mark_weight_work(first);
   }
   backward.product(LayerPart::mlp, "logits_dgrad", tokens, hidden, shape.vocab, precision, shape.element);
   backward.tensor_communication(LayerPart::mlp, sequence ? "tensor reduce_scatter" : "tensor all_reduce",
@@ -194,7 +220,7 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
 
   LayerWork work;
   work.forward = to_pass(forward.take());
-  work.backward = to_pass(backward.take());
+  set_backward(work, backward.take(), plan);
   work.model_flops_forward = Flops(head_forward_flops(model, training, stack.vocab_multiple, plan.tensor,
                                                       static_cast<double>(training.micro_batch)));
   return work;

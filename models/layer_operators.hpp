@@ -43,8 +43,10 @@ struct LayerPass {
 /// What a rank does for a part of the model (one transformer layer; the embedding; the head with loss).
 struct LayerWork {
   LayerPass forward;
-  LayerPass recompute;        ///< run again before the backward; empty without recomputation
-  LayerPass backward;         ///< data and weight gradients
+  LayerPass recompute;  ///< run again before the backward; empty without recomputation
+  LayerPass backward;   ///< input and weight gradients
+  /// The backward's two parts, where the plan's schedule runs them apart (splits_backward), else empty.
+  LayerPass input_gradient, weight_gradient;
   Flops model_flops_forward;  ///< whole model convention: products of one micro-batch, all tensor and context
                               ///< ranks together
 };

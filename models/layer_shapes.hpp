@@ -56,8 +56,8 @@ int layers_of_stage(const ParallelPlan& plan, int stage);
 struct LayerRange {
   int first = 0, count = 0, recomputed = 0;
 };
-/// By virtual stage, in model order. training.recompute_layers counts over all virtual stages of a stage, the
-/// first ones first.
+/// By virtual stage. training.recompute_layers counts over all virtual stages of a stage (of one chain:
+/// DualPipe holds every stage twice), the first ones first.
 std::vector<LayerRange> layers_by_virtual_stage(const TrainingSpec& training, const ParallelPlan& plan);
 
 /// Vocabulary after padding: a preset's is rounded up to a multiple of `multiple` x tensor (Megatron-LM,

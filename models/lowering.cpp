@@ -353,7 +353,7 @@ WorkloadGraph lower(const StepPlan& plan, Scope scope) {
   std::vector<OrderedPass> order;
   if (!plan.sharded.enabled) {
     order = execution_order(
-        make_schedule(plan.parallel.schedule, plan.stages(), plan.chunks(), plan.micro_batches));
+        make_schedule(plan.parallel.schedule, plan.stages(), plan.parallel.interleave, plan.micro_batches));
   }
   StepWalk<GraphSink>(plan, sink).run(order, plan.micro_batches);
   return sink.finish();

@@ -24,14 +24,29 @@ double kept_input_bytes(const TrainingSpec& training, double element) {
 bool trains_with_dropout(const ModelSpec& model) { return model.bias && model.norm == Norm::layernorm; }
 
 /// Most bytes of activations that a stage holds at once when a micro-batch leaves `kept` in a virtual stage
-/// from its forward to its backward: follows the stage's order of passes.
-double peak_in_flight(const Schedule& schedule, const ParallelPlan& plan, int stage,
-                      const std::vector<double>& kept) {
+/// from its forward to its backward: follows the stage's order of passes. Weight gradients that have a pass
+/// of their own need until then inputs and output gradients of all products: `whole`, what is kept without
+/// recomputation (Qi et al. 2023, table 1: 32 of 34 bytes an element).
+double peak_in_flight(const Schedule& schedule, int stage, const std::vector<double>& kept,
+                      const std::vector<double>& whole) {
   double live = 0;
   double peak = 0;
   for (const SchedulePass& pass : schedule.order[static_cast<size_t>(stage)]) {
-    const double bytes = kept[static_cast<size_t>(pass.chunk * plan.pipeline + stage)];
-    live += pass.kind == PassKind::forward ? bytes : -bytes;
+    const auto v = static_cast<size_t>(schedule.placement.virtual_stage(stage, pass.chunk));
+    switch (pass.kind) {
+      case PassKind::forward:
+        live += kept[v];
+        break;
+      case PassKind::backward:
+        live -= kept[v];
+        break;
+      case PassKind::input_gradient:
+        live += whole[v] - kept[v];
+        break;
+      case PassKind::weight_gradient:
+        live -= whole[v];
+        break;
+    }
     peak = std::max(peak, live);
   }
   return peak;
@@ -120,22 +135,39 @@ class StageCounter {
 
   StageMemory count(int stage) const {
     StageMemory memory;
-    const bool last = stage == plan_.pipeline - 1;
+    const bool first = holds_end(stage, true);
+    const bool last = holds_end(stage, false);
     const std::vector<LayerMemory> layers = layers_of(stage);
     double ends = 0.0;
-    if (stage == 0) ends += embedding_parameters_per_rank(model_, training_, plan_, stack_.vocab_multiple);
+    if (first) ends += embedding_parameters_per_rank(model_, training_, plan_, stack_.vocab_multiple);
     if (last) ends += head_parameters_per_rank(model_, plan_, stack_.vocab_multiple);
     count_states(memory, layers, ends);
-    count_activations(memory, stage, layers, last);
+    count_activations(memory, stage, layers, first, last);
     memory.buffers += stack_.framework_memory.base();
     return memory;
   }
 
  private:
+  std::vector<size_t> virtual_stages_of(int stage) const {
+    std::vector<size_t> result;
+    for (int chunk = 0; chunk < schedule_.placement.chunks(); ++chunk) {
+      result.push_back(static_cast<size_t>(schedule_.placement.virtual_stage(stage, chunk)));
+    }
+    return result;
+  }
+  /// Whether the stage has an embedding, or a head.
+  bool holds_end(int stage, bool embedding) const {
+    const std::vector<size_t> held = virtual_stages_of(stage);
+    return std::any_of(held.begin(), held.end(), [&](size_t v) {
+      const auto number = static_cast<int>(v);
+      return embedding ? schedule_.placement.is_first(number) : schedule_.placement.is_last(number);
+    });
+  }
+
   /// The kinds of layer, with how many of each are on the stage.
   std::vector<LayerMemory> layers_of(int stage) const {
     std::vector<LayerMemory> layers = layers_;
-    for (auto v = static_cast<size_t>(stage); v < ranges_.size(); v += static_cast<size_t>(plan_.pipeline)) {
+    for (const size_t v : virtual_stages_of(stage)) {
       for (int i = 0; i < ranges_[v].count; ++i) ++layers[kind_of(ranges_[v].first + i)].layers;
     }
     return layers;
@@ -180,7 +212,7 @@ class StageCounter {
     }
   }
 
-  void count_activations(StageMemory& memory, int stage, const std::vector<LayerMemory>& of_stage,
+  void count_activations(StageMemory& memory, int stage, const std::vector<LayerMemory>& of_stage, bool first,
                          bool last) const {
     const int layers = layers_of_stage(plan_, stage);
     double recomputing = 0.0;
@@ -189,13 +221,15 @@ class StageCounter {
       recomputing = asked < 0 ? 1.0 : static_cast<double>(std::min(asked, layers)) / layers;
     }
     std::vector<double> kept(ranges_.size(), 0.0);  // by virtual stage
-    for (auto v = static_cast<size_t>(stage); v < kept.size(); v += static_cast<size_t>(plan_.pipeline)) {
+    std::vector<double> whole = kept;
+    for (const size_t v : virtual_stages_of(stage)) {
       for (int i = 0; i < ranges_[v].count; ++i) {
         const LayerMemory& layer = layers_[kind_of(ranges_[v].first + i)];
         kept[v] += recomputing * layer.kept_recomputing + (1.0 - recomputing) * layer.kept;
+        whole[v] += layer.kept;
       }
     }
-    memory.activations = peak_in_flight(schedule_, plan_, stage, kept);
+    memory.activations = peak_in_flight(schedule_, stage, kept, whole);
     // The layer whose backward runs has all its activations again.
     double restored = 0.0;
     for (const LayerMemory& layer : of_stage) {
@@ -205,7 +239,7 @@ class StageCounter {
     const double weight_gradient =
         stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
     double transient = layers > 0 ? restored + backward_working_set(shape_) + weight_gradient : 0.0;
-    if (stage == 0 && trains_with_dropout(model_)) memory.activations += shape_.hidden_elements;
+    if (first && trains_with_dropout(model_)) memory.activations += shape_.hidden_elements;
     if (last) {
       const double tokens = static_cast<double>(shape_.head_tokens);
       const double logits = tokens * static_cast<double>(shape_.vocab);

@@ -102,16 +102,28 @@ class PlanReader {
     if (!reader_.has("schedule")) return;
     const SpecReader schedule = reader_.at("schedule");
     const size_t kind = schedule.choice(kSchedules);
-    if (kind > static_cast<size_t>(ScheduleKind::interleaved)) {
-      schedule.refuse_message("schedule \"" + std::string(kSchedules[kind]) + "\" is not modelled yet");
-      return;
-    }
     plan_.schedule = static_cast<ScheduleKind>(kind);
-    if (interleaves != (plan_.schedule == ScheduleKind::interleaved) && schedule.is_text() &&
-        schedule.text() == kSchedules[kind]) {
+    if (!schedule.is_text() || schedule.text() != kSchedules[kind]) return;  // refused
+    if (plan_.schedule == ScheduleKind::zero_bubble_v) {
+      if (reader_.has("interleave") && plan_.interleave != 2) {
+        refuse("interleave", plan_.interleave, "2 (or none) with schedule " + schedule_text());
+      }
+      plan_.interleave = 2;
+    } else if (interleaves != (plan_.schedule == ScheduleKind::interleaved)) {
       schedule.refuse(interleaves ? "\"interleaved\" with interleave " + text_of(plan_.interleave)
                                   : "\"gpipe\" or \"1f1b\" with interleave 1");
     }
+    if (splits_backward(plan_.schedule) && plan_.pipeline == 1) {
+      refuse("pipeline", 1, "at least 2 with schedule " + schedule_text() + " (1f1b runs with 1)");
+    } else if (plan_.schedule == ScheduleKind::dualpipe && plan_.pipeline % 2 != 0) {
+      refuse("pipeline", plan_.pipeline,
+             "an even number with schedule " + schedule_text() + ", such as " + text_of(plan_.pipeline - 1) +
+                 " or " + text_of(plan_.pipeline + 1));
+    }
+  }
+
+  std::string schedule_text() const {
+    return "\"" + std::string(kSchedules[static_cast<size_t>(plan_.schedule)]) + "\"";
   }
 
   void read_options() {
@@ -123,9 +135,11 @@ class PlanReader {
   }
 
   void read_overlap() {
-    const bool interleaved = plan_.schedule == ScheduleKind::interleaved;
+    // Schedules that always have another pass to run beside a send; DualPipe is made of that.
+    const bool beside = plan_.schedule >= ScheduleKind::interleaved;
     plan_.overlap = {stack_.overlap_gradient, stack_.overlap_parameter && plan_.zero > 0,
-                     stack_.overlap_tensor, stack_.overlap_pipeline && interleaved};
+                     stack_.overlap_tensor,
+                     plan_.schedule == ScheduleKind::dualpipe || (stack_.overlap_pipeline && beside)};
     if (!reader_.has("overlap")) return;
     const SpecReader overlap = reader_.at("overlap");
     overlap.only({"gradient", "parameter", "tensor", "pipeline", "expert"});
@@ -208,6 +222,9 @@ class PlanReader {
                         " micro-batches a step)");
       return;
     }
+    if (plan_.schedule == ScheduleKind::dualpipe) check_dualpipe_batch(unit, micro_batches);
+    // Megatron-core runs groups of `pipeline` micro-batches a virtual stage and refuses a rest smaller than
+    // that.
     if (plan_.schedule == ScheduleKind::interleaved && micro_batches % plan_.pipeline != 0) {
       const std::int64_t round = unit * plan_.pipeline;
       refuse_beside("training/global_batch", text_of(global),
@@ -215,6 +232,19 @@ class PlanReader {
                         " x data " + text_of(plan_.data) + " x pipeline " + text_of(plan_.pipeline) +
                         ") under the interleaved schedule" + nearest_multiples(global, round));
     }
+  }
+
+  /// DualPipe sends as many micro-batches through either chain, and fills both (two a stage).
+  void check_dualpipe_batch(std::int64_t unit, std::int64_t micro_batches) const {
+    const std::int64_t least = std::int64_t{2} * plan_.pipeline;
+    if (micro_batches % 2 == 0 && micro_batches >= least) return;
+    const std::int64_t nearest = std::max(least, micro_batches / 2 * 2);
+    refuse_beside("training/global_batch", text_of(training_.global_batch),
+                  "an even number of micro-batches, at least " + text_of(least) +
+                      " (2 x pipeline), under schedule " + schedule_text() + ": a multiple of " +
+                      text_of(2 * unit) + " (2 x micro_batch " + text_of(training_.micro_batch) + " x data " +
+                      text_of(plan_.data) + ") from " + text_of(least * unit) + ", such as " +
+                      text_of(nearest * unit));
   }
 
   static std::string nearest_multiples(std::int64_t found, std::int64_t unit) {
@@ -269,8 +299,7 @@ class PlanReader {
   }
 
   int& layers_of(int chunk, int stage) {
-    return plan_.stage_layers[static_cast<size_t>(chunk) * static_cast<size_t>(plan_.pipeline) +
-                              static_cast<size_t>(stage)];
+    return plan_.stage_layers[static_cast<size_t>(plan_.pipeline_placement().virtual_stage(stage, chunk))];
   }
 
   /// Takes `shortfall` layers away from the first (or the last) virtual stages of a stage.
@@ -294,7 +323,8 @@ class PlanReader {
       for (int chunk = 0; chunk < plan_.interleave; ++chunk) {
         layers_of(chunk, stage) = each;
       }
-      take_away(stage, stage == 0, each * plan_.interleave - total);
+      // In a V stage 0 has both ends, of which the head is the heavier.
+      take_away(stage, stage == 0 && !plan_.pipeline_placement().folded(), each * plan_.interleave - total);
     }
   }
 
@@ -366,7 +396,10 @@ class PlanReader {
 
   void check_recomputed_layers() const {
     std::vector<int> totals(static_cast<size_t>(plan_.pipeline), 0);
-    for (size_t i = 0; i < plan_.stage_layers.size(); ++i) totals[i % totals.size()] += plan_.stage_layers[i];
+    const PipelinePlacement place = plan_.pipeline_placement();
+    for (size_t i = 0; i < plan_.stage_layers.size(); ++i) {
+      totals[static_cast<size_t>(place.stage_of(static_cast<int>(i)))] += plan_.stage_layers[i];
+    }
     const int most = *std::max_element(totals.begin(), totals.end());
     if (!plan_.stage_layers.empty() && training_.recompute_layers > most) {
       refuse_beside("training/recompute/layers", text_of(training_.recompute_layers),
@@ -379,6 +412,10 @@ class PlanReader {
     plan_.shard_group = replicas;
     if (plan_.zero == 3 && plan_.pipeline > 1) {
       refuse("zero", 3, "0, 1 or 2 with pipeline " + text_of(plan_.pipeline));
+    } else if (plan_.zero == 2 && plan_.schedule == ScheduleKind::dualpipe) {
+      refuse("zero", 2,
+             "0 or 1 with schedule " + schedule_text() +
+                 ": reducing gradients in every micro-batch would take its pairs apart");
     }
     if (!reader_.has("shard_group")) return;
     const SpecReader shard_group = reader_.at("shard_group");

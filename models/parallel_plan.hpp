@@ -22,10 +22,10 @@ struct OverlapPlan {
 struct ParallelPlan {
   int tensor = 1, pipeline = 1, context = 1, data = 1;
   bool sequence = false;
-  int interleave = 1;
+  int interleave = 1;  ///< virtual stages of a chain a rank; 2 under ZB-V, 1 under DualPipe
   ScheduleKind schedule = ScheduleKind::one_f_one_b;
-  /// Transformer layers of each virtual stage in model order, pipeline x interleave numbers: chunk c of stage
-  /// s is stage_layers[c * pipeline + s].
+  /// Transformer layers of each virtual stage of a chain in model order, pipeline x interleave numbers: which
+  /// rank holds which says pipeline_placement().
   std::vector<int> stage_layers;
   ContextMethod context_method = ContextMethod::ring;
   int zero = 0;
@@ -36,6 +36,7 @@ struct ParallelPlan {
   std::vector<std::string> placement = {"tensor", "context", "data", "pipeline"};
 
   int gpus() const { return tensor * pipeline * context * data; }
+  PipelinePlacement pipeline_placement() const { return {schedule, pipeline, interleave}; }
   std::int64_t micro_batches(const TrainingSpec& training) const {
     return training.global_batch / (training.micro_batch * data);
   }

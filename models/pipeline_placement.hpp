@@ -8,6 +8,10 @@ enum class ScheduleKind { gpipe, one_f_one_b, interleaved, zero_bubble_h1, zero_
 
 /// Whether the schedule has passes of input gradients and of weight gradients apart.
 constexpr bool splits_backward(ScheduleKind kind) { return kind >= ScheduleKind::zero_bubble_h1; }
+/// Whether it has passes of both in one (DualPipe has either).
+constexpr bool has_whole_backward(ScheduleKind kind) {
+  return kind != ScheduleKind::zero_bubble_h1 && kind != ScheduleKind::zero_bubble_v;
+}
 
 /// Which rank of a pipeline holds which part of the model.
 ///
@@ -51,8 +55,10 @@ class PipelinePlacement {
   bool is_first(int virtual_stage) const { return position(virtual_stage) == 0; }
   bool is_last(int virtual_stage) const { return position(virtual_stage) == chain_ - 1; }
 
-  /// Whether embedding and head of a chain stand on the same rank, which then can share tied weights.
-  bool ends_together() const { return stage_of(0) == stage_of(chain_ - 1); }
+  /// Whether the rank with an embedding has a head too, and so can share tied weights.
+  bool ends_together() const { return folded_ || chain_ == 1; }
+  /// V or two chains.
+  bool folded() const { return folded_; }
 
  private:
   int stages_ = 1, chain_ = 1, chains_ = 1;

@@ -276,6 +276,44 @@ double bubble_fraction(ScheduleKind kind, int stages, int interleave, std::int64
   }
 }
 
+std::vector<PassTally> pass_tallies(ScheduleKind kind, int stages, int interleave,
+                                    std::int32_t micro_batches) {
+  const PipelinePlacement place(kind, stages, interleave);
+  std::vector<PassTally> tallies(static_cast<size_t>(place.virtual_stages()));
+  if (kind != ScheduleKind::dualpipe) {
+    PassTally same;
+    const auto times = [&same](PassKind pass) -> std::int64_t& {
+      return same.alone[static_cast<size_t>(pass)];
+    };
+    times(PassKind::forward) = micro_batches;
+    if (splits_backward(kind)) {
+      times(PassKind::input_gradient) = times(PassKind::weight_gradient) = micro_batches;
+    } else {
+      times(PassKind::backward) = micro_batches;
+    }
+    std::fill(tallies.begin(), tallies.end(), same);
+    return tallies;
+  }
+  // The shortest step has what begins and ends any; each further micro-batch of a chain is in pairs only.
+  const std::int32_t shortest = 2 * stages;
+  const std::int64_t more = (micro_batches - shortest) / place.chains();
+  const Schedule schedule = make_schedule(kind, stages, interleave, shortest);
+  for (int stage = 0; stage < stages; ++stage) {
+    bool in_pair = false;
+    for (const SchedulePass& pass : schedule.order[static_cast<size_t>(stage)]) {
+      PassTally& tally = tallies[static_cast<size_t>(place.virtual_stage(stage, pass.chunk))];
+      auto& times = pass.paired || in_pair ? tally.paired : tally.alone;
+      ++times[static_cast<size_t>(pass.kind)];
+      in_pair = pass.paired;
+    }
+  }
+  for (PassTally& tally : tallies) {
+    tally.paired[static_cast<size_t>(PassKind::forward)] += more;
+    tally.paired[static_cast<size_t>(PassKind::backward)] += more;
+  }
+  return tallies;
+}
+
 std::int64_t peak_in_flight(const Schedule& schedule, int stage) {
   std::int64_t held = 0;
   std::int64_t peak = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@ namespace orrery {
 /// A backward computes input and weight gradients in one pass, or each in a pass of its own: only the
 /// gradient of the input holds up the stage before (Qi et al. 2023, arXiv 2401.10241, section 2).
 enum class PassKind : std::uint8_t { forward, backward, input_gradient, weight_gradient };
+inline constexpr int kPassKinds = 4;
 
 /// Whether the pass sends the gradient of its input on, and whether the weight gradients are complete with
 /// it.
@@ -72,6 +74,14 @@ struct PassTimes {
 /// last stage. DualPipe: the overlapped pair F&B is F + B + W when communication is free.
 double bubble_fraction(ScheduleKind kind, int stages, int interleave, std::int64_t micro_batches,
                        const PassTimes& times = {});
+
+/// How often a step runs each kind of pass of a virtual stage, alone and in a pair.
+struct PassTally {
+  std::array<std::int64_t, kPassKinds> alone{}, paired{};
+};
+/// By virtual stage; arguments as in make_schedule.
+std::vector<PassTally> pass_tallies(ScheduleKind kind, int stages, int interleave,
+                                    std::int32_t micro_batches);
 
 /// Largest number of micro-batches whose activations stage `stage` holds at once, each chunk counted. They
 /// are held until the weight gradients are done: those need inputs and output gradients of all products (32

@@ -12,6 +12,7 @@ namespace {
 
 /// Buckets of one virtual stage beyond which consecutive ones share a task (their latencies are kept).
 constexpr int kMostBucketTasks = 64;
+constexpr BreakdownTerm kExpertTerm = BreakdownTerm::expert_comm_exposed;
 
 /// Inverse of the standard normal distribution function by bisection on erfc (absolute error below 1e-12).
 double normal_quantile(double probability) {
@@ -167,7 +168,9 @@ std::shared_ptr<const LayerCosts> StepPlanner::layer_costs(const TrainingSpec& t
           training.recompute_layers,
           parallel.tensor,
           parallel.context,
-          (parallel.sequence ? 1 : 0) | (parallel.overlap.tensor ? 2 : 0),
+          (parallel.sequence ? 1 : 0) | (parallel.overlap.tensor ? 2 : 0) |
+              (parallel.pipeline_placement().ends_together() ? 4 : 0) |
+              (splits_backward(parallel.schedule) ? 8 : 0) | (has_whole_backward(parallel.schedule) ? 16 : 0),
           static_cast<int>(parallel.context_method),
           parallel.zero,
           training.recompute_modules,
@@ -202,6 +205,7 @@ class PlanAssembly {
         gradient_bytes_(reduced_gradient_bytes(training, stack)),
         parameter_bytes_(activation_bytes(training.precision)) {
     plan_.parallel = parallel;
+    plan_.placement = parallel.pipeline_placement();
     plan_.micro_batches = static_cast<std::int32_t>(parallel.micro_batches(training));
     plan_.costs = std::move(costs);
     plan_.straggler_factor = inputs.straggler_factor;
@@ -218,6 +222,7 @@ class PlanAssembly {
       add_sends();
       add_virtual_stages();
       add_data_exchanges();
+      add_copies_reduce();
     }
     add_optimizers();
     note_exchange_evidence();
@@ -274,23 +279,30 @@ class PlanAssembly {
     return exchange(GroupKind::data, Members::shard, CollectiveOp::all_gather, payload, shard_shape_, calls);
   }
 
-  int add_segment(PlanSegment segment) {
+  int add_segment(PlanSegment added) {
+    plan_.segments.push_back(std::move(added));
+    const auto index = static_cast<int>(plan_.segments.size()) - 1;
+    const std::array<double, kBreakdownTerms> terms = segment_terms(plan_, index);
+    PlanSegment& segment = plan_.segments.back();
     double total = 0;
-    double kernels = 0;
-    double recompute = 0;
     for (const PartRun& run : segment.runs) {
-      const PassCost& pass = plan_.pass_cost(run, segment.backward);
+      const PassCost& pass = plan_.pass_cost(run, segment.pass);
       total += run.count * seconds_of(pass);
-      const double again = pass.by_term[static_cast<size_t>(BreakdownTerm::recompute)];
-      recompute += run.count * again;
-      kernels += run.count * (again + pass.by_term[static_cast<size_t>(BreakdownTerm::forward)] +
-                              pass.by_term[static_cast<size_t>(BreakdownTerm::backward)]);
+      if (segment.paired) total -= run.count * pass.by_term[static_cast<size_t>(kExpertTerm)];
     }
-    segment.duration = Seconds(total) + segment.send_tail;
+    segment.duration = Seconds(total) + segment.send_tail + segment.pair_slowed + segment.pair_tail;
+    const double kernels = kernel_seconds(terms);
     if (segment.duration > Seconds(0)) segment.kernel_share = kernels / segment.duration.base();
-    if (kernels > 0) segment.recompute_share = recompute / kernels;
-    plan_.segments.push_back(std::move(segment));
-    return static_cast<int>(plan_.segments.size()) - 1;
+    if (kernels > 0) {
+      segment.recompute_share = terms[static_cast<size_t>(BreakdownTerm::recompute)] / kernels;
+    }
+    return index;
+  }
+
+  static double kernel_seconds(const std::array<double, kBreakdownTerms>& terms) {
+    return terms[static_cast<size_t>(BreakdownTerm::forward)] +
+           terms[static_cast<size_t>(BreakdownTerm::recompute)] +
+           terms[static_cast<size_t>(BreakdownTerm::backward)];
   }
 
   /// Layers `first` to `first + count`, equal neighbours as one run.
@@ -325,53 +337,99 @@ class PlanAssembly {
   }
 
   void add_virtual_stages() {
-    const int stages = parallel_.pipeline;
     const std::vector<LayerRange> ranges = layers_by_virtual_stage(training_, parallel_);
-    const auto count = static_cast<int>(ranges.size());
-    for (int index = 0; index < count; ++index) {
-      const LayerRange& range = ranges[static_cast<size_t>(index)];
+    for (int v = 0; v < plan_.placement.virtual_stages(); ++v) {
+      const LayerRange& range = ranges[static_cast<size_t>(v)];
       VirtualStage stage;
       stage.layers = range.count;
       stage.first_layer = range.first;
       stage.recomputed_layers = range.recomputed;
-      stage.embedding = index == 0;
-      stage.head = index + 1 == count;
+      stage.embedding = plan_.placement.is_first(v);
+      stage.head = plan_.placement.is_last(v);
       stage.runs = runs_of(stage);
-
-      PlanSegment forward;
-      forward.name = "forward";
-      forward.runs = stage.runs;
-      if (!stage.head) forward.send_tail = overlapped_send_tail(plan_.send_forward, index % stages);
-      stage.forward_segment = add_segment(std::move(forward));
-
-      PlanSegment backward;
-      backward.name = "backward";
-      backward.backward = true;
-      backward.runs.assign(stage.runs.rbegin(), stage.runs.rend());
-      if (!stage.embedding) backward.send_tail = overlapped_send_tail(plan_.send_backward, index % stages);
-      stage.backward_segment = add_segment(std::move(backward));
-
       stage.parameters = parameters_of(stage);
       plan_.virtual_stages.push_back(std::move(stage));
     }
+    const std::vector<PassTally> tallies =
+        pass_tallies(parallel_.schedule, parallel_.pipeline, parallel_.interleave, plan_.micro_batches);
+    for (int v = 0; v < plan_.placement.virtual_stages(); ++v) {
+      for (int kind = 0; kind < kPassKinds; ++kind) {
+        const PassTally& tally = tallies[static_cast<size_t>(v)];
+        add_pass(v, static_cast<PassKind>(kind), false, tally.alone[static_cast<size_t>(kind)]);
+        add_pass(v, static_cast<PassKind>(kind), true, tally.paired[static_cast<size_t>(kind)]);
+      }
+    }
   }
 
-  /// What of an overlapped send still holds the sender up: the stack's exposed share of it.
-  Seconds overlapped_send_tail(const std::vector<Exchange>& sends, int stage) const {
-    if (plan_.sends_block || !sends[static_cast<size_t>(stage)].exists()) return Seconds(0);
-    return sends[static_cast<size_t>(stage)].time.total() * stack_.pipeline_overlap_exposed;
+  void add_pass(int v, PassKind kind, bool paired, std::int64_t times) {
+    if (times <= 0) return;
+    static constexpr std::array<std::string_view, kPassKinds> kNames = {"forward", "backward",
+                                                                        "input_gradient", "weight_gradient"};
+    VirtualStage& stage = plan_.virtual_stages[static_cast<size_t>(v)];
+    PlanSegment segment;
+    segment.name = kNames[static_cast<size_t>(kind)];
+    segment.pass = kind;
+    segment.paired = paired;
+    segment.runs = stage.runs;
+    if (kind != PassKind::forward) std::reverse(segment.runs.begin(), segment.runs.end());
+    if (kind == PassKind::forward && !stage.head) segment.send_tail = send_tail(v, v + 1);
+    if (gives_input_gradient(kind) && !stage.embedding) segment.send_tail = send_tail(v, v - 1);
+    if (paired && kind == PassKind::backward) hide_in_pair(v, segment);
+    const int index = add_segment(std::move(segment));
+    (paired ? stage.paired_segment_of : stage.segment_of)[static_cast<size_t>(kind)] = index;
+    stage.uses.push_back({index, times});
   }
 
-  std::vector<Unit> units_of(const VirtualStage& stage, bool backward) const {
+  /// The expert collectives of a pair run beside its kernels (DeepSeek-V3, section 3.2.1 and figure 4):
+  /// hidden up to the kernels' time, which they slow as any communication does. Booked on the backward of the
+  /// pair.
+  void hide_in_pair(int v, PlanSegment& backward) const {
+    const PipelinePlacement& place = plan_.placement;
+    const int other = place.virtual_stage(place.stage_of(v), 1 - place.chunk_of(v));
+    double kernels = 0;
+    double communication = 0;
+    const auto add = [&](int of, PassKind kind) {
+      for (const PartRun& run : plan_.virtual_stages[static_cast<size_t>(of)].runs) {
+        const PassCost& pass = plan_.pass_cost(run, kind);
+        kernels += run.count * kernel_seconds(pass.by_term);
+        communication += run.count * pass.by_term[static_cast<size_t>(kExpertTerm)];
+      }
+    };
+    add(other, PassKind::forward);
+    add(v, PassKind::backward);
+    const double hidden = std::min(kernels, communication);
+    backward.pair_tail = Seconds(communication - hidden);
+    backward.pair_slowed = Seconds(hidden * stack_.overlap_slowdown / (1.0 + stack_.overlap_slowdown));
+  }
+
+  /// What of an overlapped send still holds the sender up: the stack's exposed share of it. DualPipe hides
+  /// its sends in its pairs.
+  Seconds send_tail(int from, int to) const {
+    const int here = plan_.placement.stage_of(from);
+    const int there = plan_.placement.stage_of(to);
+    if (plan_.sends_block || here == there || parallel_.schedule == ScheduleKind::dualpipe) return Seconds(0);
+    return plan_.send_between(here, there).time.total() * stack_.pipeline_overlap_exposed;
+  }
+
+  std::vector<Unit> units_of(const VirtualStage& stage, PassKind kind) const {
     std::vector<Unit> units;
     units.reserve(static_cast<size_t>(stage.layers) + 2);
     for (const PartRun& run : stage.runs) {
-      units.insert(
-          units.end(), static_cast<size_t>(run.count),
-          {plan_.costs->parameters_of(run.part, run.kind), seconds_of(plan_.pass_cost(run, backward))});
+      units.insert(units.end(), static_cast<size_t>(run.count),
+                   {plan_.costs->parameters_of(run.part, run.kind), seconds_of(plan_.pass_cost(run, kind))});
     }
-    if (backward) std::reverse(units.begin(), units.end());
+    if (kind != PassKind::forward) std::reverse(units.begin(), units.end());
     return units;
+  }
+
+  /// Offsets in a pass at which the gradients of the first k/n of the parameters are complete.
+  std::vector<double> ready_offsets(const VirtualStage& stage, PassKind kind, int buckets) const {
+    const int segment = stage.segment_of[static_cast<size_t>(kind)];
+    if (segment < 0) return {};
+    std::vector<double> offsets = offsets_of_parameter_shares(units_of(stage, kind), buckets);
+    // What a segment has at its end (an exposed send) comes after its last gradient.
+    offsets.back() = plan_.segments[static_cast<size_t>(segment)].duration.base();
+    return offsets;
   }
 
   void add_data_exchanges() {
@@ -387,16 +445,34 @@ class PlanAssembly {
       const Buckets reduced = buckets_of(stage, plan_.reduce_overlapped);
       stage.reduce = reduction(reduced.parameters, reduced.calls);
       stage.replica_reduce = replica_reduction(reduced.parameters, reduced.calls);
-      stage.bucket_ready_s = offsets_of_parameter_shares(units_of(stage, true), reduced.tasks);
+      stage.bucket_ready_s = ready_offsets(stage, PassKind::backward, reduced.tasks);
+      stage.bucket_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, reduced.tasks);
       const Buckets gathered = buckets_of(stage, plan_.gather_at == GatherAt::next_forward);
       stage.gather = parameter_gather(gathered.parameters, gathered.calls);
-      stage.bucket_needed_s = offsets_of_parameter_shares(units_of(stage, false), gathered.tasks);
+      stage.bucket_needed_s = offsets_of_parameter_shares(units_of(stage, PassKind::forward), gathered.tasks);
       // Gather k must be there when the parameters after the first k/n are reached.
       stage.bucket_needed_s.insert(stage.bucket_needed_s.begin(), 0.0);
       stage.bucket_needed_s.pop_back();
-      // What a segment has at its end (an exposed send) comes after its last gradient.
-      stage.bucket_ready_s.back() =
-          plan_.segments[static_cast<size_t>(stage.backward_segment)].duration.base();
+    }
+  }
+
+  /// Every stage of DualPipe stands on two ranks, which sum their gradients (what data parallelism has left
+  /// on a rank of them) before the optimizer. Assumed: an all-reduce between the two ranks; the report does
+  /// not say how.
+  void add_copies_reduce() {
+    if (plan_.placement.chains() == 1) return;
+    const int stages = parallel_.pipeline;
+    const double shards = parallel_.zero >= 1 ? shard_shape_.ranks : 1;
+    for (int stage = 0; stage < stages / 2; ++stage) {
+      double parameters = 0;
+      for (int chunk = 0; chunk < plan_.placement.chunks(); ++chunk) {
+        parameters +=
+            plan_.virtual_stages[static_cast<size_t>(plan_.placement.virtual_stage(stage, chunk))].parameters;
+      }
+      const int pair[2] = {map_.rank({0, 0, 0, stage}), map_.rank({0, 0, 0, stages - 1 - stage})};
+      plan_.copies_reduce.push_back(exchange(GroupKind::data, Members::stages, CollectiveOp::all_reduce,
+                                             Bytes(parameters * gradient_bytes_ / shards),
+                                             group_shape(cluster_, pair)));
     }
   }
 
@@ -431,19 +507,20 @@ class PlanAssembly {
 
   void add_sends() {
     const int stages = parallel_.pipeline;
-    plan_.send_forward.resize(static_cast<size_t>(stages));
-    plan_.send_backward.resize(static_cast<size_t>(stages));
+    plan_.send_to_next.resize(static_cast<size_t>(stages));
+    plan_.send_to_previous.resize(static_cast<size_t>(stages));
     plan_.sends_block = !parallel_.overlap.pipeline;
     if (stages == 1) return;
-    if (model_.tied_embeddings) add_tied_embedding_reduce();
+    if (model_.tied_embeddings && !plan_.placement.ends_together()) add_tied_embedding_reduce();
     const double tokens =
         static_cast<double>(training_.micro_batch * training_.seq_length) / parallel_.context;
     const bool split = parallel_.sequence || stack_.scatter_gather_pipeline;
     const Bytes message(tokens * static_cast<double>(model_.hidden) * activation_bytes(training_.precision) /
                         (split ? parallel_.tensor : 1));
     for (int stage = 0; stage < stages; ++stage) {
-      plan_.send_forward[static_cast<size_t>(stage)] = send(stage, (stage + 1) % stages, message);
-      plan_.send_backward[static_cast<size_t>(stage)] = send(stage, (stage + stages - 1) % stages, message);
+      plan_.send_to_next[static_cast<size_t>(stage)] = send(stage, (stage + 1) % stages, message);
+      plan_.send_to_previous[static_cast<size_t>(stage)] =
+          send(stage, (stage + stages - 1) % stages, message);
     }
   }
 
@@ -469,30 +546,38 @@ class PlanAssembly {
     units.root_gather = parameter_gather(root, 1);
     units.root_reduce = reduction(root, 1);
     units.root_replica_reduce = replica_reduction(root, 1);
-    units.embedding_forward = add_part_segment(Part::embedding, 0, false);
-    units.embedding_backward = add_part_segment(Part::embedding, 0, true);
-    units.head_forward = add_part_segment(Part::head, 0, false);
-    units.head_backward = add_part_segment(Part::head, 0, true);
+    units.embedding_forward = add_part_segment(Part::embedding, 0, PassKind::forward);
+    units.embedding_backward = add_part_segment(Part::embedding, 0, PassKind::backward);
+    units.head_forward = add_part_segment(Part::head, 0, PassKind::forward);
+    units.head_backward = add_part_segment(Part::head, 0, PassKind::backward);
     VirtualStage all;
     all.layers = model_.layers;
     all.recomputed_layers = layers_by_virtual_stage(training_, parallel_).front().recomputed;
     all.embedding = all.head = true;
     all.runs = runs_of(all);
     all.parameters = parameters_of(all);
+    for (const int segment :
+         {units.embedding_forward, units.embedding_backward, units.head_forward, units.head_backward}) {
+      all.uses.push_back({segment, plan_.micro_batches});
+    }
     units.unit_of_layer.reserve(static_cast<size_t>(model_.layers));
     for (const PartRun& run : all.runs) {
       if (run.first_layer < 0) continue;
       const int unit = unit_for(run);
       units.units[static_cast<size_t>(unit)].layers += run.count;
       units.unit_of_layer.insert(units.unit_of_layer.end(), static_cast<size_t>(run.count), unit);
+      for (const int segment : {units.units[static_cast<size_t>(unit)].forward,
+                                units.units[static_cast<size_t>(unit)].backward}) {
+        all.uses.push_back({segment, std::int64_t{plan_.micro_batches} * run.count});
+      }
     }
     plan_.virtual_stages.push_back(std::move(all));
   }
 
-  int add_part_segment(Part part, int kind, bool backward) {
+  int add_part_segment(Part part, int kind, PassKind pass) {
     PlanSegment segment;
-    segment.name = backward ? "backward" : "forward";
-    segment.backward = backward;
+    segment.name = pass == PassKind::backward ? "backward" : "forward";
+    segment.pass = pass;
     segment.runs = {{part, kind, 1, -1}};
     return add_segment(std::move(segment));
   }
@@ -507,8 +592,8 @@ class PlanAssembly {
     ShardedUnits::Unit unit;
     unit.part = run.part;
     unit.kind = run.kind;
-    unit.forward = add_part_segment(run.part, run.kind, false);
-    unit.backward = add_part_segment(run.part, run.kind, true);
+    unit.forward = add_part_segment(run.part, run.kind, PassKind::forward);
+    unit.backward = add_part_segment(run.part, run.kind, PassKind::backward);
     const double parameters = plan_.costs->parameters_of(run.part, run.kind);
     unit.gather = parameter_gather(parameters, 1);
     unit.reduce = reduction(parameters, 1);
@@ -520,8 +605,9 @@ class PlanAssembly {
   void add_optimizers() {
     const int stages = parallel_.pipeline;
     std::vector<double> parameters(static_cast<size_t>(stages), 0.0);
-    for (size_t i = 0; i < plan_.virtual_stages.size(); ++i) {
-      parameters[i % static_cast<size_t>(stages)] += plan_.virtual_stages[i].parameters;
+    for (size_t v = 0; v < plan_.virtual_stages.size(); ++v) {
+      parameters[static_cast<size_t>(plan_.placement.stage_of(static_cast<int>(v)))] +=
+          plan_.virtual_stages[v].parameters;
     }
     for (int stage = 0; stage < stages; ++stage) {
       const double held = parameters[static_cast<size_t>(stage)];
@@ -555,8 +641,9 @@ class PlanAssembly {
       note(stage.replica_reduce);
       note(stage.gather);
     }
-    for (const Exchange& send : plan_.send_forward) note(send);
-    for (const Exchange& send : plan_.send_backward) note(send);
+    for (const Exchange& send : plan_.send_to_next) note(send);
+    for (const Exchange& send : plan_.send_to_previous) note(send);
+    for (const Exchange& copies : plan_.copies_reduce) note(copies);
     ShardedUnits& units = plan_.sharded;
     for (const ShardedUnits::Unit& unit : units.units) {
       note(unit.gather);
@@ -603,44 +690,6 @@ StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, co
                         const ParallelPlan& parallel, const ClusterShape& cluster, const CostModel& cost,
                         const CollectiveModel& collectives) {
   return StepPlanner(model, stack, cluster, cost, collectives).plan(training, parallel);
-}
-
-Segment expand_segment(const StepPlan& plan, int segment, double from_s, double to_s) {
-  const PlanSegment& source = plan.segments[static_cast<size_t>(segment)];
-  Segment result;
-  result.name = std::string(source.name);
-  double at = 0;
-  const auto take = [&](const PassCost& pass, int layer) {
-    for (const Piece& piece : pass.pieces) {
-      const double begin = std::max(at, from_s);
-      at += piece.duration.base();
-      const double end = std::min(at, to_s);
-      if (end <= begin) continue;
-      Piece cut = piece;
-      cut.layer = layer;
-      cut.duration = Seconds(end - begin);
-      result.pieces.push_back(cut);
-    }
-  };
-  if (source.optimizer_of_stage >= 0)
-    take(plan.optimizer[static_cast<size_t>(source.optimizer_of_stage)], -1);
-  for (const PartRun& run : source.runs) {
-    const PassCost& pass = plan.pass_cost(run, source.backward);
-    for (int i = 0; i < run.count; ++i) {
-      const int layer = run.first_layer < 0 ? -1
-                        : source.backward   ? run.first_layer + run.count - 1 - i
-                                            : run.first_layer + i;
-      take(pass, layer);
-    }
-  }
-  PassCost tail;
-  if (source.send_tail > Seconds(0)) {
-    tail.pieces.push_back(
-        {"pipeline send", BreakdownTerm::pipeline_comm_exposed, source.send_tail, Evidence::assumed, -1});
-  }
-  take(tail, -1);
-  result.duration = Seconds(to_s - from_s);
-  return result;
 }
 
 }  // namespace orrery

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -12,7 +13,9 @@
 #include "models/layer_operators.hpp"
 #include "models/model_spec.hpp"
 #include "models/parallel_plan.hpp"
+#include "models/pipeline_placement.hpp"
 #include "models/rank_map.hpp"
+#include "models/schedule.hpp"
 #include "models/software_stack.hpp"
 #include "models/training_spec.hpp"
 #include "sim/collectives/collective_model.hpp"
@@ -41,10 +44,24 @@ struct InlineCommunication {
   bool crosses_domains = false;  ///< its group touches several scale-up domains
 };
 
-/// Forward and backward (recomputation included) of a part: a transformer layer, the embedding, the head.
+/// Passes over a part: a transformer layer, the embedding, the head. Recomputation is in the backward, or in
+/// its input gradients where the schedule splits it (the two parts are empty where it does not).
 struct PartCost {
-  PassCost forward, backward;
-  std::vector<InlineCommunication> communications;  ///< of forward and backward together
+  PassCost forward, backward, input_gradient, weight_gradient;
+  std::vector<InlineCommunication> communications;  ///< of a forward and a whole backward together
+
+  const PassCost& pass(PassKind kind) const {
+    switch (kind) {
+      case PassKind::forward:
+        return forward;
+      case PassKind::backward:
+        return backward;
+      case PassKind::input_gradient:
+        return input_gradient;
+      default:
+        return weight_gradient;
+    }
+  }
 };
 
 enum class Part : std::uint8_t { layer, layer_without_recompute, embedding, head };
@@ -80,11 +97,16 @@ struct LayerCosts {
 
 /// A stretch of compute of a rank, as a list of parts; expanded to pieces only where a graph needs them.
 struct PlanSegment {
-  std::string_view name = "forward";  ///< "forward", "backward", "optimizer"
-  bool backward = false;
-  std::vector<PartRun> runs;     ///< in order of execution; in the backward the last layer of a run is first
+  std::string_view name = "forward";  ///< "forward", "backward", "input_gradient", ..., "optimizer"
+  PassKind pass = PassKind::forward;
+  /// DualPipe: its kernels alternate with those of the other of a pair, behind which the expert collectives
+  /// of both hide; what of them is longer than the kernels is the backward's `pair_tail`.
+  bool paired = false;
+  std::vector<PartRun> runs;     ///< in order of execution; in a backward the last layer of a run is first
   int optimizer_of_stage = -1;   ///< >= 0: this is that stage's optimizer step, runs are empty
   Seconds send_tail;             ///< exposed share of an overlapped pipeline send, at the end
+  Seconds pair_slowed;           ///< kernels of a pair wait so long for the communication they hide
+  Seconds pair_tail;             ///< exposed expert communication of a pair
   Seconds duration;              ///< beside no communication that slows its kernels
   double kernel_share = 1.0;     ///< of the duration
   double recompute_share = 0.0;  ///< of the kernels
@@ -117,7 +139,13 @@ struct Exchange {
   Seconds transfer() const { return time.transfer * calls; }
 };
 
-/// One virtual stage of the pipeline (index chunk * pipeline + stage, model order).
+/// How often a step runs a segment.
+struct SegmentUse {
+  int segment = 0;
+  std::int64_t times = 0;
+};
+
+/// One virtual stage of the pipeline (see PipelinePlacement).
 struct VirtualStage {
   int layers = 0;
   int recomputed_layers = 0;
@@ -125,13 +153,17 @@ struct VirtualStage {
   bool embedding = false, head = false;
   std::vector<PartRun> runs;  ///< what it consists of, in forward order
   double parameters = 0;      ///< on one rank
-  int forward_segment = 0, backward_segment = 0;
+  /// Segments of its passes by PassKind, and of the passes that run in a pair; -1: the schedule has none.
+  std::array<int, kPassKinds> segment_of = {-1, -1, -1, -1}, paired_segment_of = {-1, -1, -1, -1};
+  std::vector<SegmentUse> uses;  ///< all its passes of a step
   /// Gradient buckets, all alike, in the order in which the backward completes them.
   Exchange reduce;          ///< one bucket over the shard group (all_reduce under ZeRO 0)
   Exchange replica_reduce;  ///< HSDP: the reduced shard across replicas
   Exchange gather;          ///< ZeRO 1, 2: updated parameters of one bucket
-  std::vector<double>
-      bucket_ready_s;  ///< offset in the backward after which bucket k can be reduced; last = duration
+  /// Offset after which bucket k can be reduced, in the pass that completes the weights' gradients: the
+  /// backward or the weight gradients alone; last = duration.
+  std::vector<double> bucket_ready_s, bucket_ready_apart_s;
+  size_t buckets() const { return std::max(bucket_ready_s.size(), bucket_ready_apart_s.size()); }
   std::vector<double>
       bucket_needed_s;  ///< offset in the forward before which gather k must be there; first = 0
 };
@@ -173,23 +205,30 @@ struct StepPlan {
   std::vector<PlanSegment> segments;
   std::vector<PassCost> optimizer;  ///< by stage
   std::vector<VirtualStage> virtual_stages;
-  std::vector<Exchange> send_forward;   ///< by stage s: to stage (s + 1) mod pipeline
-  std::vector<Exchange> send_backward;  ///< by stage s: to stage (s - 1) mod pipeline
-  bool sends_block = true;              ///< the sender waits for its send (no overlap.pipeline)
+  PipelinePlacement placement;
+  std::vector<Exchange> send_to_next;      ///< by stage s: to stage (s + 1) mod pipeline
+  std::vector<Exchange> send_to_previous;  ///< by stage s: to stage (s - 1) mod pipeline
+  bool sends_block = true;                 ///< the sender waits for its send (no overlap.pipeline)
   bool reduce_overlapped = false;
   bool reduce_every_micro_batch = false;  ///< ZeRO 2
   GatherAt gather_at = GatherAt::none;
   ShardedUnits sharded;
   Exchange tied_embedding_reduce;  ///< gradients of a tied word embedding between first and last stage
-  double straggler_factor = 1.0;   ///< slowest of all GPUs against the mean
+  /// DualPipe, by stage s of the first half: gradients of what it and stage p - 1 - s both hold.
+  std::vector<Exchange> copies_reduce;
+  double straggler_factor = 1.0;  ///< slowest of all GPUs against the mean
   std::array<Evidence, kBreakdownTerms> term_evidence{};
   double kernel_spread = 0, communication_spread = 0;  ///< relative, one standard deviation
 
   int stages() const { return parallel.pipeline; }
-  int chunks() const { return parallel.interleave; }
-  const PassCost& pass_cost(const PartRun& run, bool backward) const {
-    const PartCost& cost = costs->cost_of(run.part, run.kind);
-    return backward ? cost.backward : cost.forward;
+  /// Micro-batches that pass each virtual stage.
+  std::int32_t chain_micro_batches() const { return micro_batches / placement.chains(); }
+  const Exchange& send_between(int from, int to) const {
+    const auto stage = static_cast<size_t>(from);
+    return to == (from + 1) % stages() ? send_to_next[stage] : send_to_previous[stage];
+  }
+  const PassCost& pass_cost(const PartRun& run, PassKind pass) const {
+    return costs->cost_of(run.part, run.kind).pass(pass);
   }
 };
 
@@ -225,6 +264,9 @@ StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, co
 /// standard deviation: 1 + spread * E[max of n standard normals], by Blom's approximation (Blom 1958: alpha =
 /// 0.375; within 1 % of the exact order statistic for n >= 2).
 double slowest_of(int gpus, double relative_spread);
+
+/// Seconds of a segment by term, what it has beside its parts included; they add up to its duration.
+std::array<double, kBreakdownTerms> segment_terms(const StepPlan& plan, int segment);
 
 /// The pieces of a plan's segment between two offsets (seconds from its start); pieces across a cut are
 /// divided.

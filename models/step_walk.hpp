@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
 #include <vector>
 
 #include "models/pass_order.hpp"
@@ -51,97 +53,119 @@ class StepWalk {
 
  private:
   void run_passes(const std::vector<OrderedPass>& order, std::int32_t micro_batches) {
-    const auto count = plan_.virtual_stages.size() * static_cast<size_t>(micro_batches);
+    chain_micro_batches_ = static_cast<size_t>(micro_batches / plan_.placement.chains());
+    const auto count = plan_.virtual_stages.size() * chain_micro_batches_;
     forward_arrival_.assign(count, Handle{});
     backward_arrival_.assign(count, Handle{});
     // Gradients are complete with a chunk's last backward: of the last micro-batch under 1F1B, of the first
     // under GPipe.
-    last_backward_.assign(plan_.virtual_stages.size(), 0);
+    last_gradient_.assign(plan_.virtual_stages.size(), 0);
     for (const OrderedPass& pass : order) {
-      if (pass.kind == PassKind::backward) last_backward_[index_of(pass)] = pass.micro_batch;
+      if (gives_weight_gradient(pass.kind)) {
+        last_gradient_[static_cast<size_t>(pass.virtual_stage)] = pass.micro_batch;
+      }
     }
-    for (const OrderedPass& pass : order) {
-      if (pass.kind == PassKind::forward) {
-        run_forward(pass, micro_batches);
+    for (size_t i = 0; i < order.size(); ++i) {
+      if (order[i].paired) {
+        run_pair(order[i], order[i + 1]);
+        ++i;
+      } else if (order[i].kind == PassKind::forward) {
+        hand_on(order[i], true, run_forward(order[i], false, Handle{}));
       } else {
-        run_backward(pass, micro_batches);
+        const Handle done = run_backward(order[i], false);
+        if (gives_input_gradient(order[i].kind)) hand_on(order[i], false, done);
       }
     }
   }
 
-  size_t index_of(const OrderedPass& pass) const {
-    return static_cast<size_t>(pass.chunk) * static_cast<size_t>(plan_.stages()) +
-           static_cast<size_t>(pass.stage);
+  /// Both wait for what either needs, and what they give leaves when both are over.
+  void run_pair(const OrderedPass& forward, const OrderedPass& backward) {
+    run_forward(forward, true, backward_arrival_[slot(backward)]);
+    const Handle done = run_backward(backward, true);
+    hand_on(forward, true, done);
+    hand_on(backward, false, done);
   }
 
-  void run_forward(const OrderedPass& pass, std::int32_t micro_batches) {
-    const auto stage = static_cast<size_t>(pass.stage);
-    const size_t index = index_of(pass);
+  size_t slot(const OrderedPass& pass) const {
+    return static_cast<size_t>(pass.virtual_stage) * chain_micro_batches_ +
+           static_cast<size_t>(pass.micro_batch);
+  }
+
+  int segment_of(const OrderedPass& pass, bool paired) const {
+    const VirtualStage& here = plan_.virtual_stages[static_cast<size_t>(pass.virtual_stage)];
+    return (paired ? here.paired_segment_of : here.segment_of)[static_cast<size_t>(pass.kind)];
+  }
+  double duration_of(int segment) const {
+    return plan_.segments[static_cast<size_t>(segment)].duration.base();
+  }
+
+  Handle run_forward(const OrderedPass& pass, bool paired, Handle partner_arrival) {
+    const auto index = static_cast<size_t>(pass.virtual_stage);
     const VirtualStage& here = plan_.virtual_stages[index];
+    const int segment = segment_of(pass, paired);
+    const double duration = duration_of(segment);
+    const Handle arrival = forward_arrival_[slot(pass)];
     const bool gathers =
         pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gather.exists();
-    const int segment = here.forward_segment;
-    const double duration = plan_.segments[static_cast<size_t>(segment)].duration.base();
-    const size_t slot = index * static_cast<size_t>(micro_batches) + static_cast<size_t>(pass.micro_batch);
-    const Handle arrival = forward_arrival_[slot];
+    if (!gathers) return compute(pass, segment, 0.0, duration, {arrival, partner_arrival});
     Handle done;
-    if (gathers) {
-      const auto& needed = here.bucket_needed_s;
-      for (size_t k = 0; k < needed.size(); ++k) {
-        const double to = k + 1 < needed.size() ? needed[k + 1] : duration;
-        done = compute(stage, segment, needed[k], to, pass, arrival, gathers_[index][k]);
-      }
-    } else {
-      done = compute(stage, segment, 0.0, duration, pass, arrival, Handle{});
+    const auto& needed = here.bucket_needed_s;
+    for (size_t k = 0; k < needed.size(); ++k) {
+      const double to = k + 1 < needed.size() ? needed[k + 1] : duration;
+      done = compute(pass, segment, needed[k], to, {arrival, gathers_[index][k]});
     }
-    if (index + 1 < plan_.virtual_stages.size()) {
-      const size_t next = (stage + 1) % static_cast<size_t>(plan_.stages());
-      forward_arrival_[slot + static_cast<size_t>(micro_batches)] =
-          send(stage, next, true, plan_.send_forward[stage], pass, done, forward_link_[stage]);
-    }
+    return done;
   }
 
-  void run_backward(const OrderedPass& pass, std::int32_t micro_batches) {
-    const auto stage = static_cast<size_t>(pass.stage);
-    const auto stages = static_cast<size_t>(plan_.stages());
-    const size_t index = index_of(pass);
+  /// A backward, or one of its two parts.
+  Handle run_backward(const OrderedPass& pass, bool paired) {
+    const auto index = static_cast<size_t>(pass.virtual_stage);
     const VirtualStage& here = plan_.virtual_stages[index];
-    const double duration = plan_.segments[static_cast<size_t>(here.backward_segment)].duration.base();
-    const size_t slot = index * static_cast<size_t>(micro_batches) + static_cast<size_t>(pass.micro_batch);
-    const Handle arrival = backward_arrival_[slot];
+    const int segment = segment_of(pass, paired);
+    const Handle arrival = gives_input_gradient(pass.kind) ? backward_arrival_[slot(pass)] : Handle{};
     const bool reduces = plan_.reduce_overlapped && here.reduce.exists() &&
-                         (plan_.reduce_every_micro_batch || pass.micro_batch == last_backward_[index]);
+                         gives_weight_gradient(pass.kind) &&
+                         (plan_.reduce_every_micro_batch || pass.micro_batch == last_gradient_[index]);
+    if (!reduces) return compute(pass, segment, 0.0, duration_of(segment), {arrival, Handle{}});
     Handle done;
-    if (reduces) {
-      double from = 0.0;
-      for (const double ready : here.bucket_ready_s) {
-        done = compute(stage, here.backward_segment, from, ready, pass, arrival, Handle{});
-        reduce_bucket(stage, here, pass.chunk, pass.micro_batch, done);
-        from = ready;
-      }
-    } else {
-      done = compute(stage, here.backward_segment, 0.0, duration, pass, arrival, Handle{});
+    double from = 0.0;
+    for (const double ready :
+         pass.kind == PassKind::backward ? here.bucket_ready_s : here.bucket_ready_apart_s) {
+      done = compute(pass, segment, from, ready, {arrival, Handle{}});
+      reduce_bucket(static_cast<size_t>(pass.stage), here, pass.chunk, pass.micro_batch, done);
+      from = ready;
     }
-    if (index > 0) {
-      const size_t previous = (stage + stages - 1) % stages;
-      backward_arrival_[slot - static_cast<size_t>(micro_batches)] =
-          send(stage, previous, false, plan_.send_backward[stage], pass, done, backward_link_[stage]);
+    return done;
+  }
+
+  /// Gives the activations (or the gradient of the input) to the next (previous) virtual stage, unless it is
+  /// the chain's last (first).
+  void hand_on(const OrderedPass& pass, bool forward, Handle done) {
+    const PipelinePlacement& place = plan_.placement;
+    if (forward ? place.is_last(pass.virtual_stage) : place.is_first(pass.virtual_stage)) return;
+    const int to = place.stage_of(pass.virtual_stage + (forward ? 1 : -1));
+    if (to != pass.stage) done = send(pass, to, forward, done);
+    if (forward) {
+      forward_arrival_[slot(pass) + chain_micro_batches_] = done;
+    } else {
+      backward_arrival_[slot(pass) - chain_micro_batches_] = done;
     }
   }
 
-  Handle compute(size_t stage, int segment, double from, double to, const OrderedPass& pass, Handle arrival,
-                 Handle parameters) {
-    const Handle done =
-        sink_.compute(static_cast<int>(stage), segment, from, to, pass.chunk, pass.micro_batch,
-                      {compute_[stage], blocked_[stage], arrival, parameters});
+  Handle compute(const OrderedPass& pass, int segment, double from, double to,
+                 const std::array<Handle, 2>& needs) {
+    const auto stage = static_cast<size_t>(pass.stage);
+    const Handle done = sink_.compute(pass.stage, segment, from, to, pass.chunk, pass.micro_batch,
+                                      {compute_[stage], blocked_[stage], needs[0], needs[1]});
     compute_[stage] = done;
     blocked_[stage] = Handle{};
     return done;
   }
 
-  Handle send(size_t from, size_t to, bool forward, const Exchange& exchange, const OrderedPass& pass,
-              Handle done, Handle& link) {
-    link = sink_.send(static_cast<int>(from), static_cast<int>(to), forward, exchange, pass.chunk,
+  Handle send(const OrderedPass& pass, int to, bool forward, Handle done) {
+    const auto from = static_cast<size_t>(pass.stage);
+    Handle& link = forward ? forward_link_[from] : backward_link_[from];
+    link = sink_.send(pass.stage, to, forward, plan_.send_between(pass.stage, to), pass.chunk,
                       pass.micro_batch, {done, link});
     if (plan_.sends_block) blocked_[from] = link;
     return link;
@@ -160,27 +184,30 @@ class StepWalk {
   void gather_parameters_for_first_forward() {
     gathers_.assign(plan_.virtual_stages.size(), {});
     if (plan_.gather_at != GatherAt::next_forward) return;
-    const auto stages = static_cast<size_t>(plan_.stages());
     for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
       const VirtualStage& here = plan_.virtual_stages[index];
       if (!here.gather.exists()) continue;
-      const size_t stage = index % stages;
+      const auto [stage, chunk] = place_of(index);
       for (size_t k = 0; k < here.bucket_needed_s.size(); ++k) {
-        data_[stage] = sink_.exchange(static_cast<int>(stage), here.gather, static_cast<int>(index / stages),
-                                      0, {data_[stage]});
+        data_[stage] = sink_.exchange(static_cast<int>(stage), here.gather, chunk, 0, {data_[stage]});
         gathers_[index].push_back(data_[stage]);
       }
     }
   }
 
+  /// Stage and chunk of a virtual stage.
+  std::pair<size_t, int> place_of(size_t virtual_stage) const {
+    const auto v = static_cast<int>(virtual_stage);
+    return {static_cast<size_t>(plan_.placement.stage_of(v)), plan_.placement.chunk_of(v)};
+  }
+
   void reduce_at_end(std::int32_t last_micro_batch) {
-    const auto stages = static_cast<size_t>(plan_.stages());
     for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
       const VirtualStage& here = plan_.virtual_stages[index];
       if (!here.reduce.exists()) continue;
-      for (size_t k = 0; k < here.bucket_ready_s.size(); ++k) {
-        reduce_bucket(index % stages, here, static_cast<int>(index / stages), last_micro_batch,
-                      compute_[index % stages]);
+      const auto [stage, chunk] = place_of(index);
+      for (size_t k = 0; k < here.buckets(); ++k) {
+        reduce_bucket(stage, here, chunk, last_micro_batch, compute_[stage]);
       }
     }
   }
@@ -193,23 +220,31 @@ class StepWalk {
       tied = sink_.exchange_between(0, static_cast<int>(stages) - 1, plan_.tied_embedding_reduce,
                                     {compute_[0], data_[0]}, {compute_[stages - 1], data_[stages - 1]});
     }
+    // DualPipe: the two ranks of a stage add up their gradients.
+    std::vector<Handle> copies(stages);
+    for (size_t stage = 0; stage < plan_.copies_reduce.size(); ++stage) {
+      const size_t twin = stages - 1 - stage;
+      copies[stage] = copies[twin] =
+          sink_.exchange_between(static_cast<int>(stage), static_cast<int>(twin), plan_.copies_reduce[stage],
+                                 {compute_[stage], data_[stage]}, {compute_[twin], data_[twin]});
+    }
     const size_t first_optimizer = plan_.segments.size() - stages;
     for (size_t stage = 0; stage < stages; ++stage) {
       const bool waits_for_tied = stage == 0 || stage + 1 == stages;
       const int segment = static_cast<int>(first_optimizer + stage);
       const double duration = plan_.segments[static_cast<size_t>(segment)].duration.base();
-      compute_[stage] =
-          sink_.compute(static_cast<int>(stage), segment, 0.0, duration, 0, -1,
-                        {compute_[stage], blocked_[stage], data_[stage], waits_for_tied ? tied : Handle{}});
+      compute_[stage] = sink_.compute(
+          static_cast<int>(stage), segment, 0.0, duration, 0, -1,
+          {compute_[stage], blocked_[stage], data_[stage], waits_for_tied && tied ? tied : copies[stage]});
     }
     if (plan_.gather_at != GatherAt::after_optimizer) return;
     for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
       const VirtualStage& here = plan_.virtual_stages[index];
-      const size_t stage = index % stages;
       if (!here.gather.exists()) continue;
+      const auto [stage, chunk] = place_of(index);
       for (size_t k = 0; k < here.bucket_needed_s.size(); ++k) {
-        data_[stage] = sink_.exchange(static_cast<int>(stage), here.gather, static_cast<int>(index / stages),
-                                      -1, {compute_[stage], data_[stage]});
+        data_[stage] =
+            sink_.exchange(static_cast<int>(stage), here.gather, chunk, -1, {compute_[stage], data_[stage]});
       }
     }
   }
@@ -281,7 +316,8 @@ class StepWalk {
   std::vector<Handle> forward_arrival_,
       backward_arrival_;  // by virtual stage and micro-batch (sharded: by layer)
   std::vector<Handle> layer_done_;
-  std::vector<std::int32_t> last_backward_;   // by virtual stage: micro-batch
+  std::vector<std::int32_t> last_gradient_;  // by virtual stage: micro-batch that completes its gradients
+  size_t chain_micro_batches_ = 0;
   std::vector<std::vector<Handle>> gathers_;  // by virtual stage, bucket
 };
 

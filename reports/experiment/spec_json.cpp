@@ -21,7 +21,8 @@ constexpr std::array kRecomputes = {"none", "selective", "full"};
 constexpr std::array kOptimizers = {"sgd", "momentum", "adagrad", "adam", "adamw", "lamb"};
 constexpr std::array kGradientTypes = {"fp32", "bf16", "fp16"};
 constexpr std::array kConventions = {"full", "causal"};
-constexpr std::array kSchedules = {"gpipe", "1f1b", "interleaved"};
+constexpr std::array kSchedules = {"gpipe",          "1f1b",          "interleaved",
+                                   "zero_bubble_h1", "zero_bubble_v", "dualpipe"};
 constexpr std::array kContextMethods = {"ring", "all_gather", "ulysses"};
 
 Json attention_json(const ModelSpec& model) {

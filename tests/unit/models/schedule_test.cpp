@@ -236,6 +236,35 @@ TEST(Schedule, NoSizeDeadlocks) {
   }
 }
 
+// Counted in the order itself, of steps longer than the shortest.
+TEST(Schedule, TalliesCountEveryPass) {
+  struct Case {
+    ScheduleKind kind;
+    int stages, interleave, micro_batches;
+  };
+  for (const Case& c :
+       {Case{ScheduleKind::one_f_one_b, 3, 1, 5}, Case{ScheduleKind::interleaved, 4, 3, 8},
+        Case{ScheduleKind::zero_bubble_h1, 4, 1, 9}, Case{ScheduleKind::zero_bubble_v, 4, 2, 3},
+        Case{ScheduleKind::dualpipe, 2, 1, 4}, Case{ScheduleKind::dualpipe, 8, 1, 26}}) {
+    const Schedule schedule = make_schedule(c.kind, c.stages, c.interleave, c.micro_batches);
+    const std::vector<PassTally> tallies = pass_tallies(c.kind, c.stages, c.interleave, c.micro_batches);
+    std::vector<PassTally> counted(tallies.size());
+    for (int stage = 0; stage < c.stages; ++stage) {
+      const std::vector<SchedulePass>& order = schedule.order[static_cast<size_t>(stage)];
+      for (size_t i = 0; i < order.size(); ++i) {
+        const bool paired = order[i].paired || (i > 0 && order[i - 1].paired);
+        PassTally& tally =
+            counted[static_cast<size_t>(virtual_stage_in(c.kind, c.stages, stage, order[i].chunk))];
+        ++(paired ? tally.paired : tally.alone)[static_cast<size_t>(order[i].kind)];
+      }
+    }
+    for (size_t v = 0; v < tallies.size(); ++v) {
+      EXPECT_EQ(tallies[v].alone, counted[v].alone) << c.stages << ", " << c.micro_batches << ", " << v;
+      EXPECT_EQ(tallies[v].paired, counted[v].paired) << c.stages << ", " << c.micro_batches << ", " << v;
+    }
+  }
+}
+
 TEST(Schedule, ZeroBubbleH1OfTwoStagesByHand) {
   const Schedule schedule = make_schedule(ScheduleKind::zero_bubble_h1, 2, 1, 3);
   const auto f = [](std::int32_t i) { return SchedulePass{PassKind::forward, 0, i}; };
