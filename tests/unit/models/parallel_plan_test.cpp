@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/layer_shapes.hpp"
 #include "tests/unit/models/reading.hpp"
 
 namespace orrery {
@@ -211,14 +212,42 @@ TEST(ParallelPlan, RefusesWithWholeLines) {
        4,
        batches(8),
        {at + "/schedule: found \"interleaved\", expected \"gpipe\" or \"1f1b\" with interleave 1"}},
+      {R"({"schedule": "zero_bubble_h1"})",
+       4,
+       batches(8),
+       {at + "/pipeline: found 1, expected at least 2 with schedule \"zero_bubble_h1\" (1f1b runs with 1)"}},
+      {R"({"pipeline": 4, "interleave": 2, "schedule": "zero_bubble_h1"})",
+       4,
+       batches(8),
+       {at + "/schedule: found \"zero_bubble_h1\", expected \"interleaved\" with interleave 2"}},
+      {R"({"pipeline": 4, "interleave": 3, "schedule": "zero_bubble_v"})",
+       4,
+       batches(8),
+       {at + "/interleave: found 3, expected 2 (or none) with schedule \"zero_bubble_v\""}},
+      {R"({"pipeline": 4, "interleave": 1, "schedule": "zero_bubble_v"})",
+       4,
+       batches(8),
+       {at + "/interleave: found 1, expected 2 (or none) with schedule \"zero_bubble_v\""}},
+      {R"({"pipeline": 4, "interleave": 2, "schedule": "dualpipe"})",
+       4,
+       batches(8),
+       {at + "/schedule: found \"dualpipe\", expected \"interleaved\" with interleave 2"}},
+      {R"({"pipeline": 5, "schedule": "dualpipe"})",
+       5,
+       batches(20),
+       {at + "/pipeline: found 5, expected an even number with schedule \"dualpipe\", such as 4 or 6"}},
       {R"({"pipeline": 4, "schedule": "dualpipe"})",
+       8,
+       batches(14),
+       {file +
+        "/training/global_batch: found 14, expected an even number of micro-batches, at least 8 (2 x "
+        "pipeline), under schedule \"dualpipe\": a multiple of 4 (2 x micro_batch 1 x data 2) from 16, "
+        "such as 16"}},
+      {R"({"pipeline": 4, "schedule": "dualpipe", "zero": 2})",
        4,
        batches(8),
-       {at + "/schedule: schedule \"dualpipe\" is not modelled yet"}},
-      {R"({"pipeline": 4, "schedule": "zero_bubble_h1"})",
-       4,
-       batches(8),
-       {at + "/schedule: schedule \"zero_bubble_h1\" is not modelled yet"}},
+       {at + "/zero: found 2, expected 0 or 1 with schedule \"dualpipe\": reducing gradients in every "
+             "micro-batch would take its pairs apart"}},
       {R"({"pipeline": 4, "zero": 3})",
        4,
        batches(8),
@@ -275,6 +304,30 @@ TEST(ParallelPlan, RefusesWithWholeLines) {
     EXPECT_EQ(reading::plan(refused.text, small_model(), refused.training, refused.gpus).lines, refused.lines)
         << refused.text;
   }
+}
+
+TEST(ParallelPlan, ZeroBubbleVAndDualPipePlaceTheirStages) {
+  // ZB-V: 2 x pipeline virtual stages in model order, interleave 2 understood. A stage's total is dealt to
+  // its chunk on the way down and the one on the way up; stage 0 has the embedding and the head.
+  const ParallelPlan v = accepted(R"({"pipeline": 2, "schedule": "zero_bubble_v", "stage_layers": [15, 17]})",
+                                  small_model(), batches(3), 2);
+  EXPECT_EQ(v.interleave, 2);
+  EXPECT_EQ(v.stage_layers, (std::vector<int>{8, 9, 8, 7}));
+  EXPECT_EQ(layers_of_stage(v, 0), 15);
+  EXPECT_EQ(layers_of_stage(v, 1), 17);
+  EXPECT_EQ(accepted(R"({"pipeline": 2, "interleave": 2, "schedule": "zero_bubble_v"})", small_model(),
+                     batches(3), 2)
+                .stage_layers,
+            (std::vector<int>{8, 8, 8, 8}));
+  // DualPipe: `pipeline` stages, each on two ranks: rank 0 holds the first and the last.
+  const ParallelPlan dual =
+      accepted(R"({"pipeline": 4, "schedule": "dualpipe", "stage_layers": [9, 9, 8, 6]})", small_model(),
+               batches(8), 4);
+  EXPECT_EQ(dual.interleave, 1);
+  EXPECT_EQ(dual.stage_layers, (std::vector<int>{9, 9, 8, 6}));
+  EXPECT_EQ(layers_of_stage(dual, 0), 15);
+  EXPECT_EQ(layers_of_stage(dual, 1), 17);
+  EXPECT_EQ(layers_of_stage(dual, 3), 15);
 }
 
 TEST(ParallelPlan, RefusesMoreRecomputedLayersThanAStageHas) {

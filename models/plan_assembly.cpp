@@ -1,0 +1,549 @@
+#include "models/plan_assembly.hpp"
+
+#include <algorithm>
+
+#include "models/layer_costs.hpp"
+#include "models/layer_shapes.hpp"
+
+namespace orrery {
+namespace {
+
+/// Buckets of one virtual stage beyond which consecutive ones share a task (their latencies are kept).
+constexpr int kMostBucketTasks = 64;
+constexpr BreakdownTerm kExpertTerm = BreakdownTerm::expert_comm_exposed;
+
+/// Bytes of a gradient as it is reduced: fp32 and tf32 training has fp32 gradients unless it says otherwise.
+double reduced_gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
+  if (!training.gradient_dtype && activation_bytes(training.precision) > 2.0) return 4.0;
+  return gradient_bytes(gradient_dtype_of(training, stack));
+}
+
+/// A part of a virtual stage with its parameters and its time in one pass.
+struct Unit {
+  double parameters;
+  double seconds;
+};
+
+/// Offsets at which the first k/n of the parameters are behind, for k = 1..n; the last is the pass's end.
+std::vector<double> offsets_of_parameter_shares(const std::vector<Unit>& units, int n) {
+  double total = 0;
+  double duration = 0;
+  for (const Unit& unit : units) {
+    total += unit.parameters;
+    duration += unit.seconds;
+  }
+  std::vector<double> offsets;
+  offsets.reserve(static_cast<size_t>(n));
+  double parameters = 0;
+  double seconds = 0;
+  size_t next = 0;
+  for (int k = 1; k < n; ++k) {
+    const double wanted = total * k / n;
+    while (next < units.size() && parameters + units[next].parameters < wanted) {
+      parameters += units[next].parameters;
+      seconds += units[next].seconds;
+      ++next;
+    }
+    const double inside = next < units.size() && units[next].parameters > 0
+                              ? (wanted - parameters) / units[next].parameters
+                              : 0.0;
+    const double offset = seconds + (next < units.size() ? inside * units[next].seconds : 0.0);
+    offsets.push_back(std::min(offset, duration));
+  }
+  offsets.push_back(duration);
+  return offsets;
+}
+
+/// Puts one plan together from the layer costs.
+class PlanAssembly {
+ public:
+  PlanAssembly(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+               const ParallelPlan& parallel, const ClusterShape& cluster, const CostInputs& inputs,
+               std::shared_ptr<const LayerCosts> costs)
+      : model_(model),
+        training_(training),
+        stack_(stack),
+        parallel_(parallel),
+        cluster_(cluster),
+        inputs_(inputs),
+        map_(parallel),
+        gradient_bytes_(reduced_gradient_bytes(training, stack)),
+        parameter_bytes_(activation_bytes(training.precision)) {
+    plan_.parallel = parallel;
+    plan_.placement = parallel.pipeline_placement();
+    plan_.micro_batches = static_cast<std::int32_t>(parallel.micro_batches(training));
+    plan_.costs = std::move(costs);
+    plan_.straggler_factor = inputs.straggler_factor;
+    plan_.term_evidence = plan_.costs->evidence;
+    plan_.kernel_spread = plan_.costs->kernel_spread;
+    plan_.communication_spread = plan_.costs->communication_spread;
+  }
+
+  StepPlan assemble() {
+    shape_groups();
+    if (parallel_.zero >= 3) {
+      add_sharded_units();
+    } else {
+      add_sends();
+      add_virtual_stages();
+      add_data_exchanges();
+      add_copies_reduce();
+    }
+    add_optimizers();
+    note_exchange_evidence();
+    return std::move(plan_);
+  }
+
+ private:
+  static double seconds_of(const PassCost& pass) { return pass.duration.base(); }
+
+  void shape_groups() {
+    const int rank = map_.rank({0, 0, 0, 0});
+    data_shape_ = group_shape(cluster_, map_.data_group(rank));
+    const int replicas = data_shape_.ranks / std::max(parallel_.shard_group, 1);
+    if (parallel_.zero >= 1 && replicas > 1) {
+      shard_shape_ = group_shape(cluster_, map_.shard_group(rank));
+      replica_shape_ = group_shape(cluster_, map_.replica_group(rank));
+    } else {
+      shard_shape_ = data_shape_;
+    }
+  }
+
+  Exchange exchange(GroupKind group, Members members, CollectiveOp op, Bytes payload, const GroupShape& shape,
+                    int calls = 1) const {
+    Exchange result;
+    result.group = group;
+    result.members = members;
+    result.op = op;
+    result.payload = payload;
+    result.ranks = shape.ranks;
+    result.calls = calls;
+    result.time = inputs_.collectives.time(op, payload, shape);
+    if (members != Members::stages) result.slows = 1.0 + stack_.overlap_slowdown;
+    return result;
+  }
+
+  /// Reduction of `parameters` gradients as the ZeRO level does it.
+  Exchange reduction(double parameters, int calls) const {
+    const Bytes payload(parameters * gradient_bytes_);
+    if (parallel_.zero == 0) {
+      return exchange(GroupKind::data, Members::data, CollectiveOp::all_reduce, payload, data_shape_, calls);
+    }
+    return exchange(GroupKind::data, Members::shard, CollectiveOp::reduce_scatter, payload, shard_shape_,
+                    calls);
+  }
+  Exchange replica_reduction(double parameters, int calls) const {
+    if (parallel_.zero == 0 || replica_shape_.ranks <= 1) return {};
+    const Bytes payload(parameters * gradient_bytes_ / shard_shape_.ranks);
+    return exchange(GroupKind::data, Members::replica, CollectiveOp::all_reduce, payload, replica_shape_,
+                    calls);
+  }
+  Exchange parameter_gather(double parameters, int calls) const {
+    if (parallel_.zero == 0) return {};
+    const Bytes payload(parameters * parameter_bytes_);
+    return exchange(GroupKind::data, Members::shard, CollectiveOp::all_gather, payload, shard_shape_, calls);
+  }
+
+  int add_segment(PlanSegment added) {
+    plan_.segments.push_back(std::move(added));
+    const auto index = static_cast<int>(plan_.segments.size()) - 1;
+    const std::array<double, kBreakdownTerms> terms = segment_terms(plan_, index);
+    PlanSegment& segment = plan_.segments.back();
+    double total = 0;
+    for (const PartRun& run : segment.runs) {
+      const PassCost& pass = plan_.pass_cost(run, segment.pass);
+      total += run.count * seconds_of(pass);
+      if (segment.paired) total -= run.count * pass.by_term[static_cast<size_t>(kExpertTerm)];
+    }
+    segment.duration = Seconds(total) + segment.send_tail + segment.pair_slowed + segment.pair_tail;
+    const double kernels = kernel_seconds(terms);
+    if (segment.duration > Seconds(0)) segment.kernel_share = kernels / segment.duration.base();
+    if (kernels > 0) {
+      segment.recompute_share = terms[static_cast<size_t>(BreakdownTerm::recompute)] / kernels;
+    }
+    return index;
+  }
+
+  static double kernel_seconds(const std::array<double, kBreakdownTerms>& terms) {
+    return terms[static_cast<size_t>(BreakdownTerm::forward)] +
+           terms[static_cast<size_t>(BreakdownTerm::recompute)] +
+           terms[static_cast<size_t>(BreakdownTerm::backward)];
+  }
+
+  /// Layers `first` to `first + count`, equal neighbours as one run.
+  void append_layers(std::vector<PartRun>& runs, Part part, int first, int count) const {
+    for (int layer = first; layer < first + count; ++layer) {
+      const int kind = plan_.costs->kind_of_layer[static_cast<size_t>(layer)];
+      if (!runs.empty() && runs.back().part == part && runs.back().kind == kind) {
+        ++runs.back().count;
+      } else {
+        runs.push_back({part, kind, 1, layer});
+      }
+    }
+  }
+
+  std::vector<PartRun> runs_of(const VirtualStage& stage) const {
+    std::vector<PartRun> runs;
+    runs.reserve(4);
+    if (stage.embedding) runs.push_back({Part::embedding, 0, 1, -1});
+    append_layers(runs, Part::layer, stage.first_layer, stage.recomputed_layers);
+    append_layers(runs, Part::layer_without_recompute, stage.first_layer + stage.recomputed_layers,
+                  stage.layers - stage.recomputed_layers);
+    if (stage.head) runs.push_back({Part::head, 0, 1, -1});
+    return runs;
+  }
+
+  double parameters_of(const VirtualStage& stage) const {
+    double parameters = 0;
+    for (const PartRun& run : stage.runs) {
+      parameters += run.count * plan_.costs->parameters_of(run.part, run.kind);
+    }
+    return parameters;
+  }
+
+  void add_virtual_stages() {
+    const std::vector<LayerRange> ranges = layers_by_virtual_stage(training_, parallel_);
+    for (int v = 0; v < plan_.placement.virtual_stages(); ++v) {
+      const LayerRange& range = ranges[static_cast<size_t>(v)];
+      VirtualStage stage;
+      stage.layers = range.count;
+      stage.first_layer = range.first;
+      stage.recomputed_layers = range.recomputed;
+      stage.embedding = plan_.placement.is_first(v);
+      stage.head = plan_.placement.is_last(v);
+      stage.runs = runs_of(stage);
+      stage.parameters = parameters_of(stage);
+      plan_.virtual_stages.push_back(std::move(stage));
+    }
+    const std::vector<PassTally> tallies =
+        pass_tallies(parallel_.schedule, parallel_.pipeline, parallel_.interleave, plan_.micro_batches);
+    for (int v = 0; v < plan_.placement.virtual_stages(); ++v) {
+      for (int kind = 0; kind < kPassKinds; ++kind) {
+        const PassTally& tally = tallies[static_cast<size_t>(v)];
+        add_pass(v, static_cast<PassKind>(kind), false, tally.alone[static_cast<size_t>(kind)]);
+        add_pass(v, static_cast<PassKind>(kind), true, tally.paired[static_cast<size_t>(kind)]);
+      }
+    }
+  }
+
+  void add_pass(int v, PassKind kind, bool paired, std::int64_t times) {
+    if (times <= 0) return;
+    static constexpr std::array<std::string_view, kPassKinds> kNames = {"forward", "backward",
+                                                                        "input_gradient", "weight_gradient"};
+    VirtualStage& stage = plan_.virtual_stages[static_cast<size_t>(v)];
+    PlanSegment segment;
+    segment.name = kNames[static_cast<size_t>(kind)];
+    segment.pass = kind;
+    segment.paired = paired;
+    segment.runs = stage.runs;
+    if (kind != PassKind::forward) std::reverse(segment.runs.begin(), segment.runs.end());
+    if (kind == PassKind::forward && !stage.head) segment.send_tail = send_tail(v, v + 1);
+    if (gives_input_gradient(kind) && !stage.embedding) segment.send_tail = send_tail(v, v - 1);
+    if (paired && kind == PassKind::backward) hide_in_pair(v, segment);
+    const int index = add_segment(std::move(segment));
+    (paired ? stage.paired_segment_of : stage.segment_of)[static_cast<size_t>(kind)] = index;
+    stage.uses.push_back({index, times});
+  }
+
+  /// The expert collectives of a pair run beside its kernels (DeepSeek-V3, section 3.2.1 and figure 4):
+  /// hidden up to the kernels' time, which they slow as any communication does. Booked on the backward of the
+  /// pair.
+  void hide_in_pair(int v, PlanSegment& backward) const {
+    const PipelinePlacement& place = plan_.placement;
+    const int other = place.virtual_stage(place.stage_of(v), 1 - place.chunk_of(v));
+    double kernels = 0;
+    double communication = 0;
+    const auto add = [&](int of, PassKind kind) {
+      for (const PartRun& run : plan_.virtual_stages[static_cast<size_t>(of)].runs) {
+        const PassCost& pass = plan_.pass_cost(run, kind);
+        kernels += run.count * kernel_seconds(pass.by_term);
+        communication += run.count * pass.by_term[static_cast<size_t>(kExpertTerm)];
+      }
+    };
+    add(other, PassKind::forward);
+    add(v, PassKind::backward);
+    const double hidden = std::min(kernels, communication);
+    backward.pair_tail = Seconds(communication - hidden);
+    backward.pair_slowed = Seconds(hidden * stack_.overlap_slowdown / (1.0 + stack_.overlap_slowdown));
+  }
+
+  /// What of an overlapped send still holds the sender up: the stack's exposed share of it. DualPipe hides
+  /// its sends in its pairs.
+  Seconds send_tail(int from, int to) const {
+    const int here = plan_.placement.stage_of(from);
+    const int there = plan_.placement.stage_of(to);
+    if (plan_.sends_block || here == there || parallel_.schedule == ScheduleKind::dualpipe) return Seconds(0);
+    return plan_.send_between(here, there).time.total() * stack_.pipeline_overlap_exposed;
+  }
+
+  std::vector<Unit> units_of(const VirtualStage& stage, PassKind kind) const {
+    std::vector<Unit> units;
+    units.reserve(static_cast<size_t>(stage.layers) + 2);
+    for (const PartRun& run : stage.runs) {
+      units.insert(units.end(), static_cast<size_t>(run.count),
+                   {plan_.costs->parameters_of(run.part, run.kind), seconds_of(plan_.pass_cost(run, kind))});
+    }
+    if (kind != PassKind::forward) std::reverse(units.begin(), units.end());
+    return units;
+  }
+
+  /// Offsets in a pass at which the gradients of the first k/n of the parameters are complete.
+  std::vector<double> ready_offsets(const VirtualStage& stage, PassKind kind, int buckets) const {
+    const int segment = stage.segment_of[static_cast<size_t>(kind)];
+    if (segment < 0) return {};
+    std::vector<double> offsets = offsets_of_parameter_shares(units_of(stage, kind), buckets);
+    // What a segment has at its end (an exposed send) comes after its last gradient.
+    offsets.back() = plan_.segments[static_cast<size_t>(segment)].duration.base();
+    return offsets;
+  }
+
+  void add_data_exchanges() {
+    if (data_shape_.ranks <= 1) return;
+    plan_.reduce_overlapped = parallel_.overlap.gradient;
+    plan_.reduce_every_micro_batch = parallel_.zero == 2;
+    if (plan_.reduce_every_micro_batch) plan_.reduce_overlapped = true;
+    if (parallel_.zero == 1 || parallel_.zero == 2) {
+      plan_.gather_at = parallel_.overlap.parameter ? GatherAt::next_forward : GatherAt::after_optimizer;
+    }
+    for (VirtualStage& stage : plan_.virtual_stages) {
+      if (stage.parameters <= 0) continue;
+      const Buckets reduced = buckets_of(stage, plan_.reduce_overlapped);
+      stage.reduce = reduction(reduced.parameters, reduced.calls);
+      stage.replica_reduce = replica_reduction(reduced.parameters, reduced.calls);
+      stage.bucket_ready_s = ready_offsets(stage, PassKind::backward, reduced.tasks);
+      stage.bucket_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, reduced.tasks);
+      const Buckets gathered = buckets_of(stage, plan_.gather_at == GatherAt::next_forward);
+      stage.gather = parameter_gather(gathered.parameters, gathered.calls);
+      stage.bucket_needed_s = offsets_of_parameter_shares(units_of(stage, PassKind::forward), gathered.tasks);
+      // Gather k must be there when the parameters after the first k/n are reached.
+      stage.bucket_needed_s.insert(stage.bucket_needed_s.begin(), 0.0);
+      stage.bucket_needed_s.pop_back();
+    }
+  }
+
+  /// Every stage of DualPipe stands on two ranks, which sum their gradients (what data parallelism has left
+  /// on a rank of them) before the optimizer. Assumed: an all-reduce between the two ranks; the report does
+  /// not say how.
+  void add_copies_reduce() {
+    if (plan_.placement.chains() == 1) return;
+    const int stages = parallel_.pipeline;
+    const double shards = parallel_.zero >= 1 ? shard_shape_.ranks : 1;
+    for (int stage = 0; stage < stages / 2; ++stage) {
+      double parameters = 0;
+      for (int chunk = 0; chunk < plan_.placement.chunks(); ++chunk) {
+        parameters +=
+            plan_.virtual_stages[static_cast<size_t>(plan_.placement.virtual_stage(stage, chunk))].parameters;
+      }
+      const int pair[2] = {map_.rank({0, 0, 0, stage}), map_.rank({0, 0, 0, stages - 1 - stage})};
+      plan_.copies_reduce.push_back(exchange(GroupKind::data, Members::stages, CollectiveOp::all_reduce,
+                                             Bytes(parameters * gradient_bytes_ / shards),
+                                             group_shape(cluster_, pair)));
+    }
+  }
+
+  /// Equal buckets of a virtual stage: tasks x calls of them, each with this many parameters.
+  struct Buckets {
+    int tasks = 1, calls = 1;
+    double parameters = 0;
+  };
+  Buckets buckets_of(const VirtualStage& stage, bool overlapped) const {
+    if (!overlapped) return {1, 1, stage.parameters};
+    double size = parallel_.bucket > 0
+                      ? parallel_.bucket
+                      : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
+    // A stack without a bucket size that overlaps does it layer by layer.
+    if (size <= 0) size = plan_.costs->mean_layer_parameters();
+    const int count = std::max(1, static_cast<int>(std::min(stage.parameters / size, 1e6)));
+    const int calls = (count + kMostBucketTasks - 1) / kMostBucketTasks;
+    const int tasks = (count + calls - 1) / calls;
+    return {tasks, calls, stage.parameters / (static_cast<double>(tasks) * calls)};
+  }
+
+  void add_tied_embedding_reduce() {
+    const int first = map_.rank({0, 0, 0, 0});
+    const int pair[2] = {first, map_.on_stage(first, parallel_.pipeline - 1)};
+    const double parameters =
+        static_cast<double>(padded_vocabulary(model_, stack_.vocab_multiple, parallel_.tensor) *
+                            model_.hidden) /
+        parallel_.tensor;
+    plan_.tied_embedding_reduce = exchange(GroupKind::pipeline, Members::stages, CollectiveOp::all_reduce,
+                                           Bytes(parameters * gradient_bytes_), group_shape(cluster_, pair));
+  }
+
+  void add_sends() {
+    const int stages = parallel_.pipeline;
+    plan_.send_to_next.resize(static_cast<size_t>(stages));
+    plan_.send_to_previous.resize(static_cast<size_t>(stages));
+    plan_.sends_block = !parallel_.overlap.pipeline;
+    if (stages == 1) return;
+    if (model_.tied_embeddings && !plan_.placement.ends_together()) add_tied_embedding_reduce();
+    const double tokens =
+        static_cast<double>(training_.micro_batch * training_.seq_length) / parallel_.context;
+    const bool split = parallel_.sequence || stack_.scatter_gather_pipeline;
+    const Bytes message(tokens * static_cast<double>(model_.hidden) * activation_bytes(training_.precision) /
+                        (split ? parallel_.tensor : 1));
+    for (int stage = 0; stage < stages; ++stage) {
+      plan_.send_to_next[static_cast<size_t>(stage)] = send(stage, (stage + 1) % stages, message);
+      plan_.send_to_previous[static_cast<size_t>(stage)] =
+          send(stage, (stage + stages - 1) % stages, message);
+    }
+  }
+
+  Exchange send(int from, int to, Bytes message) const {
+    const int pair[2] = {map_.rank({0, 0, 0, from}), map_.rank({0, 0, 0, to})};
+    Exchange result = exchange(GroupKind::pipeline, Members::stages, CollectiveOp::send_receive, message,
+                               group_shape(cluster_, pair));
+    if (stack_.scatter_gather_pipeline && !parallel_.sequence && parallel_.tensor > 1) {
+      // SC21 section 4.1: each tensor rank sends its slice, the receiver gathers the slices over its tensor
+      // group.
+      result.time.latency +=
+          inputs_.collectives.time(CollectiveOp::all_gather, message * parallel_.tensor, inputs_.tensor)
+              .total();
+    }
+    return result;
+  }
+
+  void add_sharded_units() {
+    ShardedUnits& units = plan_.sharded;
+    const LayerCosts& costs = *plan_.costs;
+    units.enabled = true;
+    const double root = costs.embedding_parameters + costs.head_parameters;
+    units.root_gather = parameter_gather(root, 1);
+    units.root_reduce = reduction(root, 1);
+    units.root_replica_reduce = replica_reduction(root, 1);
+    units.embedding_forward = add_part_segment(Part::embedding, 0, PassKind::forward);
+    units.embedding_backward = add_part_segment(Part::embedding, 0, PassKind::backward);
+    units.head_forward = add_part_segment(Part::head, 0, PassKind::forward);
+    units.head_backward = add_part_segment(Part::head, 0, PassKind::backward);
+    VirtualStage all;
+    all.layers = model_.layers;
+    all.recomputed_layers = layers_by_virtual_stage(training_, parallel_).front().recomputed;
+    all.embedding = all.head = true;
+    all.runs = runs_of(all);
+    all.parameters = parameters_of(all);
+    for (const int segment :
+         {units.embedding_forward, units.embedding_backward, units.head_forward, units.head_backward}) {
+      all.uses.push_back({segment, plan_.micro_batches});
+    }
+    units.unit_of_layer.reserve(static_cast<size_t>(model_.layers));
+    for (const PartRun& run : all.runs) {
+      if (run.first_layer < 0) continue;
+      const int unit = unit_for(run);
+      units.units[static_cast<size_t>(unit)].layers += run.count;
+      units.unit_of_layer.insert(units.unit_of_layer.end(), static_cast<size_t>(run.count), unit);
+      for (const int segment : {units.units[static_cast<size_t>(unit)].forward,
+                                units.units[static_cast<size_t>(unit)].backward}) {
+        all.uses.push_back({segment, std::int64_t{plan_.micro_batches} * run.count});
+      }
+    }
+    plan_.virtual_stages.push_back(std::move(all));
+  }
+
+  int add_part_segment(Part part, int kind, PassKind pass) {
+    PlanSegment segment;
+    segment.name = pass == PassKind::backward ? "backward" : "forward";
+    segment.pass = pass;
+    segment.runs = {{part, kind, 1, -1}};
+    return add_segment(std::move(segment));
+  }
+
+  /// Place of the unit that the layers of a run are; made at its first use.
+  int unit_for(const PartRun& run) {
+    std::vector<ShardedUnits::Unit>& units = plan_.sharded.units;
+    const auto known = std::find_if(units.begin(), units.end(), [&run](const ShardedUnits::Unit& unit) {
+      return unit.part == run.part && unit.kind == run.kind;
+    });
+    if (known != units.end()) return static_cast<int>(known - units.begin());
+    ShardedUnits::Unit unit;
+    unit.part = run.part;
+    unit.kind = run.kind;
+    unit.forward = add_part_segment(run.part, run.kind, PassKind::forward);
+    unit.backward = add_part_segment(run.part, run.kind, PassKind::backward);
+    const double parameters = plan_.costs->parameters_of(run.part, run.kind);
+    unit.gather = parameter_gather(parameters, 1);
+    unit.reduce = reduction(parameters, 1);
+    unit.replica_reduce = replica_reduction(parameters, 1);
+    units.push_back(unit);
+    return static_cast<int>(units.size()) - 1;
+  }
+
+  void add_optimizers() {
+    const int stages = parallel_.pipeline;
+    std::vector<double> parameters(static_cast<size_t>(stages), 0.0);
+    for (size_t v = 0; v < plan_.virtual_stages.size(); ++v) {
+      parameters[static_cast<size_t>(plan_.placement.stage_of(static_cast<int>(v)))] +=
+          plan_.virtual_stages[v].parameters;
+    }
+    for (int stage = 0; stage < stages; ++stage) {
+      const double held = parameters[static_cast<size_t>(stage)];
+      // Middle stages are alike: take the cost of an earlier stage with the same parameters.
+      const auto same = std::find(parameters.begin(), parameters.begin() + stage, held);
+      if (same != parameters.begin() + stage) {
+        plan_.optimizer.push_back(plan_.optimizer[static_cast<size_t>(same - parameters.begin())]);
+      } else {
+        const double shards = parallel_.zero >= 1 ? shard_shape_.ranks : 1;
+        plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, held / shards,
+                                                      parallel_.zero >= 3 ? held / shards : held, inputs_));
+      }
+      PlanSegment segment;
+      segment.name = "optimizer";
+      segment.optimizer_of_stage = stage;
+      segment.duration = plan_.optimizer.back().duration;
+      plan_.segments.push_back(std::move(segment));
+    }
+    Evidence& evidence = plan_.term_evidence[static_cast<size_t>(BreakdownTerm::optimizer)];
+    for (const Piece& piece : plan_.optimizer.front().pieces) evidence = weaker(evidence, piece.evidence);
+  }
+
+  void note_exchange_evidence() {
+    const auto note = [&](const Exchange& exchange) {
+      if (!exchange.exists()) return;
+      Evidence& evidence = plan_.term_evidence[static_cast<size_t>(exposed_term(exchange.group))];
+      evidence = weaker(evidence, exchange.time.evidence);
+    };
+    for (const VirtualStage& stage : plan_.virtual_stages) {
+      note(stage.reduce);
+      note(stage.replica_reduce);
+      note(stage.gather);
+    }
+    for (const Exchange& send : plan_.send_to_next) note(send);
+    for (const Exchange& send : plan_.send_to_previous) note(send);
+    for (const Exchange& copies : plan_.copies_reduce) note(copies);
+    ShardedUnits& units = plan_.sharded;
+    for (const ShardedUnits::Unit& unit : units.units) {
+      note(unit.gather);
+      note(unit.reduce);
+      note(unit.replica_reduce);
+    }
+    for (const Exchange* one :
+         {&units.root_gather, &units.root_reduce, &units.root_replica_reduce, &plan_.tied_embedding_reduce}) {
+      note(*one);
+    }
+    // The bubble is made of other stages' compute.
+    Evidence& bubble = plan_.term_evidence[static_cast<size_t>(BreakdownTerm::pipeline_bubble)];
+    bubble = weaker(plan_.term_evidence[static_cast<size_t>(BreakdownTerm::forward)],
+                    plan_.term_evidence[static_cast<size_t>(BreakdownTerm::backward)]);
+  }
+
+  const ModelSpec& model_;
+  const TrainingSpec& training_;
+  const SoftwareStack& stack_;
+  const ParallelPlan& parallel_;
+  const ClusterShape& cluster_;
+  const CostInputs& inputs_;
+  RankMap map_;
+  double gradient_bytes_;
+  double parameter_bytes_;
+  GroupShape data_shape_, shard_shape_, replica_shape_;
+  StepPlan plan_;
+};
+
+}  // namespace
+
+StepPlan assemble_plan(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                       const ParallelPlan& parallel, const ClusterShape& cluster, const CostInputs& inputs,
+                       std::shared_ptr<const LayerCosts> costs) {
+  return PlanAssembly(model, training, stack, parallel, cluster, inputs, std::move(costs)).assemble();
+}
+
+}  // namespace orrery
