@@ -12,6 +12,8 @@ std::vector<LayerBuilder::AttentionStep> LayerBuilder::attention_steps() const {
   if (plan_.context == 1 || plan_.context_method == ContextMethod::ulysses)
     return {{whole, whole, model_.causal}};
   if (plan_.context_method == ContextMethod::all_gather) {
+    // Under a window the kernel meets its band of the gathered keys.
+    if (window() > 0) return {{local, whole, model_.causal}};
     return {{local, halves ? largest_share(whole, 2) : whole, false}};
   }
   std::vector<AttentionStep> steps(static_cast<size_t>(plan_.context),
@@ -36,8 +38,9 @@ void LayerBuilder::flash_attention(AttentionPass pass, const AttentionStep& step
   attention.heads = heads;
   attention.kv_heads = kv_heads;
   attention.head_dim = shape_.head_dim;
-  attention.value_dim = shape_.head_dim;
+  attention.value_dim = shape_.value_dim;
   attention.causal = step.causal;
+  attention.window = window();
   attention.pass = pass;
   attention.kernel = stack_.attention_kernel;
   attention.precision = attention_precision_;
@@ -47,6 +50,7 @@ void LayerBuilder::flash_attention(AttentionPass pass, const AttentionStep& step
 void LayerBuilder::unfused_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads) {
   const std::int64_t batch = shape_.sequences * heads;
   const std::int64_t dim = shape_.head_dim;
+  const std::int64_t value_dim = shape_.value_dim;
   const double score_bytes = static_cast<double>(batch) * static_cast<double>(step.seq_q) *
                              static_cast<double>(step.seq_kv) * shape_.element;
   const auto batched = [&](std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k) {
@@ -56,11 +60,11 @@ void LayerBuilder::unfused_attention(AttentionPass pass, const AttentionStep& st
     batched("attention_scores", step.seq_q, step.seq_kv, dim);
     memory(LayerPart::core_attention, "attention_softmax",
            stack_.attention_score_passes_forward * score_bytes);
-    batched("attention_values", step.seq_q, dim, step.seq_kv);
+    batched("attention_values", step.seq_q, value_dim, step.seq_kv);
     return;
   }
-  batched("attention_values_dgrad", step.seq_q, step.seq_kv, dim);
-  batched("attention_values_wgrad", step.seq_kv, dim, step.seq_q);
+  batched("attention_values_dgrad", step.seq_q, step.seq_kv, value_dim);
+  batched("attention_values_wgrad", step.seq_kv, value_dim, step.seq_q);
   memory(LayerPart::core_attention, "attention_softmax",
          stack_.attention_score_passes_backward * score_bytes);
   batched("attention_scores_dgrad", step.seq_q, dim, step.seq_kv);
@@ -72,12 +76,17 @@ void LayerBuilder::core_attention(AttentionPass pass) {
   const std::int64_t split = head_ranks();
   const std::int64_t heads = largest_share(shape_.heads, split);
   const std::int64_t kv_heads = largest_share(shape_.kv_heads, split);
-  const double head_bytes =
-      static_cast<double>(shape_.tokens) * static_cast<double>(shape_.head_dim) * shape_.element;
-  const double query_bytes = head_bytes * static_cast<double>(shape_.heads);
-  const double kv_bytes = 2.0 * head_bytes * static_cast<double>(shape_.kv_heads);
+  const auto bytes_of = [this](std::int64_t of_heads, std::int64_t dim) {
+    return static_cast<double>(shape_.tokens) * static_cast<double>(dim) * shape_.element *
+           static_cast<double>(of_heads);
+  };
+  const double query_bytes = bytes_of(shape_.heads, shape_.head_dim);
+  const double output_bytes = bytes_of(shape_.heads, shape_.value_dim);
+  const double kv_bytes =
+      bytes_of(shape_.kv_heads, shape_.head_dim) + bytes_of(shape_.kv_heads, shape_.value_dim);
   // Key and value heads that do not divide are repeated before they are exchanged.
-  const double exchanged_kv_bytes = head_bytes * static_cast<double>(kv_heads * split);
+  const double exchanged_key_bytes = bytes_of(kv_heads * split, shape_.head_dim);
+  const double exchanged_value_bytes = bytes_of(kv_heads * split, shape_.value_dim);
   const int context = plan_.context;
   const bool parallel = context > 1;
   const auto exchange_heads = [&](double payload) {
@@ -92,10 +101,10 @@ void LayerBuilder::core_attention(AttentionPass pass) {
     context_communication("context all_gather", CollectiveOp::all_gather, kv_bytes * context, 1, false);
   } else if (parallel && forward) {
     exchange_heads(query_bytes);
-    exchange_heads(exchanged_kv_bytes);
-    exchange_heads(exchanged_kv_bytes);
+    exchange_heads(exchanged_key_bytes);
+    exchange_heads(exchanged_value_bytes);
   } else if (parallel) {
-    exchange_heads(query_bytes);
+    exchange_heads(output_bytes);
   }
 
   for (const AttentionStep& step : attention_steps()) {
@@ -106,17 +115,60 @@ void LayerBuilder::core_attention(AttentionPass pass) {
     }
   }
 
+  if (!forward && model_.attention_sinks) {
+    // A sink's gradient is a sum over its head's rows: their fp32 softmax statistic and product of output and
+    // gradient are read again (Xiao et al. 2024; gpt-oss's learnt sinks are one more logit of each row).
+    memory(LayerPart::core_attention, "sink_gradient",
+           8.0 * static_cast<double>(shape_.tokens) * static_cast<double>(shape_.heads));
+    ++extra_kernels_;
+  }
+
   if (!parallel) return;
   if (plan_.context_method == ContextMethod::ulysses) {
-    exchange_heads(query_bytes);
+    exchange_heads(forward ? output_bytes : query_bytes);
     if (!forward) {
-      exchange_heads(exchanged_kv_bytes);
-      exchange_heads(exchanged_kv_bytes);
+      exchange_heads(exchanged_key_bytes);
+      exchange_heads(exchanged_value_bytes);
     }
   } else if (plan_.context_method == ContextMethod::all_gather && !forward) {
     context_communication("context reduce_scatter", CollectiveOp::reduce_scatter, kv_bytes * context, 1,
                           false);
   }
+}
+
+/// Queries, keys and values from one product.
+void LayerBuilder::projections_forward() {
+  const PassBytes traffic = passes(stack_.forward_passes);
+  const PassBytes cast = casts(stack_.quantize_forward);
+  gather_input(LayerPart::qkv);
+  memory(LayerPart::qkv, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
+  product(LayerPart::qkv, "qkv_projection", shape_.tokens, shape_.qkv_columns(), shape_.hidden,
+          training_.precision, shape_.element);
+  if (model_.qk_norm) {
+    // Each head of queries and of keys: read and written, by two kernels.
+    memory(LayerPart::qkv, "qk_norm", 2.0 * shape_.query_and_key_elements() * shape_.element,
+           MemoryKind::norm);
+    extra_kernels_ += 2;
+  }
+  memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
+}
+
+void LayerBuilder::projections_backward() {
+  const PassBytes traffic = passes(stack_.backward_passes);
+  const PassBytes cast = casts(stack_.quantize_backward);
+  memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
+  if (model_.qk_norm) {
+    memory(LayerPart::qkv, "qk_norm", 3.0 * shape_.query_and_key_elements() * shape_.element,
+           MemoryKind::norm);
+    extra_kernels_ += 4;  // the weights' gradients are reduced by a second kernel each
+  }
+  memory(LayerPart::qkv, "quantize", cast.sharded, MemoryKind::quantize);
+  gather_input(LayerPart::qkv, true);
+  product(LayerPart::qkv, "qkv_dgrad", shape_.tokens, shape_.hidden, shape_.qkv_columns(),
+          training_.precision, shape_.element);
+  reduce_output(LayerPart::qkv, true);
+  weight_gradient(LayerPart::qkv, "qkv_wgrad", shape_.qkv_columns(), shape_.hidden, shape_.tokens,
+                  training_.precision);
 }
 
 void LayerBuilder::attention_forward() {
@@ -127,11 +179,11 @@ void LayerBuilder::attention_forward() {
   const std::int64_t tokens = shape_.tokens;
 
   memory(LayerPart::norm, "input_norm", hidden.norm, MemoryKind::norm);
-  gather_input(LayerPart::qkv);
-  memory(LayerPart::qkv, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
-  product(LayerPart::qkv, "qkv_projection", tokens, shape_.qkv_columns(), shape_.hidden, precision,
-          shape_.element);
-  memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
+  if (latent()) {
+    latent_projections_forward();
+  } else {
+    projections_forward();
+  }
   core_attention(AttentionPass::forward);
   memory(LayerPart::attention_output, "quantize", cast.sharded, MemoryKind::quantize);
   product(LayerPart::attention_output, "output_projection", tokens, shape_.hidden, shape_.attention_columns(),
@@ -155,13 +207,11 @@ void LayerBuilder::attention_backward() {
   weight_gradient(LayerPart::attention_output, "output_wgrad", shape_.hidden, shape_.attention_columns(),
                   tokens, precision);
   core_attention(AttentionPass::backward);
-  memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
-  memory(LayerPart::qkv, "quantize", cast.sharded, MemoryKind::quantize);
-  gather_input(LayerPart::qkv, true);
-  product(LayerPart::qkv, "qkv_dgrad", tokens, shape_.hidden, shape_.qkv_columns(), precision,
-          shape_.element);
-  reduce_output(LayerPart::qkv, true);
-  weight_gradient(LayerPart::qkv, "qkv_wgrad", shape_.qkv_columns(), shape_.hidden, tokens, precision);
+  if (latent()) {
+    latent_projections_backward();
+  } else {
+    projections_backward();
+  }
   memory(LayerPart::norm, "input_norm", hidden.norm, MemoryKind::norm);
 }
 

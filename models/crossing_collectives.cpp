@@ -48,7 +48,8 @@ std::vector<CrossingTraffic> crossing_traffic(const StepPlan& plan) {
     traffic.evidence = Evidence::measured;
     Sums sums;
     add_part(plan.costs->embedding, 1, group, sums, traffic);
-    add_part(plan.costs->head, 1, group, sums, traffic);
+    add_part(plan.costs->head, 1.0 + plan.costs->mtp_layers, group, sums, traffic);
+    add_part(plan.costs->mtp, plan.costs->mtp_layers, group, sums, traffic);
     const std::vector<int>& kinds = plan.costs->kind_of_layer;
     for (size_t kind = 0; kind < plan.costs->kinds.size(); ++kind) {
       const auto layers = std::count(kinds.begin(), kinds.end(), static_cast<int>(kind));

@@ -12,7 +12,7 @@
 namespace orrery {
 
 /// Parts of a layer's forward that selective recomputation picks from.
-enum class LayerPart { norm, qkv, core_attention, attention_output, mlp, residual };
+enum class LayerPart { norm, qkv, latent_up, core_attention, attention_output, mlp, residual };
 
 struct PartItem {
   LayerPart part;
@@ -29,11 +29,8 @@ struct PassBytes {
       : hidden(passes.hidden * shape.hidden_elements * shape.element),
         sharded(passes.sharded * shape.sharded_elements * shape.element),
         ffn(passes.feed_forward(model.gated) * shape.ffn_elements * shape.element),
-        rope(model.position == PositionEncoding::rope
-                 ? passes.rope *
-                       static_cast<double>(shape.tokens * (shape.heads + shape.kv_heads) * shape.head_dim) *
-                       model.rotary_fraction * shape.element
-                 : 0.0) {}
+        rope(model.position == PositionEncoding::rope ? passes.rope * shape.rotary_elements * shape.element
+                                                      : 0.0) {}
 };
 
 /// How a stack's hidden-width passes fall on the two norms and the two residual additions of a layer. A norm
@@ -63,12 +60,17 @@ class LayerBuilder {
   const RankShape& shape() const { return shape_; }
   std::vector<PartItem> take() { return std::move(items_); }
   size_t size() const { return items_.size(); }
+  /// Kernels beside those that the stack counts a plain layer by.
+  int extra_kernels() const { return extra_kernels_; }
 
   // The two halves of a layer with their norms and residual additions.
   void attention_forward();
   void attention_backward();
   void feed_forward_forward();
   void feed_forward_backward();
+  // What a multi-token-prediction layer does between its embedding and its transformer layer.
+  void token_prediction_forward();
+  void token_prediction_backward();
 
   // Pieces that the embedding and the head are made of, too.
   void memory(LayerPart part, std::string_view name, double traffic,
@@ -128,6 +130,32 @@ class LayerBuilder {
   }
 
  private:
+  // Queries, keys and values out of latents (multi-head latent attention).
+  /// The two products of a latent: their names and widths.
+  struct LatentProducts {
+    std::string_view down, norm, up, up_dgrad, up_wgrad, down_dgrad, down_wgrad;
+    std::int64_t latent;   ///< its width
+    std::int64_t columns;  ///< of the product out of it, on this rank
+    std::int64_t extra;    ///< columns of the product into it that pass it by (rotary keys)
+  };
+  LatentProducts query_latent() const;
+  LatentProducts key_latent() const;
+  std::int64_t latent_rows() const;
+  double assembly_traffic(const PassBytes& of_stack) const;
+  void gather_latent(LayerPart part, std::int64_t columns, bool for_weight_gradient = false);
+  void reduce_latent(LayerPart part, std::int64_t columns, bool beside_next = false);
+  void latent_forward(const LatentProducts& of, double cast_passes);
+  void latent_backward(const LatentProducts& of, double cast_passes);
+  void latent_projections_forward();
+  void latent_projections_backward();
+  void projections_forward();
+  void projections_backward();
+  bool latent() const { return model_.attention == AttentionKind::mla; }
+  /// Keys that a query attends to under this layer's window; 0: all.
+  std::int64_t window() const {
+    return kind_.sliding && model_.window < training_.seq_length ? model_.window : 0;
+  }
+
   /// One step of context-parallel attention: query length, key length, whether the causal mask cuts it.
   struct AttentionStep {
     std::int64_t seq_q, seq_kv;
@@ -164,6 +192,7 @@ class LayerBuilder {
   RankShape shape_;
   Precision attention_precision_;
   std::vector<PartItem> items_;
+  int extra_kernels_ = 0;
 };
 
 }  // namespace orrery

@@ -235,9 +235,17 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
   }
   costs.embedding = cost_part(embedding_work(model, training, stack, parallel), parallel.schedule, coster,
                               Seconds(0), Seconds(0));
+  tally.add_scaled(coster.take_tally(), 1.0);
   costs.head = cost_part(head_work(model, training, stack, parallel), parallel.schedule, coster, Seconds(0),
                          Seconds(0));
-  tally.add_scaled(coster.take_tally(), 1.0);
+  tally.add_scaled(coster.take_tally(), 1.0 + model.mtp_layers);
+  costs.mtp_layers = model.mtp_layers;
+  if (model.mtp_layers > 0) {
+    costs.mtp = cost_part(token_prediction_work(model, training, stack, parallel), parallel.schedule, coster,
+                          Seconds(0), Seconds(0));
+    tally.add_scaled(coster.take_tally(), model.mtp_layers);
+    costs.mtp_parameters = token_prediction_parameters_per_rank(model, parallel);
+  }
 
   for (size_t term = 0; term < costs.evidence.size(); ++term) costs.evidence[term] = tally.weakest(term);
   if (tally.kernel_s > 0) costs.kernel_spread = tally.kernel_spread_s / tally.kernel_s;

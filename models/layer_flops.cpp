@@ -11,6 +11,21 @@ namespace orrery {
 
 namespace {
 
+/// Products of latent attention on one of `tensor` ranks, in columns times inputs: with the latents' norms
+/// these are its parameters, and two FLOPs each a token.
+struct LatentProductSizes {
+  double down = 0, up = 0;  ///< into the latents, whole on every rank; out of them
+  double latents = 0;       ///< widths that are normalised
+  LatentProductSizes(const ModelSpec& model, double heads, double hidden, double head_dim)
+      : latents(static_cast<double>(model.q_lora_rank + model.kv_lora_rank)) {
+    const double q_latent = static_cast<double>(model.q_lora_rank);
+    const double kv_latent = static_cast<double>(model.kv_lora_rank);
+    down = hidden * (q_latent + kv_latent + static_cast<double>(model.qk_rope_dim));
+    up = heads * head_dim * (model.q_lora_rank > 0 ? q_latent : hidden) +
+         kv_latent * heads * static_cast<double>(model.qk_nope_dim + model.v_dim);
+  }
+};
+
 double norm_parameters(const ModelSpec& model, double width) {
   return model.norm == Norm::layernorm ? 2.0 * width : width;
 }
@@ -56,6 +71,7 @@ RankShape::RankShape(const ModelSpec& model, const TrainingSpec& training, const
       heads(largest_share(model.heads, plan.tensor)),
       kv_heads(largest_share(model.kv_heads, plan.tensor)),
       head_dim(model.head_dim),
+      value_dim(model.attention == AttentionKind::mla ? model.v_dim : model.head_dim),
       ffn(largest_share(model.ffn_hidden, plan.tensor)),
       up_columns(model.gated ? 2 * ffn : ffn),
       vocab(largest_share(padded_vocabulary(model, stack.vocab_multiple, plan.tensor), plan.tensor)),
@@ -65,7 +81,11 @@ RankShape::RankShape(const ModelSpec& model, const TrainingSpec& training, const
       element(activation_bytes(training.precision)),
       hidden_elements(as_double(tokens) * as_double(hidden) / (plan.sequence ? plan.tensor : 1)),
       sharded_elements(as_double(tokens) * as_double(hidden) / plan.tensor),
-      ffn_elements(as_double(tokens) * as_double(model.ffn_hidden) / plan.tensor) {}
+      ffn_elements(as_double(tokens) * as_double(model.ffn_hidden) / plan.tensor),
+      // Latent attention turns a slice of each query head and one slice of keys that all heads share.
+      rotary_elements(model.attention == AttentionKind::mla
+                          ? as_double(tokens * (heads + 1) * model.qk_rope_dim)
+                          : query_and_key_elements() * model.rotary_fraction) {}
 
 int layers_of_stage(const ParallelPlan& plan, int stage) {
   const PipelinePlacement place = plan.pipeline_placement();
@@ -106,7 +126,7 @@ std::int64_t padded_vocabulary(const ModelSpec& model, int multiple, int tensor)
 }
 
 LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& training, double sequences,
-                               LayerKind /*kind*/) {
+                               LayerKind kind) {
   const double seq = as_double(training.seq_length);
   const double tokens = sequences * seq;
   const double hidden = as_double(model.hidden);
@@ -114,10 +134,23 @@ LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& train
   const double kv_columns = 2.0 * as_double(model.head_dim) * model.kv_heads;
   const bool halved = training.flops_convention == FlopsConvention::causal && model.causal;
   LayerFlops flops;
-  flops.projections = 2.0 * tokens * hidden * (attention_columns + kv_columns + attention_columns);
-  flops.attention_core = 4.0 * tokens * seq * attention_columns * (halved ? 0.5 : 1.0);
+  const double keys = kind.sliding ? std::min(seq, as_double(model.window)) : seq;
+  if (model.attention == AttentionKind::mla) {
+    const double value_columns = as_double(model.v_dim) * model.heads;
+    const LatentProductSizes products(model, model.heads, hidden, as_double(model.head_dim));
+    flops.latent_up = 2.0 * tokens * products.up;
+    flops.projections = 2.0 * tokens * (products.down + products.up + value_columns * hidden);
+    flops.attention_core = 2.0 * tokens * keys * (attention_columns + value_columns) * (halved ? 0.5 : 1.0);
+  } else {
+    flops.projections = 2.0 * tokens * hidden * (attention_columns + kv_columns + attention_columns);
+    flops.attention_core = 4.0 * tokens * keys * attention_columns * (halved ? 0.5 : 1.0);
+  }
   flops.mlp = 2.0 * tokens * hidden * as_double(model.ffn_hidden) * (model.gated ? 3.0 : 2.0);
   return flops;
+}
+
+bool recomputes_token_prediction(const TrainingSpec& training) {
+  return training.recompute != Recompute::none && training.recompute_layers < 0;
 }
 
 bool recomputes_module(const TrainingSpec& training, const char* module) {
@@ -131,6 +164,7 @@ double recomputed_flops(const LayerFlops& forward, const TrainingSpec& training)
   if (training.recompute == Recompute::full) return forward.total();
   double again = 0.0;
   if (recomputes_module(training, "core_attn")) again += forward.attention_core;
+  if (recomputes_module(training, "mla_up_proj")) again += forward.latent_up;
   if (recomputes_module(training, "mlp")) again += forward.mlp;
   return again;
 }
@@ -158,7 +192,10 @@ StepFlops step_flops(const ModelSpec& model, const TrainingSpec& training, const
     forward += layer.total() * count.layers;
     again += recomputed_flops(layer, training) * count.recomputing;
   }
-  forward += head_forward_flops(model, training, vocab_multiple, plan.tensor, batch);
+  const double projections = model.mtp_layers * token_prediction_flops(model, training, batch);
+  forward += projections +
+             (1 + model.mtp_layers) * head_forward_flops(model, training, vocab_multiple, plan.tensor, batch);
+  if (training.recompute == Recompute::full && recomputes_token_prediction(training)) again += projections;
   StepFlops flops;
   flops.model = Flops(3.0 * forward);
   flops.hardware = flops.model + Flops(again);
@@ -173,10 +210,20 @@ double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& pla
   const double ffn = as_double(largest_share(model.ffn_hidden, plan.tensor));
   const double qkv_columns = (heads + 2.0 * kv_heads) * head_dim;
   const double up_columns = model.gated ? 2.0 * ffn : ffn;
-  double parameters = hidden * (qkv_columns + heads * head_dim + up_columns + ffn);
-  if (model.bias) parameters += qkv_columns + hidden + up_columns + hidden;
+  double parameters = hidden * (up_columns + ffn);
+  if (model.bias) parameters += up_columns + hidden;
+  if (model.attention == AttentionKind::mla) {
+    // The products around the latents have no biases (multi_latent_attention.py).
+    const LatentProductSizes products(model, heads, hidden, head_dim);
+    parameters += products.down + products.up + norm_parameters(model, products.latents);
+    parameters += heads * as_double(model.v_dim) * hidden + (model.bias ? hidden : 0.0);
+  } else {
+    parameters += hidden * (qkv_columns + heads * head_dim);
+    if (model.bias) parameters += qkv_columns + hidden;
+  }
   parameters += 2.0 * norm_parameters(model, hidden);
   if (model.qk_norm) parameters += 2.0 * norm_parameters(model, head_dim);
+  if (model.attention_sinks) parameters += heads;
   return parameters;
 }
 
@@ -207,6 +254,9 @@ double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan
   if (model.pooler) parameters += hidden * hidden + hidden;
   // Tied weights that stand on two ranks are held twice.
   if (!model.tied_embeddings || !plan.pipeline_placement().ends_together()) parameters += vocab * hidden;
+  if (model.mtp_layers > 0 && !model.tied_embeddings && !plan.pipeline_placement().ends_together()) {
+    parameters += vocab * hidden;
+  }
   return parameters;
 }
 

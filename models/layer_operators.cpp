@@ -78,9 +78,10 @@ LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& t
   const bool core = recomputes_module(training, "core_attn");
   const bool mlp = recomputes_module(training, "mlp");
   const bool norm = recomputes_module(training, "layernorm");
+  const bool latent_up = recomputes_module(training, "mla_up_proj");
   for (const PartItem& entry : forward) {
     if (all || (core && entry.part == LayerPart::core_attention) || (mlp && entry.part == LayerPart::mlp) ||
-        (norm && entry.part == LayerPart::norm)) {
+        (norm && entry.part == LayerPart::norm) || (latent_up && entry.part == LayerPart::latent_up)) {
       append(pass, entry.item);
     }
   }
@@ -94,12 +95,12 @@ LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const
   forward.attention_forward();
   forward.feed_forward_forward();
   std::vector<PartItem> forward_items = forward.take();
-  distribute_launches(forward_items, stack.kernels_forward);
+  distribute_launches(forward_items, stack.kernels_forward + forward.extra_kernels());
   LayerBuilder backward(model, training, stack, plan, kind);
   backward.feed_forward_backward();
   backward.attention_backward();
   std::vector<PartItem> backward_items = backward.take();
-  distribute_launches(backward_items, stack.kernels_backward);
+  distribute_launches(backward_items, stack.kernels_backward + backward.extra_kernels());
 
   LayerWork work;
   if (recomputes) work.recompute = recomputed(forward_items, training);
@@ -108,6 +109,37 @@ LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const
   work.model_flops_forward =
       Flops(layer_forward_flops(model, training, static_cast<double>(training.micro_batch), kind).total());
   return work;
+}
+
+bool adds_positions(const ModelSpec& model) {
+  return model.position == PositionEncoding::learned || model.token_types > 0;
+}
+
+void embedding_forward(const ModelSpec& model, LayerBuilder& forward) {
+  const RankShape& shape = forward.shape();
+  // Every tensor rank writes rows for all tokens: its own vocabulary's, zeros elsewhere; the reduction sums
+  // them.
+  forward.memory(LayerPart::residual, "embedding_lookup", 2.0 * shape.gathered_bytes(), MemoryKind::gather);
+  forward.reduce_output(LayerPart::residual);
+  if (adds_positions(model)) {
+    forward.memory(LayerPart::residual, "position_embedding", 3.0 * shape.hidden_elements * shape.element);
+  }
+}
+
+void embedding_backward(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                        LayerBuilder& backward) {
+  const RankShape& shape = backward.shape();
+  if (adds_positions(model)) {
+    backward.memory(LayerPart::residual, "position_embedding", 2.0 * shape.hidden_elements * shape.element);
+  }
+  backward.gather_input(LayerPart::residual);
+  // Read the gradient; read and write the rows it falls on.
+  backward.memory(LayerPart::residual, "embedding_scatter", 3.0 * shape.gathered_bytes(),
+                  MemoryKind::scatter);
+  // The table's gradient is dense: zeroed and read in the activations' type, added to the main gradient.
+  const double table = static_cast<double>(shape.vocab) * static_cast<double>(shape.hidden);
+  backward.memory(LayerPart::residual, "embedding_gradient",
+                  table * 2.0 * (shape.element + gradient_bytes(gradient_dtype_of(training, stack))));
 }
 
 /// Formats that the head's products keep outside the 8- and 4-bit recipes (contract section 2).
@@ -129,30 +161,35 @@ LayerWork transformer_layer_work_without_recompute(const ModelSpec& model, const
 LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                          const ParallelPlan& plan) {
   LayerBuilder forward(model, training, stack, plan);
-  const RankShape& shape = forward.shape();
-  const double activations = shape.hidden_elements * shape.element;
-  const bool adds_positions = model.position == PositionEncoding::learned || model.token_types > 0;
-
-  // Every tensor rank writes rows for all tokens: its own vocabulary's, zeros elsewhere; the reduction sums
-  // them.
-  forward.memory(LayerPart::residual, "embedding_lookup", 2.0 * shape.gathered_bytes(), MemoryKind::gather);
-  forward.reduce_output(LayerPart::residual);
-  if (adds_positions) forward.memory(LayerPart::residual, "position_embedding", 3.0 * activations);
-
   LayerBuilder backward(model, training, stack, plan);
-  if (adds_positions) backward.memory(LayerPart::residual, "position_embedding", 2.0 * activations);
-  backward.gather_input(LayerPart::residual);
-  // Read the gradient; read and write the rows it falls on.
-  backward.memory(LayerPart::residual, "embedding_scatter", 3.0 * shape.gathered_bytes(),
-                  MemoryKind::scatter);
-  // The table's gradient is dense: zeroed and read in the activations' type, added to the main gradient.
-  const double table = static_cast<double>(shape.vocab) * static_cast<double>(shape.hidden);
-  backward.memory(LayerPart::residual, "embedding_gradient",
-                  table * 2.0 * (shape.element + gradient_bytes(gradient_dtype_of(training, stack))));
-
+  embedding_forward(model, forward);
+  embedding_backward(model, training, stack, backward);
   LayerWork work;
   work.forward = to_pass(forward.take());
   set_backward(work, backward.take(), plan);
+  return work;
+}
+
+LayerWork token_prediction_work(const ModelSpec& model, const TrainingSpec& training,
+                                const SoftwareStack& stack, const ParallelPlan& plan) {
+  LayerBuilder lookup(model, training, stack, plan);
+  embedding_forward(model, lookup);
+  LayerBuilder projection(model, training, stack, plan);
+  projection.token_prediction_forward();
+  LayerBuilder backward(model, training, stack, plan);
+  backward.token_prediction_backward();
+  embedding_backward(model, training, stack, backward);
+
+  const std::vector<PartItem> projected = projection.take();
+  LayerWork work;
+  work.forward = to_pass(lookup.take());
+  for (const PartItem& entry : projected) append(work.forward, entry.item);
+  if (training.recompute == Recompute::full && recomputes_token_prediction(training)) {
+    work.recompute = to_pass(projected);
+  }
+  set_backward(work, backward.take(), plan);
+  work.model_flops_forward =
+      Flops(token_prediction_flops(model, training, static_cast<double>(training.micro_batch)));
   return work;
 }
 

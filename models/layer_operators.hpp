@@ -74,6 +74,11 @@ LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, c
 /// and norm, on masked_fraction of the tokens.
 LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                     const ParallelPlan& plan);
+/// What a multi-token-prediction layer does in front of its transformer layer: the embedding of its tokens,
+/// two norms, the 2 hidden x hidden projection. Full recomputation of all layers includes it but for the
+/// embedding.
+LayerWork token_prediction_work(const ModelSpec& model, const TrainingSpec& training,
+                                const SoftwareStack& stack, const ParallelPlan& plan);
 /// Gradient clipping and the optimizer's update, once a step.
 ///
 /// The stack's optimizer_bytes_per_parameter holds for Adam in mixed precision; other optimizers and full
@@ -88,11 +93,14 @@ double optimizer_traffic(Optimizer optimizer, Precision precision);
 
 /// Parameters of one transformer layer of a kind / embedding / head held by one tensor rank.
 /// `vocab_multiple`: the stack's. The head includes its own copy of tied embeddings when the plan has a
-/// pipeline.
+/// pipeline, and the copy in which multi-token prediction looks words up on the last stage.
 double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, LayerKind kind = {});
 double embedding_parameters_per_rank(const ModelSpec& model, const TrainingSpec& training,
                                      const ParallelPlan& plan, int vocab_multiple = 1);
 double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, int vocab_multiple = 1);
+
+/// Norms and projection of one multi-token-prediction layer, without its transformer layer.
+double token_prediction_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan);
 
 /// FLOPs of the published convention for a whole step, forward + backward, all GPUs (contract section 3.1),
 /// and with the recomputation of layers added. Source: Narayanan et al. 2021 (SC21), equation 3 and appendix

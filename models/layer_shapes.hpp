@@ -28,9 +28,10 @@ struct RankShape {
   std::int64_t tokens;     ///< sequences x seq_local; the tensor ranks of a group share them
   std::int64_t hidden;
   std::int64_t heads,
-      kv_heads;  ///< on this tensor rank; key and value heads are replicated when tensor > kv_heads
-  std::int64_t head_dim;
-  std::int64_t ffn;         ///< columns of the activation's output on this rank
+      kv_heads;            ///< on this tensor rank; key and value heads are replicated when tensor > kv_heads
+  std::int64_t head_dim;   ///< of queries and keys
+  std::int64_t value_dim;  ///< of values: differs under latent attention
+  std::int64_t ffn;        ///< columns of the activation's output on this rank
   std::int64_t up_columns;  ///< columns of the first MLP product: twice ffn when gated
   std::int64_t vocab;       ///< columns of the logits on this rank, after padding
   std::int64_t
@@ -40,8 +41,15 @@ struct RankShape {
   double sharded_elements;  ///< tokens x hidden / tensor
   double ffn_elements;      ///< tokens x ffn_hidden / tensor
 
-  std::int64_t attention_columns() const { return heads * head_dim; }
-  std::int64_t qkv_columns() const { return (heads + 2 * kv_heads) * head_dim; }
+  double rotary_elements;  ///< of queries and keys, that rotary positions turn
+
+  std::int64_t query_columns() const { return heads * head_dim; }
+  std::int64_t attention_columns() const { return heads * value_dim; }
+  /// Of queries, keys and values; one product makes them but for latent attention.
+  std::int64_t qkv_columns() const { return query_columns() + kv_heads * (head_dim + value_dim); }
+  double query_and_key_elements() const {
+    return static_cast<double>(tokens) * static_cast<double>((heads + kv_heads) * head_dim);
+  }
   /// Whole buffer that tensor collectives work on: tokens x hidden.
   double gathered_bytes() const {
     return static_cast<double>(tokens) * static_cast<double>(hidden) * element;
@@ -65,10 +73,13 @@ std::vector<LayerRange> layers_by_virtual_stage(const TrainingSpec& training, co
 std::int64_t padded_vocabulary(const ModelSpec& model, int multiple, int tensor);
 
 /// Forward FLOPs of one transformer layer of a kind over `sequences` whole sequences, 2 m n k a product, all
-/// ranks together. The attention core counts every score (4 sequences seq^2 heads head_dim), half of them
-/// under the causal convention. Source of the convention: Narayanan et al. 2021 (SC21), appendix A.
+/// ranks together. The attention core counts every score (2 sequences seq^2 heads (head_dim + value_dim);
+/// under a window min(window, seq) a query in place of seq), half of them under the causal convention.
+/// Sources of the convention: Narayanan et al. 2021 (SC21), appendix A; windows and latent attention:
+/// Megatron-Bridge, training/utils/flop_utils.py.
 struct LayerFlops {
   double projections = 0;     ///< QKV and output projection
+  double latent_up = 0;       ///< of these, the products out of the latents (and of queries without one)
   double attention_core = 0;  ///< Q K^T and P V
   double mlp = 0;
   double total() const { return projections + attention_core + mlp; }
@@ -77,6 +88,11 @@ LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& train
                                LayerKind kind = {});
 /// Of these, what the recomputation of a layer runs again.
 double recomputed_flops(const LayerFlops& forward, const TrainingSpec& training);
+/// Forward FLOPs of the projection of one multi-token-prediction layer.
+double token_prediction_flops(const ModelSpec& model, const TrainingSpec& training, double sequences);
+/// True if multi-token-prediction layers recompute: with all layers. A limited number is of the model's own
+/// layers (megatron/core/transformer/multi_token_prediction.py leaves its own out of recompute_method block).
+bool recomputes_token_prediction(const TrainingSpec& training);
 /// The output head (and the dense layers of a masked language model in front of it), forward.
 double head_forward_flops(const ModelSpec& model, const TrainingSpec& training, int vocab_multiple,
                           int tensor, double sequences);

@@ -1,6 +1,7 @@
 #include "models/memory.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
@@ -78,14 +79,24 @@ StateBytes state_bytes(const TrainingSpec& training, const SoftwareStack& stack)
 /// Of each of a layer's products, the size of the largest and of all, on one rank.
 struct ProductParameters {
   double largest, all;
-  explicit ProductParameters(const RankShape& shape) {
+  ProductParameters(const ModelSpec& model, const RankShape& shape) {
     const double hidden = static_cast<double>(shape.hidden);
-    const double qkv = hidden * static_cast<double>(shape.qkv_columns());
-    const double output = hidden * static_cast<double>(shape.attention_columns());
-    const double up = hidden * static_cast<double>(shape.up_columns);
-    const double down = hidden * static_cast<double>(shape.ffn);
-    largest = std::max(std::max(qkv, output), std::max(up, down));
-    all = qkv + output + up + down;
+    std::vector<double> products = {hidden * static_cast<double>(shape.attention_columns()),
+                                    hidden * static_cast<double>(shape.up_columns),
+                                    hidden * static_cast<double>(shape.ffn)};
+    if (model.attention == AttentionKind::mla) {
+      const double q_latent = static_cast<double>(model.q_lora_rank);
+      const double kv_latent = static_cast<double>(model.kv_lora_rank);
+      if (model.q_lora_rank > 0) products.push_back(hidden * q_latent);
+      products.push_back((model.q_lora_rank > 0 ? q_latent : hidden) *
+                         static_cast<double>(shape.query_columns()));
+      products.push_back(hidden * (kv_latent + static_cast<double>(model.qk_rope_dim)));
+      products.push_back(kv_latent * static_cast<double>(shape.heads * (model.qk_nope_dim + model.v_dim)));
+    } else {
+      products.push_back(hidden * static_cast<double>(shape.qkv_columns()));
+    }
+    largest = *std::max_element(products.begin(), products.end());
+    all = std::accumulate(products.begin(), products.end(), 0.0);
   }
 };
 
@@ -119,7 +130,7 @@ class StageCounter {
         stack_(stack),
         plan_(plan),
         shape_(model, training, stack, plan),
-        products_(shape_),
+        products_(model, shape_),
         schedule_(representative_schedule(training, plan)),
         ranges_(layers_by_virtual_stage(training, plan)),
         kind_of_layer_(kinds_by_layer(model)) {
@@ -140,7 +151,10 @@ class StageCounter {
     const std::vector<LayerMemory> layers = layers_of(stage);
     double ends = 0.0;
     if (first) ends += embedding_parameters_per_rank(model_, training_, plan_, stack_.vocab_multiple);
-    if (last) ends += head_parameters_per_rank(model_, plan_, stack_.vocab_multiple);
+    if (last) {
+      ends += head_parameters_per_rank(model_, plan_, stack_.vocab_multiple);
+      ends += model_.mtp_layers * token_prediction_parameters_per_rank(model_, plan_);
+    }
     count_states(memory, layers, ends);
     count_activations(memory, stage, layers, first, last);
     memory.buffers += stack_.framework_memory.base();
@@ -169,6 +183,9 @@ class StageCounter {
     std::vector<LayerMemory> layers = layers_;
     for (const size_t v : virtual_stages_of(stage)) {
       for (int i = 0; i < ranges_[v].count; ++i) ++layers[kind_of(ranges_[v].first + i)].layers;
+    }
+    if (holds_end(stage, false)) {
+      for (int i = 0; i < model_.mtp_layers; ++i) ++layers[kind_of(model_.layers + i)].layers;
     }
     return layers;
   }
@@ -228,6 +245,10 @@ class StageCounter {
         kept[v] += recomputing * layer.kept_recomputing + (1.0 - recomputing) * layer.kept;
         whole[v] += layer.kept;
       }
+      if (schedule_.placement.is_last(static_cast<int>(v))) {
+        kept[v] += token_prediction_bytes(recomputes_token_prediction(training_));
+        whole[v] += token_prediction_bytes(false);
+      }
     }
     memory.activations = peak_in_flight(schedule_, stage, kept, whole);
     // The layer whose backward runs has all its activations again.
@@ -239,6 +260,8 @@ class StageCounter {
     const double weight_gradient =
         stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
     double transient = layers > 0 ? restored + backward_working_set(shape_) + weight_gradient : 0.0;
+    // The heads' logits of all predictions wait for the backward together.
+    const double heads = 1.0 + model_.mtp_layers;
     if (first && trains_with_dropout(model_)) memory.activations += shape_.hidden_elements;
     if (last) {
       const double tokens = static_cast<double>(shape_.head_tokens);
@@ -246,9 +269,26 @@ class StageCounter {
       const double copies =
           shape_.element + 4.0 + (stack_.loss_bytes_per_logit > kSeparateLossBytesPerLogit ? 4.0 : 0.0);
       // Input of the final norm and of the product, the logits in the activations' type and the fp32 softmax.
-      transient = std::max(transient, logits * copies + 2.0 * shape_.hidden_elements * shape_.element);
+      transient =
+          std::max(transient, heads * (logits * copies + 2.0 * shape_.hidden_elements * shape_.element));
     }
     memory.activations += transient;
+  }
+
+  /// Activations that the multi-token-prediction layers keep for one micro-batch: their transformer layers',
+  /// the inputs of two norms and of the projection (recomputed in full: the former, one of which is the
+  /// transformer layer's).
+  double token_prediction_bytes(bool recomputes) const {
+    const double input = kept_input_bytes(training_, shape_.element);
+    const double projection = shape_.hidden_elements * (recomputes && training_.recompute == Recompute::full
+                                                            ? shape_.element
+                                                            : 2.0 * shape_.element + 2.0 * input);
+    double bytes = 0.0;
+    for (int i = 0; i < model_.mtp_layers; ++i) {
+      const LayerMemory& layer = layers_[kind_of(model_.layers + i)];
+      bytes += projection + (recomputes ? layer.kept_recomputing : layer.kept);
+    }
+    return bytes;
   }
 
   const ModelSpec& model_;
@@ -280,9 +320,17 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   const bool drops_mlp = recomputes && recomputes_module(training, "mlp");
   const bool drops_norms = recomputes && recomputes_module(training, "layernorm");
 
-  double kept = 2.0 * hidden_bytes;                                           // inputs of the two norms
-  if (!drops_norms) kept += 2.0 * shape.hidden_elements * input_bytes;        // inputs of QKV and MLP
-  kept += tokens * static_cast<double>(shape.qkv_columns()) * shape.element;  // queries, keys, values
+  double kept = 2.0 * hidden_bytes;                                     // inputs of the two norms
+  if (!drops_norms) kept += 2.0 * shape.hidden_elements * input_bytes;  // inputs of QKV and MLP
+  const bool drops_heads = recomputes && recomputes_module(training, "mla_up_proj");
+  if (!drops_heads) kept += tokens * static_cast<double>(shape.qkv_columns()) * shape.element;
+  if (model.attention == AttentionKind::mla) {
+    // Before and after their norms, as shards of the sequence; of the rotary keys all tokens.
+    const double rows = plan.sequence ? tokens / plan.tensor : tokens;
+    kept +=
+        rows * static_cast<double>(model.q_lora_rank + model.kv_lora_rank) * (shape.element + input_bytes);
+    kept += tokens * static_cast<double>(model.qk_rope_dim) * shape.element;
+  }
   if (model.qk_norm) {
     kept += tokens * static_cast<double>(shape.heads + shape.kv_heads) * head_dim * shape.element;
   }

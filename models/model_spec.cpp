@@ -45,7 +45,7 @@ void read_attention(const SpecReader& attention, ModelSpec& model) {
   const bool sliding = model.attention == AttentionKind::sliding;
   if (sliding) {
     model.window = width_at(attention, "window");
-    if (attention.has("full_every")) model.full_every = count_at(attention, "full_every", 1);
+    if (attention.has("full_every")) model.full_every = count_at(attention, "full_every", 2);
   }
   for (const std::string_view key : {"window", "full_every"}) {
     if (!sliding && attention.has(key)) {
@@ -101,6 +101,12 @@ void read_heads(const SpecReader& reader, ModelSpec& model) {
                               std::to_string(model.heads) + " heads");
   }
   const bool mla = model.attention == AttentionKind::mla;
+  if (mla && model.kv_heads != model.heads) {
+    reader.at("kv_heads")
+        .refuse("heads " + std::to_string(model.heads) +
+                    " with attention kind \"mla\", which makes keys for every head",
+                true);
+  }
   const std::int64_t mla_dim = model.qk_nope_dim + model.qk_rope_dim;
   if (reader.has("head_dim")) {
     model.head_dim = width_at(reader, "head_dim");
@@ -139,6 +145,9 @@ void read_positions(const SpecReader& reader, ModelSpec& model) {
   model.rotary_fraction = reader.at("rotary_fraction").number(0.0, 1.0);
   if (model.position != PositionEncoding::rope && model.rotary_fraction != 1.0) {
     reader.at("rotary_fraction").refuse_message("is only legal with position \"rope\"");
+  } else if (model.attention == AttentionKind::mla && model.rotary_fraction != 1.0) {
+    reader.at("rotary_fraction")
+        .refuse_message("is not legal with attention kind \"mla\": qk_rope_dim says it");
   }
 }
 
@@ -194,10 +203,17 @@ ModelSpec read_dimensions(const SpecReader& reader) {
   read_feed_forward(reader, model);
   read_positions(reader, model);
   read_objective(reader, model);
+  if (model.mtp_layers > 0 && model.objective == Objective::masked_lm) {
+    reader.at("mtp_layers").refuse("0 with objective \"masked_lm\"", true);
+  }
   model.tied_embeddings = flag_at(reader, "tied_embeddings", true);
   model.bias = flag_at(reader, "bias", true);
   model.pooler = flag_at(reader, "pooler", false);
+  if (model.mtp_layers > 0 && model.pooler) reader.at("pooler").refuse("false with mtp_layers above 0");
   model.qk_norm = flag_at(reader, "qk_norm", false);
+  if (model.qk_norm && model.attention == AttentionKind::mla) {
+    reader.at("qk_norm").refuse("false with attention kind \"mla\", whose latents are normalised");
+  }
   model.attention_sinks = flag_at(reader, "attention_sinks", false);
   if (reader.has("source")) model.source = reader.at("source").text();
   return model;
@@ -219,19 +235,22 @@ double feed_forward_parameters(const ModelSpec& model, std::int64_t ffn) {
 }
 
 double mla_parameters(const ModelSpec& model) {
+  // The products around the latents have no biases (megatron/core/transformer/multi_latent_attention.py).
+  const auto product = [](std::int64_t inputs, std::int64_t outputs) {
+    return static_cast<double>(inputs) * static_cast<double>(outputs);
+  };
   const std::int64_t queries = model.heads * model.head_dim;
   double parameters = 0;
   if (model.q_lora_rank > 0) {
-    parameters += product_parameters(model, model.hidden, model.q_lora_rank);
+    parameters += product(model.hidden, model.q_lora_rank);
     parameters += norm_parameters(model, model.q_lora_rank);
-    parameters += product_parameters(model, model.q_lora_rank, queries);
+    parameters += product(model.q_lora_rank, queries);
   } else {
-    parameters += product_parameters(model, model.hidden, queries);
+    parameters += product(model.hidden, queries);
   }
-  parameters += product_parameters(model, model.hidden, model.kv_lora_rank + model.qk_rope_dim);
+  parameters += product(model.hidden, model.kv_lora_rank + model.qk_rope_dim);
   parameters += norm_parameters(model, model.kv_lora_rank);
-  parameters +=
-      product_parameters(model, model.kv_lora_rank, model.heads * (model.qk_nope_dim + model.v_dim));
+  parameters += product(model.kv_lora_rank, model.heads * (model.qk_nope_dim + model.v_dim));
   return parameters + product_parameters(model, model.heads * model.v_dim, model.hidden);
 }
 
@@ -277,14 +296,6 @@ ModelSpec read_model_spec(const SpecReader& reader) {
 std::vector<std::string> unsupported_features(const ModelSpec& model) {
   std::vector<std::string> names;
   if (model.moe) names.emplace_back("mixture of experts (model.moe)");
-  if (model.attention == AttentionKind::mla) {
-    names.emplace_back("multi-head latent attention (model.attention.kind mla)");
-  }
-  if (model.attention == AttentionKind::sliding) {
-    names.emplace_back("sliding-window attention (model.attention.kind sliding)");
-  }
-  if (model.mtp_layers > 0) names.emplace_back("multi-token prediction (model.mtp_layers)");
-  if (model.attention_sinks) names.emplace_back("attention sinks (model.attention_sinks)");
   return names;
 }
 
@@ -316,14 +327,16 @@ double parameter_count(const ModelSpec& model, std::int64_t positions) {
   for (int layer = 0; layer < model.layers; ++layer) expert_layers += kind_of_layer(model, layer).moe ? 1 : 0;
   double parameters = embedding_parameters(model, positions) + head_parameters(model) +
                       (model.layers - expert_layers) * layer_parameters(model);
-  if (!model.moe) return parameters;
-  const double expert_layer = layer_parameters_with(model, moe_parameters(model, *model.moe));
+  const double expert_layer =
+      model.moe ? layer_parameters_with(model, moe_parameters(model, *model.moe)) : 0.0;
   parameters += expert_layers * expert_layer;
+  const double last_layer =
+      kind_of_layer(model, model.layers - 1).moe ? expert_layer : layer_parameters(model);
   // A multi-token-prediction layer has two norms and a projection of its own; the embedding and the head are
   // shared.
   const double projection = 2.0 * static_cast<double>(model.hidden) * static_cast<double>(model.hidden);
   return parameters +
-         model.mtp_layers * (expert_layer + projection + 3.0 * norm_parameters(model, model.hidden));
+         model.mtp_layers * (last_layer + projection + 3.0 * norm_parameters(model, model.hidden));
 }
 
 }  // namespace orrery

@@ -49,6 +49,7 @@ class PlanReader {
     if (!reader_.problems().empty()) return plan_;
     check_batch();
     check_shapes();
+    check_attention();
     check_sequence();
     deal_layers();
     check_zero();
@@ -276,6 +277,41 @@ class PlanReader {
       refuse("context", plan_.context,
              "heads " + text_of(model_.heads) + " to be a multiple of tensor " + text_of(tensor) +
                  " x context under ulysses");
+    }
+  }
+
+  /// Kinds of attention that a kernel or a way of context parallelism cannot do, and what of the training is
+  /// meant for another kind. Sources: Transformer Engine, pytorch/attention/dot_product_attention: utils.py
+  /// (a softmax with a sink runs on cuDNN's or the unfused kernel), context_parallel.py (windows not in a
+  /// ring, sinks only where heads are exchanged); windows came with flash-attn 2.3.
+  void check_attention() const {
+    const AttentionKernel kernel = stack_.attention_kernel;
+    const bool sliding = model_.attention == AttentionKind::sliding;
+    if (sliding && kernel == AttentionKernel::flash1) {
+      refuse_beside("software/attention_kernel", "\"flash1\"",
+                    "\"flash2\" or a later kernel under sliding-window attention (model.attention)");
+    }
+    if (model_.attention_sinks && kernel != AttentionKernel::cudnn && kernel != AttentionKernel::unfused) {
+      refuse_beside("software/attention_kernel",
+                    "\"" + std::string(kAttentionKernels[static_cast<size_t>(kernel)]) + "\"",
+                    "\"cudnn\" or \"unfused\" with attention sinks (model.attention_sinks)");
+    }
+    const bool ulysses = plan_.context_method == ContextMethod::ulysses;
+    const std::string method =
+        "\"" + std::string(kContextMethods[static_cast<size_t>(plan_.context_method)]) + "\"";
+    if (plan_.context > 1 && model_.attention_sinks && !ulysses) {
+      reader_.problems().add(reader_.pointer() + "/context_method", method,
+                             "\"ulysses\" with attention sinks (model.attention_sinks)");
+    } else if (plan_.context > 1 && sliding && plan_.context_method == ContextMethod::ring) {
+      reader_.problems().add(
+          reader_.pointer() + "/context_method", method,
+          "\"all_gather\" or \"ulysses\" under sliding-window attention (model.attention)");
+    }
+    const auto& modules = training_.recompute_modules;
+    const auto latent = std::find(modules.begin(), modules.end(), "mla_up_proj");
+    if (latent != modules.end() && model_.attention != AttentionKind::mla) {
+      refuse_beside("training/recompute/modules/" + text_of(latent - modules.begin()), "\"mla_up_proj\"",
+                    "a module that the model has: that one needs attention kind \"mla\"");
     }
   }
 

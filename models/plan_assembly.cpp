@@ -10,6 +10,8 @@ namespace {
 
 /// Buckets of one virtual stage beyond which consecutive ones share a task (their latencies are kept).
 constexpr int kMostBucketTasks = 64;
+/// Parts of a multi-token-prediction layer, in a row (Part).
+constexpr int kTokenPredictionParts = 3;
 constexpr BreakdownTerm kExpertTerm = BreakdownTerm::expert_comm_exposed;
 
 /// Bytes of a gradient as it is reduced: fp32 and tf32 training has fp32 gradients unless it says otherwise.
@@ -189,8 +191,21 @@ class PlanAssembly {
     append_layers(runs, Part::layer, stage.first_layer, stage.recomputed_layers);
     append_layers(runs, Part::layer_without_recompute, stage.first_layer + stage.recomputed_layers,
                   stage.layers - stage.recomputed_layers);
-    if (stage.head) runs.push_back({Part::head, 0, 1, -1});
+    if (stage.head) {
+      runs.push_back({Part::head, 0, 1, -1});
+      append_token_prediction(runs);
+    }
     return runs;
+  }
+
+  void append_token_prediction(std::vector<PartRun>& runs) const {
+    const Part layer = recomputes_token_prediction(training_) ? Part::layer : Part::layer_without_recompute;
+    for (int i = 0; i < model_.mtp_layers; ++i) {
+      runs.push_back({Part::mtp, 0, 1, -1});
+      const int number = model_.layers + i;
+      runs.push_back({layer, plan_.costs->kind_of_layer[static_cast<size_t>(number)], 1, number});
+      runs.push_back({Part::mtp_head, 0, 1, -1});
+    }
   }
 
   double parameters_of(const VirtualStage& stage) const {
@@ -376,7 +391,9 @@ class PlanAssembly {
     plan_.send_to_previous.resize(static_cast<size_t>(stages));
     plan_.sends_block = !parallel_.overlap.pipeline;
     if (stages == 1) return;
-    if (model_.tied_embeddings && !plan_.placement.ends_together()) add_tied_embedding_reduce();
+    // Multi-token prediction looks words up on the last stage, tied or not.
+    const bool twice = model_.tied_embeddings || model_.mtp_layers > 0;
+    if (twice && !plan_.placement.ends_together()) add_tied_embedding_reduce();
     const double tokens =
         static_cast<double>(training_.micro_batch * training_.seq_length) / parallel_.context;
     const bool split = parallel_.sequence || stack_.scatter_gather_pipeline;
@@ -411,10 +428,11 @@ class PlanAssembly {
     units.root_gather = parameter_gather(root, 1);
     units.root_reduce = reduction(root, 1);
     units.root_replica_reduce = replica_reduction(root, 1);
-    units.embedding_forward = add_part_segment(Part::embedding, 0, PassKind::forward);
-    units.embedding_backward = add_part_segment(Part::embedding, 0, PassKind::backward);
-    units.head_forward = add_part_segment(Part::head, 0, PassKind::forward);
-    units.head_backward = add_part_segment(Part::head, 0, PassKind::backward);
+    units.embedding_forward = add_parts_segment({{Part::embedding, 0, 1, -1}}, PassKind::forward);
+    units.embedding_backward = add_parts_segment({{Part::embedding, 0, 1, -1}}, PassKind::backward);
+    units.head_forward = add_parts_segment({{Part::head, 0, 1, -1}}, PassKind::forward);
+    units.head_backward = add_parts_segment({{Part::head, 0, 1, -1}}, PassKind::backward);
+    units.head_after = static_cast<size_t>(model_.layers);
     VirtualStage all;
     all.layers = model_.layers;
     all.recomputed_layers = layers_by_virtual_stage(training_, parallel_).front().recomputed;
@@ -425,10 +443,17 @@ class PlanAssembly {
          {units.embedding_forward, units.embedding_backward, units.head_forward, units.head_backward}) {
       all.uses.push_back({segment, plan_.micro_batches});
     }
-    units.unit_of_layer.reserve(static_cast<size_t>(model_.layers));
-    for (const PartRun& run : all.runs) {
-      if (run.first_layer < 0) continue;
-      const int unit = unit_for(run);
+    units.unit_of_layer.reserve(static_cast<size_t>(model_.layers + model_.mtp_layers));
+    for (size_t i = 0; i < all.runs.size(); ++i) {
+      const PartRun& run = all.runs[i];
+      if (run.part == Part::embedding || run.part == Part::head) continue;
+      std::vector<PartRun> parts = {run};
+      if (run.part == Part::mtp) {
+        const auto first = all.runs.begin() + static_cast<std::ptrdiff_t>(i);
+        parts.assign(first, first + kTokenPredictionParts);
+        i += kTokenPredictionParts - 1;
+      }
+      const int unit = unit_for(parts);
       units.units[static_cast<size_t>(unit)].layers += run.count;
       units.unit_of_layer.insert(units.unit_of_layer.end(), static_cast<size_t>(run.count), unit);
       for (const int segment : {units.units[static_cast<size_t>(unit)].forward,
@@ -439,27 +464,32 @@ class PlanAssembly {
     plan_.virtual_stages.push_back(std::move(all));
   }
 
-  int add_part_segment(Part part, int kind, PassKind pass) {
+  /// A pass over parts in forward order, each once and of no particular layer.
+  int add_parts_segment(std::vector<PartRun> parts, PassKind pass) {
     PlanSegment segment;
     segment.name = pass == PassKind::backward ? "backward" : "forward";
     segment.pass = pass;
-    segment.runs = {{part, kind, 1, -1}};
+    for (PartRun& part : parts) part = {part.part, part.kind, 1, -1};
+    if (pass != PassKind::forward) std::reverse(parts.begin(), parts.end());
+    segment.runs = std::move(parts);
     return add_segment(std::move(segment));
   }
 
-  /// Place of the unit that the layers of a run are; made at its first use.
-  int unit_for(const PartRun& run) {
+  /// Place of the unit that consists of these parts; made at its first use.
+  int unit_for(const std::vector<PartRun>& parts) {
     std::vector<ShardedUnits::Unit>& units = plan_.sharded.units;
-    const auto known = std::find_if(units.begin(), units.end(), [&run](const ShardedUnits::Unit& unit) {
-      return unit.part == run.part && unit.kind == run.kind;
+    const PartRun& first = parts.front();
+    const auto known = std::find_if(units.begin(), units.end(), [&first](const ShardedUnits::Unit& unit) {
+      return unit.part == first.part && unit.kind == first.kind;
     });
     if (known != units.end()) return static_cast<int>(known - units.begin());
     ShardedUnits::Unit unit;
-    unit.part = run.part;
-    unit.kind = run.kind;
-    unit.forward = add_part_segment(run.part, run.kind, PassKind::forward);
-    unit.backward = add_part_segment(run.part, run.kind, PassKind::backward);
-    const double parameters = plan_.costs->parameters_of(run.part, run.kind);
+    unit.part = first.part;
+    unit.kind = first.kind;
+    unit.forward = add_parts_segment(parts, PassKind::forward);
+    unit.backward = add_parts_segment(parts, PassKind::backward);
+    double parameters = 0;
+    for (const PartRun& part : parts) parameters += plan_.costs->parameters_of(part.part, part.kind);
     unit.gather = parameter_gather(parameters, 1);
     unit.reduce = reduction(parameters, 1);
     unit.replica_reduce = replica_reduction(parameters, 1);

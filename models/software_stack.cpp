@@ -11,8 +11,6 @@ namespace orrery {
 
 namespace {
 
-constexpr std::array<std::string_view, 6> kAttentionKernels = {"unfused", "flash1", "flash2",
-                                                               "flash3",  "flash4", "cudnn"};
 constexpr std::array<std::string_view, 3> kLaunches = {"eager", "compiled", "cuda_graph"};
 constexpr std::array<std::string_view, 4> kBackends = {"nccl", "rccl", "mpi", "gloo"};
 constexpr std::array<std::string_view, 3> kDispatchers = {"all_to_all", "deepep", "hybridep"};

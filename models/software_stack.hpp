@@ -16,6 +16,9 @@ namespace orrery {
 
 enum class Launch { eager, compiled, cuda_graph };
 enum class Fusion { none, partial, full };
+/// In the order of AttentionKernel.
+inline constexpr std::array<std::string_view, 6> kAttentionKernels = {"unfused", "flash1", "flash2",
+                                                                      "flash3",  "flash4", "cudnn"};
 inline constexpr std::array<std::string_view, 3> kFusions = {"none", "partial", "full"};
 
 /// Memory traffic of a transformer layer's element-wise kernels, in passes. One pass reads or writes every

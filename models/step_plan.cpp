@@ -57,7 +57,10 @@ const PartCost& LayerCosts::cost_of(Part part, int kind) const {
     case Part::embedding:
       return embedding;
     case Part::head:
+    case Part::mtp_head:
       return head;
+    case Part::mtp:
+      return mtp;
   }
   throw std::logic_error("a part without a cost");
 }
@@ -71,6 +74,10 @@ double LayerCosts::parameters_of(Part part, int kind) const {
       return embedding_parameters;
     case Part::head:
       return head_parameters;
+    case Part::mtp:
+      return mtp_parameters;
+    case Part::mtp_head:
+      return 0.0;
   }
   throw std::logic_error("a part without parameters");
 }

@@ -64,7 +64,9 @@ struct PartCost {
   }
 };
 
-enum class Part : std::uint8_t { layer, layer_without_recompute, embedding, head };
+/// A multi-token-prediction layer is three parts in a row: mtp (embedding, norms, projection), a layer, and
+/// mtp_head, which costs what the head does and has no parameters beside it.
+enum class Part : std::uint8_t { layer, layer_without_recompute, embedding, head, mtp, mtp_head };
 
 /// `count` equal parts of the model, one after the other.
 struct PartRun {
@@ -84,8 +86,9 @@ struct LayerCosts {
   };
   std::vector<Kind> kinds;         ///< layer_kinds(model)
   std::vector<int> kind_of_layer;  ///< kinds_by_layer(model)
-  PartCost embedding, head;
-  double embedding_parameters = 0, head_parameters = 0;  ///< held by one tensor rank
+  PartCost embedding, head, mtp;
+  int mtp_layers = 0;
+  double embedding_parameters = 0, head_parameters = 0, mtp_parameters = 0;  ///< held by one tensor rank
   /// Time-weighted relative spread (one standard deviation of ln) of kernels and of collectives in a layer.
   double kernel_spread = 0, communication_spread = 0;
   std::array<Evidence, kBreakdownTerms> evidence{};
@@ -172,9 +175,10 @@ enum class GatherAt : std::uint8_t { none, next_forward, after_optimizer };
 
 /// ZeRO 3 / FSDP: every layer is a unit that is gathered before its use and reduced after its backward.
 struct ShardedUnits {
-  /// Layers that are alike: of one kind, with or without recomputation.
+  /// Layers that are alike: of one kind, with or without recomputation. A multi-token-prediction layer is one
+  /// with all its parts.
   struct Unit {
-    Part part = Part::layer;
+    Part part = Part::layer;  ///< its first
     int kind = 0;
     int layers = 0;                 ///< how many there are
     int forward = 0, backward = 0;  ///< segments of one layer
@@ -185,6 +189,7 @@ struct ShardedUnits {
   std::vector<int> unit_of_layer;                     ///< in forward order
   int embedding_forward = 0, embedding_backward = 0;  ///< segments; the root unit holds embedding and head
   int head_forward = 0, head_backward = 0;
+  size_t head_after = 0;  ///< layers before the model's head; multi-token-prediction layers follow it
   Exchange root_gather, root_reduce, root_replica_reduce;
 
   const Unit& unit(size_t layer) const { return units[static_cast<size_t>(unit_of_layer[layer])]; }

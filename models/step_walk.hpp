@@ -286,10 +286,11 @@ class StepWalk {
     if (layers > 0) gather_forward(0);
     unit_compute(units.embedding_forward, m, root);
     for (size_t layer = 0; layer < layers; ++layer) {
+      if (layer == units.head_after) unit_compute(units.head_forward, m, root);
       if (layer + 1 < layers) gather_forward(layer + 1);
       layer_done_[layer] = unit_compute(units.unit(layer).forward, m, forward_arrival_[layer]);
     }
-    unit_compute(units.head_forward, m, root);
+    if (units.head_after == layers) unit_compute(units.head_forward, m, root);
     backward_arrival_.assign(layers, Handle{});
     const auto gather_backward = [&](size_t layer) {
       const bool two_ahead = layer + 2 < layers;
@@ -297,13 +298,14 @@ class StepWalk {
           unit_exchange(units.unit(layer).gather, m, two_ahead ? layer_done_[layer + 2] : compute_[0]);
     };
     if (layers > 0) gather_backward(layers - 1);
-    unit_compute(units.head_backward, m, root);
+    if (units.head_after == layers) unit_compute(units.head_backward, m, root);
     for (size_t back = 0; back < layers; ++back) {
       const size_t layer = layers - 1 - back;
       if (layer > 0) gather_backward(layer - 1);
       const ShardedUnits::Unit& unit = units.unit(layer);
       layer_done_[layer] = unit_compute(unit.backward, m, backward_arrival_[layer]);
       reduce_unit(unit.reduce, unit.replica_reduce, m, layer_done_[layer]);
+      if (layer == units.head_after) unit_compute(units.head_backward, m, root);
     }
     unit_compute(units.embedding_backward, m, root);
     reduce_unit(units.root_reduce, units.root_replica_reduce, m, compute_[0]);

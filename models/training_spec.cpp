@@ -18,7 +18,7 @@ constexpr std::array<std::string_view, 3> kGradientDtypes = {"fp32", "bf16", "fp
 constexpr std::array<std::string_view, 2> kFlopsConventions = {"full", "causal"};
 constexpr std::array<std::string_view, 6> kModules = {"core_attn", "mla_up_proj", "mlp",
                                                       "layernorm", "moe_act",     "moe"};
-constexpr std::array<std::string_view, 3> kModelledModules = {"core_attn", "mlp", "layernorm"};
+constexpr std::array<std::string_view, 4> kModelledModules = {"core_attn", "mla_up_proj", "mlp", "layernorm"};
 constexpr std::array<Precision, 4> kPrecisionsNotModelled = {Precision::fp8_current, Precision::fp8_block,
                                                              Precision::mxfp8, Precision::nvfp4};
 

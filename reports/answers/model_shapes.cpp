@@ -150,6 +150,9 @@ std::vector<std::pair<LayerKind, std::int64_t>> layers_of_fullest_stage(const Se
     };
     if (total(layers) > total(fullest)) fullest = layers;
   }
+  for (int i = 0; i < setting.model.mtp_layers; ++i) {
+    ++fullest[static_cast<size_t>(by_layer[static_cast<size_t>(setting.model.layers + i)])];
+  }
   std::vector<std::pair<LayerKind, std::int64_t>> result;
   for (size_t kind = 0; kind < kinds.size(); ++kind) result.emplace_back(kinds[kind], fullest[kind]);
   return result;
@@ -192,14 +195,16 @@ std::vector<ModelKernel> model_shapes(const ModelShapesOptions& options) {
   const Setting setting = read_setting(options);
   const auto& [model, training, software, parallel] = setting;
   double parameters = embedding_parameters_per_rank(model, training, parallel, software.vocab_multiple) +
-                      head_parameters_per_rank(model, parallel, software.vocab_multiple);
+                      head_parameters_per_rank(model, parallel, software.vocab_multiple) +
+                      model.mtp_layers * token_prediction_parameters_per_rank(model, parallel);
   ShapeList list;
   add_work(embedding_work(model, training, software, parallel), 1, list);
   for (const auto& [kind, layers] : layers_of_fullest_stage(setting)) {
     parameters += static_cast<double>(layers) * layer_parameters_per_rank(model, parallel, kind);
     add_work(transformer_layer_work(model, training, software, parallel, kind), layers, list);
   }
-  add_work(head_work(model, training, software, parallel), 1, list);
+  add_work(head_work(model, training, software, parallel), 1 + model.mtp_layers, list);
+  add_work(token_prediction_work(model, training, software, parallel), model.mtp_layers, list);
   list.add(optimizer_pass(training, software, parallel, parameters, parameters), 1);
   return list.take();
 }

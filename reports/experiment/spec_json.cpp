@@ -29,7 +29,7 @@ Json attention_json(const ModelSpec& model) {
   Json json = {{"kind", name_at(kAttentions, model.attention)}};
   if (model.window > 0) {
     json["window"] = model.window;
-    json["full_every"] = model.full_every;
+    if (model.full_every > 0) json["full_every"] = model.full_every;
   }
   if (model.attention == AttentionKind::mla) {
     json["q_lora_rank"] = model.q_lora_rank;

@@ -115,14 +115,32 @@ TEST(ParameterCount, AgreesWithPapersToTheirRounding) {
   EXPECT_NEAR(large.layers * layer_parameters(large) / 1e9, 331.6, 0.05);
 }
 
-// Mixtral-8x7B-v0.1 on huggingface.co: 46,702,792,704.
-TEST(ParameterCount, CountsRouterAndExperts) {
-  EXPECT_EQ(
-      count_of(
-          R"({"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn_hidden": 14336, "vocab": 32000,
-                         "activation": "swiglu", "norm": "rmsnorm", "position": "rope", "tied_embeddings": false,
-                         "bias": false, "moe": {"experts": 8, "top_k": 2}})"),
-      46'702'792'704);
+// Sizes of the checkpoints on huggingface.co. Left out of the count: a router's bias (DeepSeek-V3: 256 for
+// the load balance in each of 58 layers; gpt-oss: one an expert).
+TEST(ParameterCount, EqualsPublishedCheckpoints) {
+  const std::vector<std::pair<std::string, double>> checkpoints = {
+      {"mistral-7b", 7'241'732'096},
+      {"qwen3-8b", 8'190'735'360},
+      {"mixtral-8x7b", 46'702'792'704},
+      {"qwen3-30b-a3b", 30'532'122'624},
+      {"qwen3-235b-a22b", 235'093'634'560},
+      {"deepseek-v2-lite", 15'706'484'224},
+      {"gpt-oss-20b", 20'914'757'184.0 - 24 * 32},
+      {"gpt-oss-120b", 116'829'156'672.0 - 36 * 128}};
+  for (const auto& [name, parameters] : checkpoints) {
+    EXPECT_EQ(count_of("\"" + name + "\""), parameters) << name;
+  }
+  EXPECT_EQ(count_of(R"({"preset": "deepseek-v3", "mtp_layers": 0})"), 671'026'419'200.0 - 58 * 256);
+}
+
+// Mistral AI: 141 B. DeepSeek-AI 2024 (arXiv 2405.04434): 236 B. README_WEIGHTS.md of DeepSeek-V3: 11.5 B
+// parameters of its multi-token prediction are its own (a mixture layer alone, with 256 experts of 3 x 7168 x
+// 2048, has 11.51).
+TEST(ParameterCount, AgreesWithAnnouncedSizes) {
+  EXPECT_NEAR(count_of(R"("mixtral-8x22b")") / 1e9, 141, 0.5);
+  EXPECT_NEAR(count_of(R"("deepseek-v2")") / 1e9, 236, 0.5);
+  const double mtp = count_of(R"("deepseek-v3")") - count_of(R"({"preset": "deepseek-v3", "mtp_layers": 0})");
+  EXPECT_NEAR(mtp / 1e9, 11.5, 0.15);
 }
 
 // DeepSeek-V3 technical report (arXiv 2412.19437), section 4.2: 671 B parameters, without the multi-token
@@ -141,6 +159,7 @@ TEST(ParameterCount, CountsLatentAttentionAndSharedExperts) {
 TEST(ParameterCount, IsTheSumOfItsParts) {
   for (const std::string& name : preset_names("models/presets")) {
     const ModelSpec model = reading::model("\"" + name + "\"").spec;
+    if (model.moe) continue;
     EXPECT_EQ(parameter_count(model, 2048), embedding_parameters(model, 2048) + head_parameters(model) +
                                                 model.layers * layer_parameters(model))
         << name;
@@ -154,7 +173,7 @@ TEST(ModelPresets, AllAreReadWithoutAProblemAndNameTheirSource) {
     const auto outcome = reading::model("\"" + name + "\"");
     EXPECT_EQ(outcome.lines, std::vector<std::string>{}) << name;
     EXPECT_FALSE(outcome.spec.source.empty()) << name;
-    EXPECT_EQ(unsupported_features(outcome.spec), std::vector<std::string>{}) << name;
+    EXPECT_EQ(unsupported_features(outcome.spec).empty(), !outcome.spec.moe) << name;
   }
 }
 
@@ -163,10 +182,7 @@ TEST(UnsupportedFeatures, AreNamed) {
       reading::model(tiny_with(R"("moe": {"experts": 8, "top_k": 2}, "mtp_layers": 1, "attention_sinks": true,
                                   "attention": {"kind": "sliding", "window": 128, "full_every": 2})"))
           .spec;
-  EXPECT_EQ(unsupported_features(model),
-            (std::vector<std::string>{
-                "mixture of experts (model.moe)", "sliding-window attention (model.attention.kind sliding)",
-                "multi-token prediction (model.mtp_layers)", "attention sinks (model.attention_sinks)"}));
+  EXPECT_EQ(unsupported_features(model), (std::vector<std::string>{"mixture of experts (model.moe)"}));
 }
 
 TEST(ModelSpec, RefusesWhatDoesNotFitTogether) {
@@ -191,12 +207,24 @@ TEST(ModelSpec, RefusesWhatDoesNotFitTogether) {
            R"("attention": {"kind": "mla", "q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_dim": 8, "qk_rope_dim": 4,
                     "v_dim": 8}, "head_dim": 16)"),
        {file + "/model/head_dim: found 16, expected qk_nope_dim + qk_rope_dim = 12"}},
+      {tiny_with(
+           R"("attention": {"kind": "mla", "q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_dim": 8, "qk_rope_dim": 4,
+                    "v_dim": 8}, "kv_heads": 2, "qk_norm": true)"),
+       {file +
+            R"(/model/kv_heads: found 2, expected heads 4 with attention kind "mla", which makes keys for every head)",
+        file +
+            R"(/model/qk_norm: found true, expected false with attention kind "mla", whose latents are normalised)"}},
+      {tiny_with(R"("attention": {"kind": "sliding", "window": 128, "full_every": 1})"),
+       {file + "/model/attention/full_every: found 1, expected an integer in [2, 1048576]"}},
       {tiny_with(R"("moe": {"experts": 4, "top_k": 5})"),
        {file + "/model/moe/top_k: found 5, expected an integer in [1, 4]"}},
       {tiny_with(R"("rotary_fraction": 0.5)"),
        {file + R"(/model/rotary_fraction: is only legal with position "rope")"}},
       {tiny_with(R"("objective": "masked_lm", "causal": true)"),
        {file + R"(/model/causal: found true, expected false with objective "masked_lm")"}},
+      {tiny_with(R"("objective": "masked_lm", "mtp_layers": 1, "pooler": true)"),
+       {file + R"(/model/mtp_layers: found 1, expected 0 with objective "masked_lm")",
+        file + "/model/pooler: found true, expected false with mtp_layers above 0"}},
       {tiny_with(R"("masked_fraction": 0.2)"),
        {file + R"(/model/masked_fraction: is only legal with objective "masked_lm")"}},
   };

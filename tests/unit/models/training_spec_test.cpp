@@ -52,8 +52,10 @@ TEST(TrainingSpec, RefusesByName) {
        {at + "/precision: precision \"fp8_current\" is not modelled yet"}},
       {training_with(R"("optimizer": "adamv")"),
        {at + "/optimizer: found \"adamv\", expected \"adam\" or one of sgd, momentum, adagrad, adamw, lamb"}},
-      {training_with(R"("recompute": {"kind": "selective", "modules": ["mla_up_proj"]})"),
-       {at + "/recompute/modules/0: recomputation of \"mla_up_proj\" is not modelled yet"}},
+      {training_with(R"("recompute": {"kind": "selective", "modules": ["mla_down_proj"]})"),
+       {at +
+        "/recompute/modules/0: found \"mla_down_proj\", expected \"mla_up_proj\" or one of core_attn, mlp, "
+        "layernorm, moe_act, moe"}},
       {training_with(R"("recompute": {"kind": "selective", "modules": ["mlp", "mlp"]})"),
        {at + "/recompute/modules/1: \"mlp\" is listed twice"}},
       {training_with(R"("recompute": {"kind": "full", "modules": ["mlp"]})"),
