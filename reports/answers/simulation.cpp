@@ -74,7 +74,7 @@ Simulation simulate_step(const SimulatedJob& job, const ClusterSpec& cluster, Sc
   result.step->timeline = run_step(graph, traffic);
   // Where nothing contends with the load of all twins on the links, it does not matter where they are.
   if (scope == Scope::folded && result.step->timeline.contended) {
-    const std::int32_t uneven = first_uneven_communication(graph, topology, traffic);
+    const std::int32_t uneven = first_uneven_communication(graph, topology, traffic, result.step->timeline);
     if (uneven >= 0) {
       const std::string why = what_is_uneven(graph, uneven);
       refuse_unfolding(job, topology, why, tasks_unfolded(graph, *job.plan));
@@ -113,7 +113,7 @@ Simulation simulate_beside(const SimulatedJob& job, const SimulatedJob& neighbou
     const size_t own_tasks = own.tasks.size();
     StepTimeline timeline = run_step(both.graph, traffic, static_cast<std::int64_t>(own_tasks));
     if (!result.full_scope && (timeline.contended || timeline.others_contended)) {
-      const std::int32_t uneven = first_uneven_communication(both.graph, topology, traffic);
+      const std::int32_t uneven = first_uneven_communication(both.graph, topology, traffic, timeline);
       if (uneven >= 0) {
         const std::string why = what_is_uneven(both.graph, uneven);
         refuse_unfolding(job, topology, why,

@@ -12,6 +12,7 @@ namespace {
 struct User {
   std::int32_t communication;
   double weight;
+  double proportion;  ///< of the weight to the first user's, rounded
 };
 
 /// Users of every link that is loaded at all, in flat arrays.
@@ -22,6 +23,13 @@ struct LinkUsers {
     return std::span(users).subspan(begin[link], begin[link + 1] - begin[link]);
   }
 };
+
+/// 40 bits of a number's mantissa: sums of weights in another order compare equal.
+double rounded(double value) {
+  int exponent = 0;
+  const double mantissa = std::frexp(value, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(mantissa, 40)), exponent - 40);
+}
 
 LinkUsers users_by_link(const std::vector<std::vector<LinkLoad>>& footprints, size_t links) {
   LinkUsers table;
@@ -36,18 +44,13 @@ LinkUsers users_by_link(const std::vector<std::vector<LinkLoad>>& footprints, si
   std::vector<size_t> place(table.begin.begin(), table.begin.end() - 1);
   for (size_t communication = 0; communication < footprints.size(); ++communication) {
     for (const LinkLoad& load : footprints[communication]) {
-      table.users[place[static_cast<size_t>(load.link)]++] = {static_cast<std::int32_t>(communication),
-                                                              load.weight};
+      const auto link = static_cast<size_t>(load.link);
+      const size_t at = place[link]++;
+      const double first = at == table.begin[link] ? load.weight : table.users[table.begin[link]].weight;
+      table.users[at] = {static_cast<std::int32_t>(communication), load.weight, rounded(load.weight / first)};
     }
   }
   return table;
-}
-
-/// 40 bits of a number's mantissa: sums of weights in another order compare equal.
-double rounded(double value) {
-  int exponent = 0;
-  const double mantissa = std::frexp(value, &exponent);
-  return std::ldexp(std::nearbyint(std::ldexp(mantissa, 40)), exponent - 40);
 }
 
 /// Orders links by who uses them in which proportions, whatever the absolute weights.
@@ -59,10 +62,8 @@ std::strong_ordering compare_users(std::span<const User> a, std::span<const User
     if (const auto by_communication = a[i].communication <=> b[i].communication; by_communication != 0) {
       return by_communication;
     }
-    const double ratio_a = rounded(a[i].weight / a[0].weight);
-    const double ratio_b = rounded(b[i].weight / b[0].weight);
-    if (ratio_a != ratio_b) {
-      return ratio_a < ratio_b ? std::strong_ordering::less : std::strong_ordering::greater;
+    if (a[i].proportion != b[i].proportion) {
+      return a[i].proportion < b[i].proportion ? std::strong_ordering::less : std::strong_ordering::greater;
     }
   }
   return std::strong_ordering::equal;

@@ -23,18 +23,19 @@ struct Traffic {
 /// @throws std::runtime_error if two members of a group have no path
 Traffic traffic_of(const WorkloadGraph& graph, const Topology& topology);
 
-/// The first communication whose groups (the simulated one and its twins) do not meet the same crowd on the
-/// fabric, or -1.
+/// The first communication whose groups (the simulated one and its twins) were not held up alike in the
+/// folded step, or -1.
 ///
-/// Folding lets the simulated group stand for its twins: exact where all are held up alike. A link is
-/// *crowded* if all communications together, each at its bound and with its twins, ask for more than it
-/// carries; no other link ever holds anybody up. One crowded link *covers* another if everybody on that one
-/// asks for as great a share of it: a flow on both is never bound by the covered one. Twins are alike if
-/// every crowded link of the one is covered by one of the other's, both ways: then the rates of the folded
-/// step, each flow with a full link on which nobody is faster, are max-min with every GPU as well (Bertsekas
-/// and Gallager, Data Networks, section 6.5.2). Shares within 0.1 % count as the same. Unlike twins come from
-/// hashed paths, failed or degraded links, and leaves that end in the middle of a pipeline stage.
+/// Folding gives twins one rate, that of the slowest. The step of every GPU is the same, to the last flow, if
+/// the folded rates are max-min for all twins at every instant: whoever is below its bound crosses a full
+/// link on which nobody is faster (Bertsekas and Gallager, Data Networks, section 6.5.2), every twin for
+/// itself. This is checked for everything in flight together between two events of the folded timeline. A
+/// twin without such a link could be faster, by how much the links of its own path say; where that adds up,
+/// on some rank, to more than a thousandth of the step, twins drift apart and folding is refused. Rates
+/// within 0.1 % count as the same. Unlike twins come from hashed paths, failed or degraded links, and leaves
+/// that end in the middle of a pipeline stage; but only where what is in flight together fills these links.
+/// @param folded  the timeline of the graph on this traffic
 std::int32_t first_uneven_communication(const WorkloadGraph& graph, const Topology& topology,
-                                        const Traffic& traffic);
+                                        const Traffic& traffic, const StepTimeline& folded);
 
 }  // namespace orrery

@@ -1,19 +1,37 @@
 #include <gtest/gtest.h>
 
-#include "sim/engine/traffic.hpp"
+#include "sim/engine/engine.hpp"
 #include "tests/analytic/engine/small_fabric.hpp"
 
 namespace orrery {
 namespace {
 
 using testing::communication;
+using testing::communication_task;
 using testing::concurrent;
 using testing::link_between;
 using testing::SmallFabric;
 
+std::int32_t uneven(const WorkloadGraph& graph, const Topology& topology) {
+  const Traffic traffic = traffic_of(graph, topology);
+  return first_uneven_communication(graph, topology, traffic, run_max_min(graph, traffic));
+}
+
 std::int32_t uneven(const std::vector<Communication>& communications, const Topology& topology) {
-  const WorkloadGraph graph = concurrent(communications);
-  return first_uneven_communication(graph, topology, traffic_of(graph, topology));
+  return uneven(concurrent(communications), topology);
+}
+
+/// One communication after the other.
+WorkloadGraph chained(const std::vector<Communication>& communications) {
+  WorkloadGraphBuilder builder(static_cast<int>(communications.size()));
+  std::int32_t last = -1;
+  for (size_t i = 0; i < communications.size(); ++i) {
+    const std::int32_t task = builder.add_task(
+        communication_task(static_cast<int>(i), builder.add_communication(communications[i])));
+    if (last >= 0) builder.depend(task, last);
+    last = task;
+  }
+  return builder.finish();
 }
 
 /// Sends of twins from the first leaf's nodes to the second's, at 50 GB/s alone.
@@ -41,6 +59,25 @@ TEST(Twins, DifferWhereAnotherCommunicationCrowdsOne) {
   EXPECT_EQ(uneven({sends({{0, 2}, {1, 3}}), sends({{0, 1}, {1, 0}})}, topology), -1);
 }
 
+TEST(Twins, AreAlikeWhereTheOtherComesLater) {
+  // The same sends, one after the other: the NIC that both use is never full.
+  const Topology topology = SmallFabric{.nodes = 4}.build();
+  EXPECT_EQ(uneven(chained({sends({{0, 2}, {1, 3}}), sends({{0, 1}})}), topology), -1);
+}
+
+TEST(Twins, DifferByWhatTheyCouldGainOfTheStep) {
+  // The second twin's cable carries 40 of 50 GB/s: the first could be a fifth of its 25 ms faster. That is
+  // more than a thousandth of a step of seconds, and less of a longer one.
+  Topology topology = SmallFabric{.nodes = 4, .nodes_a_leaf = 2}.build();
+  topology.set_bandwidth(link_between(topology, "node1/nic0", "leaf0"), BytesPerSecond(40e9));
+  const auto after_a_pause = [&](double seconds) {
+    const Communication pause = communication(CollectiveOp::send_receive, 1.0, seconds, 1e-9, {{2, 3}});
+    return chained({pause, sends({{0, 2}, {1, 3}})});
+  };
+  EXPECT_EQ(uneven(after_a_pause(4.9), topology), 1);
+  EXPECT_EQ(uneven(after_a_pause(5.1), topology), -1);
+}
+
 TEST(Twins, DifferOnADegradedLink) {
   Topology topology = SmallFabric{.nodes = 4, .nodes_a_leaf = 2}.build();
   const Communication both = sends({{0, 2}, {1, 3}});
@@ -50,15 +87,18 @@ TEST(Twins, DifferOnADegradedLink) {
 }
 
 TEST(Twins, DifferOnALessCrowdedLinkToo) {
-  // Both twins' NICs send for the other communication as well and are asked for twice what they carry, but
-  // the second twin's way leads over a degraded one that the other communication does not take: alone it is
-  // held there to 40 of 50 GB/s, the first twin to nothing.
+  // Both twins' NICs send for the other communication as well and are asked for twice what they carry. The
+  // second twin's way leads over a degraded link that carries 40 of 50 GB/s: nothing while each gets 25, but
+  // where the others have ended earlier it holds that twin alone.
   Topology topology = SmallFabric{.nodes = 6, .nic = 50e9}.build();
   const Communication twins = sends({{0, 2}, {1, 3}});
   const Communication others = sends({{0, 4}, {1, 5}});
-  EXPECT_EQ(uneven({twins, others}, topology), -1);
+  const Communication shorter =
+      communication(CollectiveOp::send_receive, 0.5e9, 0.0, 10e-3, {{0, 4}, {1, 5}});
+  EXPECT_EQ(uneven({twins, shorter}, topology), -1);
   topology.set_bandwidth(link_between(topology, "leaf3", "node3/nic0"), BytesPerSecond(40e9));
-  EXPECT_EQ(uneven({twins, others}, topology), 0);
+  EXPECT_EQ(uneven({twins, others}, topology), -1);
+  EXPECT_EQ(uneven({twins, shorter}, topology), 0);
 }
 
 TEST(Twins, AreAlikeWhereOneCrossesALinkThatCannotBindBeforeItsNic) {
