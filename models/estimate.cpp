@@ -196,13 +196,18 @@ double extrapolate(double at_first, double at_second, double steps) {
   return at_first + (at_second - at_first) * steps;
 }
 
+/// Micro-batches of a step with split backwards that is followed to its end.
+constexpr std::int32_t kWalkedWhole = 512;
+
 /// Walks the whole step if it is short, else two short steps one period apart.
 Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
   // GPipe holds every micro-batch at once and has one period a micro-batch too, after its fill. A period of
   // the interleaved schedule is `stages` micro-batches.
   const std::int32_t period = plan.sharded.enabled ? 1 : plan.stages();
-  // A V holds twice as many passes in flight, and DualPipe begins and ends with 2 p micro-batches.
-  const std::int32_t fill = (plan.placement.folded() ? 5 : 3) * plan.stages();
+  // Where weight gradients fill the gaps, unequal stages drain a stage's slack of work by their difference
+  // only: the period begins late, and shorter steps are walked whole.
+  const std::int32_t late = splits_backward(plan.parallel.schedule) ? kWalkedWhole : 0;
+  const std::int32_t fill = std::max(3 * plan.stages(), late / period * period);
   const std::int32_t warm_up = plan.sharded.enabled ? 2 : fill + plan.micro_batches % plan.stages();
   if (plan.micro_batches <= warm_up + 2 * period) return walk(plan, orders, plan.micro_batches);
   Walked first = walk(plan, orders, warm_up);
@@ -291,7 +296,9 @@ std::vector<CommunicationTotal> exchanges_of(const StepPlan& plan, int stage) {
   if (plan.sharded.enabled) {
     const ShardedUnits& units = plan.sharded;
     for (const ShardedUnits::Unit& unit : units.units) {
-      add_exchange(list, unit.gather, 2 * micro_batches * unit.layers);
+      const bool last = &unit == &units.unit(units.unit_of_layer.size() - 1);
+      const int kept = units.keeps_last && last ? 1 : 0;
+      add_exchange(list, unit.gather, micro_batches * (2 * unit.layers - kept));
       add_exchange(list, unit.reduce, micro_batches * unit.layers);
       add_exchange(list, unit.replica_reduce, micro_batches * unit.layers);
     }

@@ -206,7 +206,9 @@ class StageCounter {
     memory.gradients = parameters * bytes.gradient;
     memory.optimizer = parameters * bytes.optimizer;
     if (plan_.zero >= 1) memory.optimizer /= shards;
-    if (plan_.zero >= 2) {
+    // With a pipeline ZeRO 3 reduces and frees only after a stage's last backward.
+    const bool stays_whole = plan_.zero >= 3 && plan_.pipeline > 1;
+    if (plan_.zero >= 2 && !stays_whole) {
       memory.gradients /= shards;
       // One layer's gradients exist whole until they are reduced.
       memory.buffers += one * bytes.weight;
@@ -219,7 +221,7 @@ class StageCounter {
       const double resident = parameters * std::max(bytes.weight, 4.0) / shards;
       if (bytes.weight < 4.0) memory.optimizer -= resident;
       memory.parameters = resident;
-      memory.buffers += (largest + ends) * bytes.weight;
+      memory.buffers += (stays_whole ? parameters : largest + ends) * bytes.weight;
     }
     if (stack_.fused_gradient_accumulation) {
       // Products that add into the main gradient still hand autograd a gradient of the weight's shape and

@@ -446,13 +446,18 @@ class PlanReader {
   void check_zero() {
     const int replicas = plan_.data * plan_.context;
     plan_.shard_group = replicas;
-    if (plan_.zero == 3 && plan_.pipeline > 1) {
-      refuse("zero", 3, "0, 1 or 2 with pipeline " + text_of(plan_.pipeline));
-    } else if (plan_.zero == 2 && plan_.schedule == ScheduleKind::dualpipe) {
-      refuse("zero", 2,
+    const int most = stack_.sharding.most_zero_with_pipeline;
+    if (plan_.pipeline > 1 && plan_.zero > most) {
+      const std::string levels = most == 0 ? "0" : most == 1 ? "0 or 1" : "0, 1 or 2";
+      refuse("zero", plan_.zero,
+             levels + " with pipeline " + text_of(plan_.pipeline) +
+                 (stack_.name.empty() ? "" : " under " + stack_.name));
+    } else if (plan_.zero >= 2 && plan_.schedule == ScheduleKind::dualpipe) {
+      refuse("zero", plan_.zero,
              "0 or 1 with schedule " + schedule_text() +
                  ": reducing gradients in every micro-batch would take its pairs apart");
     }
+    check_zero_options();
     if (!reader_.has("shard_group")) return;
     const SpecReader shard_group = reader_.at("shard_group");
     plan_.shard_group = static_cast<int>(shard_group.integer(1, kMostDegree));
@@ -460,6 +465,29 @@ class PlanReader {
       shard_group.refuse_message("is only legal with zero 1 to 3");
     } else if (replicas % plan_.shard_group != 0) {
       refuse("shard_group", plan_.shard_group, "a divisor of data x context = " + text_of(replicas));
+    }
+  }
+
+  /// What ZeRO 3 leaves no choice of, and what no ZeRO has nothing to gather for.
+  void check_zero_options() const {
+    if (plan_.zero == 3 && reader_.has("bucket")) {
+      reader_.at("bucket").refuse_message(
+          "is of no effect with zero 3, which gathers and reduces layer by layer");
+    }
+    if (!reader_.has("overlap")) return;
+    const SpecReader overlap = reader_.at("overlap");
+    const auto given = [&](std::string_view key, bool value) {
+      return overlap.has(key) && overlap.at(key).boolean() == value;
+    };
+    for (const std::string_view key : {"gradient", "parameter"}) {
+      if (plan_.zero == 3 && given(key, false)) {
+        overlap.at(key).refuse_message(
+            "is always true with zero 3, which prefetches and reduces beside compute");
+      }
+    }
+    if (plan_.zero == 0 && given("parameter", true)) {
+      overlap.at("parameter")
+          .refuse_message("is only legal with zero 1 to 3: without, no parameter is gathered");
     }
   }
 

@@ -83,7 +83,7 @@ class PlanAssembly {
 
   StepPlan assemble() {
     shape_groups();
-    if (parallel_.zero >= 3) {
+    if (parallel_.zero >= 3 && parallel_.pipeline == 1) {
       add_sharded_units();
     } else {
       add_sends();
@@ -317,12 +317,19 @@ class PlanAssembly {
     plan_.reduce_overlapped = parallel_.overlap.gradient;
     plan_.reduce_every_micro_batch = parallel_.zero == 2;
     if (plan_.reduce_every_micro_batch) plan_.reduce_overlapped = true;
+    // ZeRO 3: every virtual stage gathers before its first forward and reduces right after its last backward.
+    if (parallel_.zero == 3) {
+      plan_.reduce_overlapped = true;
+      plan_.gather_at = GatherAt::next_forward;
+    }
     if (parallel_.zero == 1 || parallel_.zero == 2) {
       plan_.gather_at = parallel_.overlap.parameter ? GatherAt::next_forward : GatherAt::after_optimizer;
     }
     for (VirtualStage& stage : plan_.virtual_stages) {
       if (stage.parameters <= 0) continue;
-      const Buckets reduced = buckets_of(stage, plan_.reduce_overlapped);
+      Buckets reduced = buckets_of(stage, plan_.reduce_overlapped);
+      // With ZeRO 3 nothing is reduced before the pass is over, then layer after layer.
+      if (parallel_.zero == 3) reduced = {1, reduced.tasks * reduced.calls, reduced.parameters};
       stage.reduce = reduction(reduced.parameters, reduced.calls);
       stage.replica_reduce = replica_reduction(reduced.parameters, reduced.calls);
       stage.bucket_ready_s = ready_offsets(stage, PassKind::backward, reduced.tasks);
@@ -356,6 +363,11 @@ class PlanAssembly {
     }
   }
 
+  /// FSDP units of a virtual stage: its layers, and one for embedding and head.
+  static int units_in(const VirtualStage& stage) {
+    return stage.layers + (stage.embedding || stage.head ? 1 : 0);
+  }
+
   /// Equal buckets of a virtual stage: tasks x calls of them, each with this many parameters.
   struct Buckets {
     int tasks = 1, calls = 1;
@@ -368,7 +380,9 @@ class PlanAssembly {
                       : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
     // A stack without a bucket size that overlaps does it layer by layer.
     if (size <= 0) size = plan_.costs->mean_layer_parameters();
-    const int count = std::max(1, static_cast<int>(std::min(stage.parameters / size, 1e6)));
+    const int count = parallel_.zero == 3
+                          ? units_in(stage)
+                          : std::max(1, static_cast<int>(std::min(stage.parameters / size, 1e6)));
     const int calls = (count + kMostBucketTasks - 1) / kMostBucketTasks;
     const int tasks = (count + calls - 1) / calls;
     return {tasks, calls, stage.parameters / (static_cast<double>(tasks) * calls)};
@@ -424,6 +438,9 @@ class PlanAssembly {
     ShardedUnits& units = plan_.sharded;
     const LayerCosts& costs = *plan_.costs;
     units.enabled = true;
+    units.prefetch_forward = stack_.sharding.prefetch_forward;
+    units.prefetch_backward = stack_.sharding.prefetch_backward;
+    units.keeps_last = stack_.sharding.keeps_last;
     const double root = costs.embedding_parameters + costs.head_parameters;
     units.root_gather = parameter_gather(root, 1);
     units.root_reduce = reduction(root, 1);

@@ -152,6 +152,17 @@ void read_memory(const SpecReader& reader, SoftwareStack& stack) {
   if (reader.has("context_memory")) stack.context_memory = reader.at("context_memory").quantity<Bytes>(true);
 }
 
+void read_sharding(const SpecReader& reader, SoftwareStack::Sharding& sharding) {
+  reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero_with_pipeline"});
+  if (!reader.is_object()) return;
+  read_count(reader, "prefetch_forward", 0, sharding.prefetch_forward);
+  read_count(reader, "prefetch_backward", 0, sharding.prefetch_backward);
+  read_flag(reader, "keeps_last", sharding.keeps_last);
+  if (reader.has("most_zero_with_pipeline")) {
+    sharding.most_zero_with_pipeline = static_cast<int>(reader.at("most_zero_with_pipeline").integer(0, 3));
+  }
+}
+
 /// Host times of the launch mode in use, then what `host` says.
 void read_host_times(const SpecReader& reader, SoftwareStack& stack) {
   if (reader.has("host_by_launch")) {
@@ -203,6 +214,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "bucket_per_rank",
                "embedding_as_layer",
                "scatter_gather_pipeline",
+               "sharding",
                "async_tensor_backward",
                "overlap_slowdown",
                "activation_bytes_extra",
@@ -226,6 +238,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   read_flag(reader, "embedding_as_layer", stack.embedding_as_layer);
   read_flag(reader, "scatter_gather_pipeline", stack.scatter_gather_pipeline);
   read_flag(reader, "async_tensor_backward", stack.async_tensor_backward);
+  if (reader.has("sharding")) read_sharding(reader.at("sharding"), stack.sharding);
   read_layer_traffic(reader, stack);
   read_step_traffic(reader, stack);
   read_memory(reader, stack);

@@ -69,6 +69,15 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   struct Host {
     Seconds per_kernel, per_layer_forward, per_layer_backward, per_collective, per_expert, per_step;
   } host;
+  /// How ZeRO shards whole parameters, layer by layer (ZeRO 3, FSDP), and with pipelines.
+  struct Sharding {
+    int prefetch_forward = 1;   ///< units gathered ahead of the one at work
+    int prefetch_backward = 1;  ///< the same, in reverse order
+    bool keeps_last = false;    ///< the last layer stays gathered from its forward to its backward
+    /// Highest ZeRO level that runs with a pipeline. Level 3 then keeps a stage's parameters gathered from
+    /// the first micro-batch's forward to the last one's backward, and reduces its gradients after that.
+    int most_zero_with_pipeline = 2;
+  } sharding;
   bool overlap_gradient = false, overlap_parameter = false;
   bool overlap_tensor = false, overlap_pipeline = false;  ///< the latter under an interleaved schedule only
   double tensor_overlap_exposed =

@@ -162,7 +162,7 @@ struct VirtualStage {
   /// Gradient buckets, all alike, in the order in which the backward completes them.
   Exchange reduce;          ///< one bucket over the shard group (all_reduce under ZeRO 0)
   Exchange replica_reduce;  ///< HSDP: the reduced shard across replicas
-  Exchange gather;          ///< ZeRO 1, 2: updated parameters of one bucket
+  Exchange gather;          ///< updated parameters of one bucket
   /// Offset after which bucket k can be reduced, in the pass that completes the weights' gradients: the
   /// backward or the weight gradients alone; last = duration.
   std::vector<double> bucket_ready_s, bucket_ready_apart_s;
@@ -171,9 +171,12 @@ struct VirtualStage {
       bucket_needed_s;  ///< offset in the forward before which gather k must be there; first = 0
 };
 
+/// next_forward: each bucket before its parameters are needed; under ZeRO 3 with a pipeline that is the whole
+/// stage, layer by layer.
 enum class GatherAt : std::uint8_t { none, next_forward, after_optimizer };
 
-/// ZeRO 3 / FSDP: every layer is a unit that is gathered before its use and reduced after its backward.
+/// ZeRO 3 / FSDP without a pipeline: every layer is a unit that is gathered before its use and reduced after
+/// its backward.
 struct ShardedUnits {
   /// Layers that are alike: of one kind, with or without recomputation. A multi-token-prediction layer is one
   /// with all its parts.
@@ -185,6 +188,8 @@ struct ShardedUnits {
     Exchange gather, reduce, replica_reduce;
   };
   bool enabled = false;
+  int prefetch_forward = 1, prefetch_backward = 1;  ///< SoftwareStack::Sharding
+  bool keeps_last = false;
   std::vector<Unit> units;
   std::vector<int> unit_of_layer;                     ///< in forward order
   int embedding_forward = 0, embedding_backward = 0;  ///< segments; the root unit holds embedding and head

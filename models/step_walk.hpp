@@ -249,11 +249,11 @@ class StepWalk {
     }
   }
 
-  // --- ZeRO 3 / FSDP: one stage, layer by layer
-  // ------------------------------------------------------------------- A gather is issued while the layer
-  // before computes and only two gathered layers are alive (FSDP's rate limiter), so layer u's gather waits
-  // for layer u-2's compute. Gathers and reductions share one communicator and run in issue order: in the
-  // backward the next gather goes before the reduction of the layer just finished (BACKWARD_PRE).
+  // --- ZeRO 3 / FSDP: one stage, layer by layer.
+  // As many layers as the stack prefetches are gathered while one computes, and no more are alive (FSDP's
+  // rate limiter), so with one ahead layer u's gather waits for layer u-2's compute. Gathers and reductions
+  // share one communicator and run in issue order: in the backward the next gather goes before the reduction
+  // of the layer just finished (BACKWARD_PRE).
 
   Handle unit_exchange(const Exchange& exchange, std::int32_t micro_batch, Handle after) {
     if (!exchange.exists()) return after;
@@ -279,29 +279,38 @@ class StepWalk {
     const Handle root = unit_exchange(units.root_gather, m, compute_[0]);
     forward_arrival_.assign(layers, Handle{});  // gather of each layer
     layer_done_.assign(layers, Handle{});
+    const auto ahead = static_cast<size_t>(units.prefetch_forward);
     const auto gather_forward = [&](size_t layer) {
-      forward_arrival_[layer] =
-          unit_exchange(units.unit(layer).gather, m, layer >= 2 ? layer_done_[layer - 2] : compute_[0]);
+      if (layer >= layers) return;
+      const Handle after = layer > ahead ? layer_done_[layer - ahead - 1] : compute_[0];
+      forward_arrival_[layer] = unit_exchange(units.unit(layer).gather, m, after);
     };
-    if (layers > 0) gather_forward(0);
+    for (size_t layer = 0; layer < ahead; ++layer) gather_forward(layer);
     unit_compute(units.embedding_forward, m, root);
     for (size_t layer = 0; layer < layers; ++layer) {
       if (layer == units.head_after) unit_compute(units.head_forward, m, root);
-      if (layer + 1 < layers) gather_forward(layer + 1);
+      gather_forward(layer + ahead);
       layer_done_[layer] = unit_compute(units.unit(layer).forward, m, forward_arrival_[layer]);
     }
     if (units.head_after == layers) unit_compute(units.head_forward, m, root);
+    // Backward, counted from the last layer.
     backward_arrival_.assign(layers, Handle{});
-    const auto gather_backward = [&](size_t layer) {
-      const bool two_ahead = layer + 2 < layers;
-      backward_arrival_[layer] =
-          unit_exchange(units.unit(layer).gather, m, two_ahead ? layer_done_[layer + 2] : compute_[0]);
+    const auto behind = static_cast<size_t>(units.prefetch_backward);
+    const auto gather_backward = [&](size_t back) {
+      if (back >= layers) return;
+      const size_t layer = layers - 1 - back;
+      if (back == 0 && units.keeps_last) {
+        backward_arrival_[layer] = forward_arrival_[layer];
+        return;
+      }
+      const Handle after = back > behind ? layer_done_[layer + behind + 1] : compute_[0];
+      backward_arrival_[layer] = unit_exchange(units.unit(layer).gather, m, after);
     };
-    if (layers > 0) gather_backward(layers - 1);
+    for (size_t back = 0; back < behind; ++back) gather_backward(back);
     if (units.head_after == layers) unit_compute(units.head_backward, m, root);
     for (size_t back = 0; back < layers; ++back) {
       const size_t layer = layers - 1 - back;
-      if (layer > 0) gather_backward(layer - 1);
+      gather_backward(back + behind);
       const ShardedUnits::Unit& unit = units.unit(layer);
       layer_done_[layer] = unit_compute(unit.backward, m, backward_arrival_[layer]);
       reduce_unit(unit.reduce, unit.replica_reduce, m, layer_done_[layer]);

@@ -155,6 +155,20 @@ TEST(PipelineSchedule, LongStepsAreExtrapolatedRightly) {
   }
 }
 
+// Beyond what is walked whole: two schedules at 1,200 micro-batches, equal stages but for a heavier head.
+TEST(PipelineSchedule, StepsBeyondTheWalkAreLinearInTheirMicroBatches) {
+  const ModelSpec model = plain_model(16);
+  const NamedCost cost(
+      {{"qkv_projection", kLayer}, {"qkv_dgrad", kLayer}, {"qkv_wgrad", kLayer}, {"logits", 2e-3}});
+  for (const ScheduleKind schedule :
+       {ScheduleKind::zero_bubble_h1, ScheduleKind::zero_bubble_v, ScheduleKind::dualpipe}) {
+    const Ran step =
+        ran(model, plain_training(1202), plan_of(schedule, model, 2, 4, 1), cost, AlphaBeta(10e-6));
+    EXPECT_NEAR(step.estimate.step_time.base() / step.timeline.makespan_s, 1.0, 1e-6)
+        << static_cast<int>(schedule);
+  }
+}
+
 // The two parts of a split backward are the whole one when nothing is communicated.
 TEST(PipelineSchedule, InputAndWeightGradientsAddUpToTheBackward) {
   const ModelSpec model = plain_model(8);
@@ -247,6 +261,40 @@ TEST(PipelineSchedule, ZeroBubbleSchedulesHoldWhatOneForwardOneBackwardsFirstSta
   EXPECT_NEAR(h1.per_stage_peak[2].base() - plain.per_stage_peak[2].base(), (4 - 2) * 4 * kept, 1.0);
   EXPECT_NEAR(v.per_stage_peak[1].base(), h1.per_stage_peak[1].base(), 1.0);
   EXPECT_NEAR(v.per_stage_peak[2].base(), h1.per_stage_peak[2].base(), 1.0);
+}
+
+// Stages without layers, in chunks and in a V: the engine and the estimate run the same.
+TEST(PipelineSchedule, StagesMayHoldNoLayer) {
+  const ModelSpec model = plain_model(16);
+  const NamedCost cost(
+      {{"qkv_projection", kLayer}, {"qkv_dgrad", kLayer}, {"qkv_wgrad", kLayer}, {"logits", 3e-3}});
+  struct Case {
+    ScheduleKind schedule;
+    std::vector<int> layers;
+  };
+  for (const Case& c : {Case{ScheduleKind::one_f_one_b, {6, 5, 5, 0}},
+                        Case{ScheduleKind::interleaved, {0, 3, 3, 3, 2, 3, 2, 0}},
+                        Case{ScheduleKind::zero_bubble_h1, {6, 6, 4, 0}},
+                        Case{ScheduleKind::zero_bubble_v, {1, 3, 3, 3, 2, 2, 2, 0}},
+                        Case{ScheduleKind::dualpipe, {5, 6, 5, 0}}}) {
+    for (const int micro_batches : {8, 12, 80}) {
+      ParallelPlan plan = plan_of(c.schedule, model, 2, 4, 2);
+      plan.interleave = static_cast<int>(c.layers.size()) / 4;
+      plan.stage_layers = c.layers;
+      plan.zero = 1;
+      plan.overlap.gradient = plan.overlap.parameter = true;
+      const Ran step = ran(model, plain_training(2 * micro_batches), plan, cost, AlphaBeta(10e-6));
+      EXPECT_NEAR(step.estimate.step_time.base(), step.timeline.makespan_s, 1e-9 * step.timeline.makespan_s)
+          << static_cast<int>(c.schedule) << ", " << micro_batches;
+      // Every layer runs for every micro-batch: all ranks' forwards together are 16 layers and the head.
+      double forwards = 0;
+      for (int stage = 0; stage < 4; ++stage) {
+        forwards +=
+            breakdown_of_rank(step.graph, step.timeline, stage)[static_cast<size_t>(BreakdownTerm::forward)];
+      }
+      EXPECT_NEAR(forwards, micro_batches * (16 * kLayer + 3e-3), 1e-9 * micro_batches);
+    }
+  }
 }
 
 // Both ends of a V stand on stage 0, which shares a tied embedding instead of exchanging its gradients.

@@ -235,7 +235,8 @@ TEST(StepPlan, AGroupThatStraddlesNodesSetsThePace) {
   const ClusterShape cluster = eight_gpu_nodes(24);
   const StepPlan step =
       make_step_plan(model, training, SoftwareStack{}, plan, cluster, nothing, AlphaBeta(kAlpha, true));
-  EXPECT_GT(step.costs->kinds.front().layer.forward.duration, Seconds(0));  // inside one node the collective would be free
+  EXPECT_GT(step.costs->kinds.front().layer.forward.duration,
+            Seconds(0));  // inside one node the collective would be free
 }
 
 // FSDP whose gathers are shorter than a layer: only the first gathers and the last reduction are exposed.

@@ -252,6 +252,19 @@ TEST(ParallelPlan, RefusesWithWholeLines) {
        4,
        batches(8),
        {at + "/zero: found 3, expected 0, 1 or 2 with pipeline 4"}},
+      {R"({"zero": 3, "bucket": 1000000})",
+       4,
+       batches(8),
+       {at + "/bucket: is of no effect with zero 3, which gathers and reduces layer by layer"}},
+      {R"({"zero": 3, "overlap": {"gradient": false, "parameter": false}})",
+       4,
+       batches(8),
+       {at + "/overlap/gradient: is always true with zero 3, which prefetches and reduces beside compute",
+        at + "/overlap/parameter: is always true with zero 3, which prefetches and reduces beside compute"}},
+      {R"({"overlap": {"parameter": true}})",
+       4,
+       batches(8),
+       {at + "/overlap/parameter: is only legal with zero 1 to 3: without, no parameter is gathered"}},
       {R"({"zero": 4})", 4, batches(8), {at + "/zero: found 4, expected an integer in [0, 3]"}},
       {R"({"zero": 1, "shard_group": 3})",
        8,
@@ -304,6 +317,24 @@ TEST(ParallelPlan, RefusesWithWholeLines) {
     EXPECT_EQ(reading::plan(refused.text, small_model(), refused.training, refused.gpus).lines, refused.lines)
         << refused.text;
   }
+}
+
+// torchtitan keeps parameters gathered under a pipeline; DeepSpeed refuses ZeRO 2 and 3 there.
+TEST(ParallelPlan, TheStackSaysWhichZeroRunsWithAPipeline) {
+  SoftwareStack stack;
+  stack.name = "some-stack";
+  const char* three = R"({"pipeline": 4, "zero": 3})";
+  EXPECT_EQ(
+      reading::plan(three, small_model(), batches(8), 4, stack).lines,
+      (std::vector<std::string>{
+          "experiment.json: /parallel/zero: found 3, expected 0, 1 or 2 with pipeline 4 under some-stack"}));
+  stack.sharding.most_zero_with_pipeline = 3;
+  EXPECT_EQ(reading::plan(three, small_model(), batches(8), 4, stack).lines, std::vector<std::string>{});
+  stack.sharding.most_zero_with_pipeline = 1;
+  EXPECT_EQ(
+      reading::plan(R"({"pipeline": 4, "zero": 2})", small_model(), batches(8), 4, stack).lines,
+      (std::vector<std::string>{
+          "experiment.json: /parallel/zero: found 2, expected 0 or 1 with pipeline 4 under some-stack"}));
 }
 
 TEST(ParallelPlan, ZeroBubbleVAndDualPipePlaceTheirStages) {
