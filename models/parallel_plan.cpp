@@ -458,6 +458,7 @@ class PlanReader {
                  ": reducing gradients in every micro-batch would take its pairs apart");
     }
     check_zero_options();
+    if (plan_.zero == 3) plan_.overlap.gradient = plan_.overlap.parameter = true;
     if (!reader_.has("shard_group")) return;
     const SpecReader shard_group = reader_.at("shard_group");
     plan_.shard_group = static_cast<int>(shard_group.integer(1, kMostDegree));

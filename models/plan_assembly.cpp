@@ -364,8 +364,8 @@ class PlanAssembly {
   }
 
   /// FSDP units of a virtual stage: its layers, and one for embedding and head.
-  static int units_in(const VirtualStage& stage) {
-    return stage.layers + (stage.embedding || stage.head ? 1 : 0);
+  int units_in(const VirtualStage& stage) const {
+    return stage.layers + (stage.head ? model_.mtp_layers : 0) + (stage.embedding || stage.head ? 1 : 0);
   }
 
   /// Equal buckets of a virtual stage: tasks x calls of them, each with this many parameters.

@@ -329,7 +329,10 @@ TEST(ParallelPlan, TheStackSaysWhichZeroRunsWithAPipeline) {
       (std::vector<std::string>{
           "experiment.json: /parallel/zero: found 3, expected 0, 1 or 2 with pipeline 4 under some-stack"}));
   stack.sharding.most_zero_with_pipeline = 3;
-  EXPECT_EQ(reading::plan(three, small_model(), batches(8), 4, stack).lines, std::vector<std::string>{});
+  const auto read = reading::plan(three, small_model(), batches(8), 4, stack);
+  EXPECT_EQ(read.lines, std::vector<std::string>{});
+  EXPECT_TRUE(read.spec.overlap.gradient &&
+              read.spec.overlap.parameter);  // ZeRO 3 always does, whatever the stack's
   stack.sharding.most_zero_with_pipeline = 1;
   EXPECT_EQ(
       reading::plan(R"({"pipeline": 4, "zero": 2})", small_model(), batches(8), 4, stack).lines,
