@@ -17,8 +17,15 @@ struct Sums {
 void add_part(const PartCost& part, double times, GroupKind group, Sums& sums, CrossingTraffic& traffic) {
   double most = 0;
   for (const InlineCommunication& call : part.communications) {
-    if (call.group != group || !call.crosses_domains || call.exposed <= Seconds(0)) continue;
+    if (call.group != group || call.exposed <= Seconds(0)) continue;
     const double exposed = call.exposed.base() * times;
+    if (!call.crosses_domains) {
+      // Another of the kind's groups (slices of experts inside a node): taken out with those that cross, it
+      // puts nothing on the network.
+      sums.exposed_s += exposed;
+      sums.latency_s += exposed;
+      continue;
+    }
     // What hides beside kernels or attention stays out, bytes and all.
     const double share = call.exposed / (call.each.total() * call.count);
     sums.exposed_s += exposed;
@@ -26,10 +33,14 @@ void add_part(const PartCost& part, double times, GroupKind group, Sums& sums, C
     sums.wire_bytes += call.payload.base() * bus_factor(call.op, call.ranks) * call.count * share * times;
     sums.weighted_bandwidth += call.each.bus_bandwidth * exposed;
     sums.exposed_by_op[static_cast<size_t>(call.op)] += exposed;
-    traffic.ranks = call.ranks;
+    if (group != GroupKind::expert) traffic.ranks = call.ranks;
     traffic.evidence = weaker(traffic.evidence, call.each.evidence);
     if (exposed > most) {
       most = exposed;
+      if (group == GroupKind::expert) {  // whose groups differ
+        traffic.members = call.members;
+        traffic.ranks = call.ranks;
+      }
       traffic.algorithm = call.each.algorithm;
       traffic.protocol = call.each.protocol;
     }
@@ -41,7 +52,8 @@ void add_part(const PartCost& part, double times, GroupKind group, Sums& sums, C
 std::vector<CrossingTraffic> crossing_traffic(const StepPlan& plan) {
   std::vector<CrossingTraffic> result;
   for (const auto& [group, members] :
-       {std::pair(GroupKind::tensor, Members::tensor), std::pair(GroupKind::context, Members::context)}) {
+       {std::pair(GroupKind::tensor, Members::tensor), std::pair(GroupKind::context, Members::context),
+        std::pair(GroupKind::expert, Members::expert)}) {
     CrossingTraffic traffic;
     traffic.group = group;
     traffic.members = members;

@@ -7,9 +7,9 @@
 
 namespace orrery {
 
-/// What the tensor or context collectives inside layers put on the network for each second in which they hold
-/// a rank up, where their groups cross scale-up domains. Averaged over the calls of a layer, the embedding
-/// and the head: calls differ in size, hardly in rate.
+/// What the tensor, context or expert collectives inside layers put on the network for each second in which
+/// they hold a rank up, where their groups cross scale-up domains. Averaged over the calls of a layer, the
+/// embedding and the head: calls differ in size, hardly in rate.
 struct CrossingTraffic {
   GroupKind group = GroupKind::tensor;
   Members members = Members::tensor;
@@ -24,8 +24,8 @@ struct CrossingTraffic {
   bool is(BreakdownTerm term) const { return exposed_term(group) == term; }
 };
 
-/// Tensor first, then context; empty where all groups stay inside their domains: those collectives meet
-/// nobody else's and remain pieces of their segments.
+/// Tensor first, then context and experts; empty where all groups stay inside their domains: those
+/// collectives meet nobody else's and remain pieces of their segments.
 std::vector<CrossingTraffic> crossing_traffic(const StepPlan& plan);
 
 /// One stretch of a split segment: kernels (`segment` with pieces), then what the crossing collectives among

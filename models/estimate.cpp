@@ -301,6 +301,9 @@ std::vector<CommunicationTotal> exchanges_of(const StepPlan& plan, int stage) {
       add_exchange(list, unit.gather, micro_batches * (2 * unit.layers - kept));
       add_exchange(list, unit.reduce, micro_batches * unit.layers);
       add_exchange(list, unit.replica_reduce, micro_batches * unit.layers);
+      add_exchange(list, unit.expert_gather, micro_batches * (2 * unit.layers - kept));
+      add_exchange(list, unit.expert_reduce, micro_batches * unit.layers);
+      add_exchange(list, unit.expert_replica_reduce, micro_batches * unit.layers);
     }
     add_exchange(list, units.root_gather, micro_batches);
     add_exchange(list, units.root_reduce, micro_batches);
@@ -316,6 +319,10 @@ std::vector<CommunicationTotal> exchanges_of(const StepPlan& plan, int stage) {
     add_exchange(list, here.reduce, buckets * times);
     add_exchange(list, here.replica_reduce, buckets * times);
     add_exchange(list, here.gather, static_cast<std::int64_t>(here.bucket_needed_s.size()));
+    const auto expert_buckets = static_cast<std::int64_t>(here.expert_buckets());
+    add_exchange(list, here.expert_reduce, expert_buckets * times);
+    add_exchange(list, here.expert_replica_reduce, expert_buckets * times);
+    add_exchange(list, here.expert_gather, static_cast<std::int64_t>(here.expert_needed_s.size()));
     // A rank waits for what it receives as for what it sends: both are its calls.
     for (const int neighbour : {v + 1, v - 1}) {
       if (neighbour > v ? place.is_last(v) : place.is_first(v)) continue;

@@ -3,6 +3,10 @@
 namespace orrery {
 
 void LayerBuilder::feed_forward_forward() {
+  if (kind_.moe) {
+    moe_forward();
+    return;
+  }
   const PassBytes traffic = passes(stack_.forward_passes);
   const PassBytes cast = casts(stack_.quantize_forward);
   const HiddenPasses hidden(traffic.hidden, stack_.forward_passes.hidden, 2.0);
@@ -23,6 +27,10 @@ void LayerBuilder::feed_forward_forward() {
 }
 
 void LayerBuilder::feed_forward_backward() {
+  if (kind_.moe) {
+    moe_backward();
+    return;
+  }
   const PassBytes traffic = passes(stack_.backward_passes);
   const PassBytes cast = casts(stack_.quantize_backward);
   const HiddenPasses hidden(traffic.hidden, stack_.backward_passes.hidden, 3.0);

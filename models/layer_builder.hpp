@@ -8,11 +8,22 @@
 
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/moe_shape.hpp"
 
 namespace orrery {
 
 /// Parts of a layer's forward that selective recomputation picks from.
-enum class LayerPart { norm, qkv, latent_up, core_attention, attention_output, mlp, residual };
+enum class LayerPart {
+  norm,
+  qkv,
+  latent_up,
+  core_attention,
+  attention_output,
+  mlp,
+  moe,
+  moe_activation,
+  residual
+};
 
 struct PartItem {
   LayerPart part;
@@ -20,6 +31,7 @@ struct PartItem {
   /// Only the weights' gradients need it: their products, what accumulates them, the gathers of inputs for
   /// them. A schedule that splits the backward does it in a pass of its own.
   bool weight_work = false;
+  bool launches_known = false;  ///< its kernels are not of those that the stack counts a dense layer by
 };
 
 /// The stack's pass over `hidden`, `sharded` and `ffn` widths, in bytes.
@@ -44,7 +56,7 @@ struct HiddenPasses {
 };
 
 /// Operators and collectives of one transformer layer on one rank, in order of execution: attention in
-/// attention_operators.cpp, the feed-forward part in feed_forward_operators.cpp.
+/// attention_operators.cpp, the feed-forward part in feed_forward_operators.cpp or moe_operators.cpp.
 class LayerBuilder {
  public:
   LayerBuilder(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
@@ -155,6 +167,30 @@ class LayerBuilder {
   std::int64_t window() const {
     return kind_.sliding && model_.window < training_.seq_length ? model_.window : 0;
   }
+
+  // A mixture of experts in place of the feed-forward part.
+  void moe_forward();
+  void moe_backward();
+  void shared_experts_forward(const MoeShape& moe);
+  void shared_experts_backward(const MoeShape& moe);
+  void tokens_to_experts(const MoeShape& moe, bool forward);
+  void tokens_from_experts(const MoeShape& moe, bool forward);
+  void exchange_tokens(const MoeShape& moe, bool dispatches, double element);
+  void sort_by_expert(const MoeShape& moe);
+  double received_tokens(const MoeShape& moe) const;
+  bool exchanges_counts() const;
+  double sum_traffic() const;
+  LayerCommunication expert_communication(std::string_view name, CollectiveOp op, double payload,
+                                          Members members) const;
+  void moe_memory(LayerPart part, std::string_view name, double traffic, int launches, MemoryKind kind);
+  void moe_product(std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k, Precision precision,
+                   double output_bytes);
+  void moe_weight_gradient(std::string_view name, std::int64_t out, std::int64_t in, std::int64_t tokens,
+                           Precision precision);
+  void expert_product(std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k, int experts,
+                      double output_bytes);
+  void expert_weight_gradient(std::string_view name, std::int64_t out, std::int64_t in, const MoeShape& moe);
+  void quantize_rows(double passes, double rows, std::int64_t columns);
 
   /// One step of context-parallel attention: query length, key length, whether the causal mask cuts it.
   struct AttentionStep {

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "models/moe_shape.hpp"
+
 namespace orrery {
 namespace {
 
@@ -38,6 +40,8 @@ struct Tally {
   }
 };
 
+constexpr std::string_view kSharedExpertPrefix = "shared_";  ///< of the names of shared experts' operators
+
 class PassCoster {
  public:
   PassCoster(const SoftwareStack& stack, const CostInputs& inputs) : stack_(stack), inputs_(inputs) {}
@@ -47,11 +51,14 @@ class PassCoster {
            std::vector<InlineCommunication>& communications) {
     const size_t first = cost.pieces.size();
     double attention_s = 0;
+    shared_s_ = kernels_s_ = 0;
     for (const LayerItem& item : pass.items) {
       if (const auto* op = std::get_if<Operator>(&item)) {
         const KernelTime time = inputs_.cost.time(*op);
         const Seconds duration = time.time * inputs_.straggler_factor;
         if (std::holds_alternative<AttentionShape>(op->shape)) attention_s += duration.base();
+        if (op->name.starts_with(kSharedExpertPrefix)) shared_s_ += duration.base();
+        kernels_s_ += duration.base();
         cost.pieces.push_back({op->name, term, duration, time.evidence, -1});
         tally_.add(term, time.evidence, duration.base());
         tally_.kernel_s += duration.base();
@@ -100,7 +107,13 @@ class PassCoster {
     for (const LayerItem& item : pass.items) {
       if (const auto* c = std::get_if<LayerCommunication>(&item)) collectives += c->count;
     }
-    return per_layer + stack_.host.per_kernel * pass.launches + stack_.host.per_collective * collectives;
+    Seconds host =
+        per_layer + stack_.host.per_kernel * pass.launches + stack_.host.per_collective * collectives;
+    if (pass.experts > 0) {
+      host += stack_.host.per_moe_router + stack_.host.per_moe_preprocess + stack_.host.per_moe_experts +
+              stack_.host.per_expert * pass.experts;
+    }
+    return host;
   }
 
   Tally take_tally() {
@@ -111,12 +124,51 @@ class PassCoster {
   void set_tally(const Tally& tally) { tally_ = tally; }
 
  private:
+  const GroupShape& shape_of(const LayerCommunication& communication) const {
+    if (communication.group == GroupKind::tensor) return inputs_.tensor;
+    if (communication.group == GroupKind::context) return inputs_.context;
+    return communication.members == Members::expert_tensor       ? inputs_.expert_tensor
+           : communication.members == Members::tensor_and_expert ? inputs_.tensor_and_expert
+                                                                 : inputs_.expert;
+  }
+
+  /// @param payload becomes what an all-to-all would carry to load the links alike
+  CollectiveTime time_of(const LayerCommunication& communication, const GroupShape& shape,
+                         Bytes& payload) const {
+    if (!communication.exchange) {
+      return inputs_.collectives.time(communication.op, communication.payload, shape);
+    }
+    if (inputs_.exchange == nullptr) {
+      throw std::invalid_argument("the kernels of this dispatcher have no times here");
+    }
+    return expert_exchange_as_collective(*inputs_.exchange, communication.combines, *communication.exchange,
+                                         shape, inputs_.cost.device().name, payload);
+  }
+
+  /// What of an exchange of tokens stays exposed where something runs beside it.
+  double exposed_beside_kernels(const LayerCommunication& communication, double exposed_s) {
+    if (communication.overlaps_shared_experts) {
+      const double hides = std::min(shared_s_, exposed_s);
+      shared_s_ -= hides;
+      exposed_s -= hides;
+    }
+    if (communication.beside_other_micro_batch) {
+      // The other micro-batch is in its opposite pass: over both together there are as many kernels as this
+      // pass and its opposite have, and as many exchanges.
+      const double hides = std::min(kernels_s_, exposed_s);
+      kernels_s_ -= hides;
+      exposed_s -= inputs_.paired_share * hides;
+    }
+    return exposed_s;
+  }
+
   /// @param beside_s time of the operator that runs beside it
   /// @param hidden_s attention time that is left to hide behind
   void add_communication(const LayerCommunication& communication, double beside_s, Piece& piece,
                          double& hidden_s, std::vector<InlineCommunication>& communications) {
-    const GroupShape& shape = communication.group == GroupKind::tensor ? inputs_.tensor : inputs_.context;
-    const CollectiveTime each = inputs_.collectives.time(communication.op, communication.payload, shape);
+    const GroupShape& shape = shape_of(communication);
+    Bytes payload = communication.payload;
+    const CollectiveTime each = time_of(communication, shape, payload);
     double exposed_s = each.total().base() * communication.count * communication.exposed_share;
     exposed_s = std::min(exposed_s, std::max(0.0, each.total().base() * communication.count - beside_s));
     if (communication.overlaps_attention) {
@@ -124,6 +176,7 @@ class PassCoster {
       hidden_s -= hides;
       exposed_s -= hides;
     }
+    exposed_s = exposed_beside_kernels(communication, exposed_s);
     // What stays hidden holds SMs and memory bandwidth of the kernels beside it: over the hidden time they
     // run at 1 / (1 + slowdown) of their rate.
     const double beside = each.total().base() * communication.count - exposed_s;
@@ -135,21 +188,25 @@ class PassCoster {
     tally_.communication_s += exposed_s;
     tally_.communication_spread_s += exposed_s * each.relative_spread;
     for (InlineCommunication& known : communications) {
-      if (known.group == communication.group && known.op == communication.op &&
-          known.payload == communication.payload) {
+      if (known.group == communication.group && known.op == communication.op && known.payload == payload &&
+          known.members == communication.members) {
         known.count += communication.count;
         known.exposed += Seconds(exposed_s);
         return;
       }
     }
-    communications.push_back({communication.group, communication.op, shape.ranks, communication.payload,
-                              communication.count, each, Seconds(exposed_s), shape.crosses_domains()});
+    communications.push_back({communication.group, communication.op, shape.ranks, payload,
+                              communication.count, each, Seconds(exposed_s), shape.crosses_domains(),
+                              communication.members});
   }
 
   const SoftwareStack& stack_;
   const CostInputs& inputs_;
   Tally tally_;
-  double slowed_s_ = 0;  ///< of the pass being added
+  // Of the pass being added:
+  double slowed_s_ = 0;
+  double shared_s_ = 0,
+         kernels_s_ = 0;  ///< kernels of shared experts, and all, that nothing hides behind yet
 };
 
 /// A backward pass (or its input gradients alone), after what it recomputes.
@@ -219,6 +276,7 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
     LayerCosts::Kind& cost = costs.kinds.emplace_back();
     cost.kind = kind;
     cost.parameters = layer_parameters_per_rank(model, parallel, kind);
+    if (kind.moe) cost.expert_parameters = moe_parameters_per_rank(model, parallel).experts;
     cost.layer = cost_part(transformer_layer_work(model, training, stack, parallel, kind), parallel.schedule,
                            coster, host_forward, host_backward);
     const auto place = static_cast<int>(costs.kinds.size()) - 1;

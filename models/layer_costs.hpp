@@ -1,6 +1,7 @@
 #pragma once
 
 #include "models/step_plan.hpp"
+#include "sim/collectives/expert_exchange.hpp"
 
 namespace orrery {
 
@@ -11,6 +12,11 @@ struct CostInputs {
   GroupShape tensor;              ///< shape of a tensor group
   GroupShape context;             ///< shape of a context group
   double straggler_factor = 1.0;  ///< multiplies kernel times: a synchronous step waits for the slowest GPU
+  GroupShape expert = {}, expert_tensor = {}, tensor_and_expert = {};  ///< of a model with experts
+  /// Of the stack's dispatcher, where it has kernels of its own.
+  const ExpertExchangeConstants* exchange = nullptr;
+  /// Of a stage's passes, how many run beside one of another micro-batch (overlap.expert).
+  double paired_share = 0.0;
 };
 
 /// Times every operator and collective of a transformer layer, the embedding and the head.

@@ -6,6 +6,7 @@
 
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/moe_shape.hpp"
 
 namespace orrery {
 
@@ -145,6 +146,10 @@ LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& train
     flops.projections = 2.0 * tokens * hidden * (attention_columns + kv_columns + attention_columns);
     flops.attention_core = 4.0 * tokens * keys * attention_columns * (halved ? 0.5 : 1.0);
   }
+  if (kind.moe) {
+    flops.moe = tokens * moe_flops_per_token(model).total();
+    return flops;
+  }
   flops.mlp = 2.0 * tokens * hidden * as_double(model.ffn_hidden) * (model.gated ? 3.0 : 2.0);
   return flops;
 }
@@ -166,6 +171,7 @@ double recomputed_flops(const LayerFlops& forward, const TrainingSpec& training)
   if (recomputes_module(training, "core_attn")) again += forward.attention_core;
   if (recomputes_module(training, "mla_up_proj")) again += forward.latent_up;
   if (recomputes_module(training, "mlp")) again += forward.mlp;
+  if (recomputes_module(training, "moe")) again += forward.moe;
   return again;
 }
 
@@ -202,7 +208,7 @@ StepFlops step_flops(const ModelSpec& model, const TrainingSpec& training, const
   return flops;
 }
 
-double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, LayerKind /*kind*/) {
+double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, LayerKind kind) {
   const double hidden = as_double(model.hidden);
   const double heads = as_double(largest_share(model.heads, plan.tensor));
   const double kv_heads = as_double(largest_share(model.kv_heads, plan.tensor));
@@ -210,8 +216,13 @@ double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& pla
   const double ffn = as_double(largest_share(model.ffn_hidden, plan.tensor));
   const double qkv_columns = (heads + 2.0 * kv_heads) * head_dim;
   const double up_columns = model.gated ? 2.0 * ffn : ffn;
-  double parameters = hidden * (up_columns + ffn);
-  if (model.bias) parameters += up_columns + hidden;
+  double parameters = 0.0;
+  if (kind.moe) {
+    parameters += moe_parameters_per_rank(model, plan).total();
+  } else {
+    parameters += hidden * (up_columns + ffn);
+    if (model.bias) parameters += up_columns + hidden;
+  }
   if (model.attention == AttentionKind::mla) {
     // The products around the latents have no biases (multi_latent_attention.py).
     const LatentProductSizes products(model, heads, hidden, head_dim);
@@ -265,10 +276,5 @@ GradientDtype gradient_dtype_of(const TrainingSpec& training, const SoftwareStac
 }
 
 double gradient_bytes(GradientDtype type) { return type == GradientDtype::fp32 ? 4.0 : 2.0; }
-
-void require_supported(const ModelSpec& model) {
-  const std::vector<std::string> features = unsupported_features(model);
-  if (!features.empty()) throw std::invalid_argument("not modelled: " + features.front());
-}
 
 }  // namespace orrery

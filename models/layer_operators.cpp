@@ -9,11 +9,12 @@ namespace orrery {
 namespace {
 
 /// Gives the kernels that are neither products nor attention to the memory-bound operators of a pass, as
-/// evenly as possible, at least one each.
+/// evenly as possible, at least one each; operators whose launches are known keep them.
 void distribute_launches(std::vector<PartItem>& items, int kernels) {
   int memory_operators = 0;
   int products = 0;
   for (const PartItem& entry : items) {
+    if (entry.launches_known) continue;
     if (const auto* op = std::get_if<Operator>(&entry.item)) {
       (std::holds_alternative<MemoryShape>(op->shape) ? memory_operators : products) += 1;
     }
@@ -24,7 +25,7 @@ void distribute_launches(std::vector<PartItem>& items, int kernels) {
   for (PartItem& entry : items) {
     auto* op = std::get_if<Operator>(&entry.item);
     auto* memory = op != nullptr ? std::get_if<MemoryShape>(&op->shape) : nullptr;
-    if (memory == nullptr) continue;
+    if (memory == nullptr || entry.launches_known) continue;
     memory->launches = left / memory_operators + (given < left % memory_operators ? 1 : 0);
     ++given;
   }
@@ -79,33 +80,48 @@ LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& t
   const bool mlp = recomputes_module(training, "mlp");
   const bool norm = recomputes_module(training, "layernorm");
   const bool latent_up = recomputes_module(training, "mla_up_proj");
+  const bool moe = recomputes_module(training, "moe");
+  const bool moe_activation = moe || recomputes_module(training, "moe_act");
   for (const PartItem& entry : forward) {
     if (all || (core && entry.part == LayerPart::core_attention) || (mlp && entry.part == LayerPart::mlp) ||
-        (norm && entry.part == LayerPart::norm) || (latent_up && entry.part == LayerPart::latent_up)) {
+        (norm && entry.part == LayerPart::norm) || (latent_up && entry.part == LayerPart::latent_up) ||
+        (moe && entry.part == LayerPart::moe) ||
+        (moe_activation && entry.part == LayerPart::moe_activation)) {
       append(pass, entry.item);
     }
   }
   return pass;
 }
 
+/// Of the kernels that a stack counts a layer by, those of a dense feed-forward part: two products and their
+/// activation, in the backward twice as many products.
+int dense_feed_forward_kernels(bool backward) { return backward ? 5 : 3; }
+
 LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                      const ParallelPlan& plan, LayerKind kind, bool recomputes) {
-  require_supported(model);
   LayerBuilder forward(model, training, stack, plan, kind);
   forward.attention_forward();
   forward.feed_forward_forward();
   std::vector<PartItem> forward_items = forward.take();
-  distribute_launches(forward_items, stack.kernels_forward + forward.extra_kernels());
+  distribute_launches(forward_items, stack.kernels_forward + forward.extra_kernels() -
+                                         (kind.moe ? dense_feed_forward_kernels(false) : 0));
   LayerBuilder backward(model, training, stack, plan, kind);
   backward.feed_forward_backward();
   backward.attention_backward();
   std::vector<PartItem> backward_items = backward.take();
-  distribute_launches(backward_items, stack.kernels_backward + backward.extra_kernels());
+  distribute_launches(backward_items, stack.kernels_backward + backward.extra_kernels() -
+                                          (kind.moe ? dense_feed_forward_kernels(true) : 0));
 
   LayerWork work;
   if (recomputes) work.recompute = recomputed(forward_items, training);
   work.forward = to_pass(forward_items);
   set_backward(work, backward_items, plan);
+  if (kind.moe) {
+    const int experts = model.moe->experts / plan.expert;
+    work.forward.experts = work.backward.experts = work.input_gradient.experts = experts;
+    const bool again = training.recompute == Recompute::full || recomputes_module(training, "moe");
+    if (again && !work.recompute.items.empty()) work.recompute.experts = experts;
+  }
   work.model_flops_forward =
       Flops(layer_forward_flops(model, training, static_cast<double>(training.micro_batch), kind).total());
   return work;

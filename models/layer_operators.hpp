@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -7,8 +8,10 @@
 #include "models/layer_kind.hpp"
 #include "models/model_spec.hpp"
 #include "models/parallel_plan.hpp"
+#include "models/rank_map.hpp"
 #include "models/software_stack.hpp"
 #include "models/training_spec.hpp"
+#include "sim/collectives/expert_exchange.hpp"
 #include "sim/workload/collective.hpp"
 #include "sim/workload/operator.hpp"
 
@@ -30,6 +33,12 @@ struct LayerCommunication {
   /// hides the communication there (Korthikanti et al. 2022, section 4.2.2). Which stack does is the stack's
   /// matter; exposed_share leaves it out.
   bool beside_next_operator = false;
+  Members members = Members::expert;  ///< of group kind expert: which of its groups
+  /// An exchange of tokens by kernels of its own; `op` and `payload` are then the all-to-all of all copies.
+  std::optional<ExpertTokens> exchange = std::nullopt;
+  bool combines = false;                  ///< of such an exchange: tokens come back
+  bool overlaps_shared_experts = false;   ///< hides behind the shared experts' kernels
+  bool beside_other_micro_batch = false;  ///< hides behind kernels of another micro-batch (overlap.expert)
 };
 
 using LayerItem = std::variant<Operator, LayerCommunication>;
@@ -38,6 +47,7 @@ using LayerItem = std::variant<Operator, LayerCommunication>;
 struct LayerPass {
   std::vector<LayerItem> items;
   int launches = 0;  ///< kernels launched by the host
+  int experts = 0;   ///< of this rank that work in the pass
 };
 
 /// What a rank does for a part of the model (one transformer layer; the embedding; the head with loss).
@@ -57,7 +67,6 @@ struct LayerWork {
 /// Element-wise kernels carry the traffic of the stack's ElementwisePasses (their sum is exactly that),
 /// products their shapes, and the launches of all operators of a pass add up to the stack's kernels_forward /
 /// kernels_backward.
-/// @throws std::invalid_argument if unsupported_features(model) names something
 /// Sources: operators and collectives of tensor and sequence parallelism: Shoeybi et al. 2019, section 3;
 /// Korthikanti et al. 2022, section 4. Ring: Liu et al. 2023. Ulysses: Jacobs et al. 2023. Gathered keys and
 /// values: Dubey et al. 2024, section 3.3.2.

@@ -81,8 +81,9 @@ struct LayerFlops {
   double projections = 0;     ///< QKV and output projection
   double latent_up = 0;       ///< of these, the products out of the latents (and of queries without one)
   double attention_core = 0;  ///< Q K^T and P V
-  double mlp = 0;
-  double total() const { return projections + attention_core + mlp; }
+  double mlp = 0;             ///< of a dense layer
+  double moe = 0;             ///< of a mixture: router, top_k experts and shared experts
+  double total() const { return projections + attention_core + mlp + moe; }
 };
 LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& training, double sequences,
                                LayerKind kind = {});
@@ -99,9 +100,6 @@ double head_forward_flops(const ModelSpec& model, const TrainingSpec& training, 
 
 /// True if selective recomputation names this module ("core_attn" when it names none).
 bool recomputes_module(const TrainingSpec& training, const char* module);
-
-/// @throws std::invalid_argument if unsupported_features(model) names something
-void require_supported(const ModelSpec& model);
 
 /// Type of the main gradients: the training's, else the stack's.
 GradientDtype gradient_dtype_of(const TrainingSpec& training, const SoftwareStack& stack);

@@ -167,21 +167,6 @@ class GraphSink {
            static_cast<size_t>(at.tensor);
   }
 
-  std::vector<int> group_of(Members members, int gpu) const {
-    switch (members) {
-      case Members::data:
-        return map_.data_group(gpu);
-      case Members::shard:
-        return map_.shard_group(gpu);
-      case Members::tensor:
-        return map_.tensor_group(gpu);
-      case Members::context:
-        return map_.context_group(gpu);
-      default:
-        return map_.replica_group(gpu);
-    }
-  }
-
   const Groups& groups_of(Members members, int stage) {
     const auto key = std::pair(members, stage);
     const auto known = groups_.find(key);
@@ -191,7 +176,7 @@ class GraphSink {
     const auto& gpus = stage_gpus_[static_cast<size_t>(stage)];
     for (size_t i = 0; i < gpus.size(); ++i) {
       if (groups.group_of_rank[i] >= 0) continue;
-      std::vector<int> group = group_of(members, gpus[i]);
+      std::vector<int> group = map_.group(members, gpus[i]);
       for (const int gpu : group) {
         groups.group_of_rank[index_in_stage(gpu)] = static_cast<std::int32_t>(groups.gpus.size());
       }

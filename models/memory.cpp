@@ -5,6 +5,8 @@
 
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/moe_memory.hpp"
+#include "models/moe_shape.hpp"
 #include "models/schedule.hpp"
 
 namespace orrery {
@@ -78,27 +80,40 @@ StateBytes state_bytes(const TrainingSpec& training, const SoftwareStack& stack)
 
 /// Of each of a layer's products, the size of the largest and of all, on one rank.
 struct ProductParameters {
-  double largest, all;
-  ProductParameters(const ModelSpec& model, const RankShape& shape) {
+  double largest = 0, all = 0;
+  /// @param dense  whether any layer has a dense feed-forward part
+  /// @param moe    of the layers with experts
+  ProductParameters(const ModelSpec& model, const RankShape& shape, bool dense, const MoeProducts& moe)
+      : largest(moe.largest), all(moe.all) {
     const double hidden = static_cast<double>(shape.hidden);
-    std::vector<double> products = {hidden * static_cast<double>(shape.attention_columns()),
-                                    hidden * static_cast<double>(shape.up_columns),
-                                    hidden * static_cast<double>(shape.ffn)};
+    add(hidden * static_cast<double>(shape.attention_columns()));
+    if (dense) {
+      add(hidden * static_cast<double>(shape.up_columns));
+      add(hidden * static_cast<double>(shape.ffn));
+    }
     if (model.attention == AttentionKind::mla) {
       const double q_latent = static_cast<double>(model.q_lora_rank);
       const double kv_latent = static_cast<double>(model.kv_lora_rank);
-      if (model.q_lora_rank > 0) products.push_back(hidden * q_latent);
-      products.push_back((model.q_lora_rank > 0 ? q_latent : hidden) *
-                         static_cast<double>(shape.query_columns()));
-      products.push_back(hidden * (kv_latent + static_cast<double>(model.qk_rope_dim)));
-      products.push_back(kv_latent * static_cast<double>(shape.heads * (model.qk_nope_dim + model.v_dim)));
+      if (model.q_lora_rank > 0) add(hidden * q_latent);
+      add((model.q_lora_rank > 0 ? q_latent : hidden) * static_cast<double>(shape.query_columns()));
+      add(hidden * (kv_latent + static_cast<double>(model.qk_rope_dim)));
+      add(kv_latent * static_cast<double>(shape.heads * (model.qk_nope_dim + model.v_dim)));
     } else {
-      products.push_back(hidden * static_cast<double>(shape.qkv_columns()));
+      add(hidden * static_cast<double>(shape.qkv_columns()));
     }
-    largest = *std::max_element(products.begin(), products.end());
-    all = std::accumulate(products.begin(), products.end(), 0.0);
+  }
+  void add(double product) {
+    largest = std::max(largest, product);
+    all += product;
   }
 };
+
+ProductParameters products_of(const ModelSpec& model, const TrainingSpec& training,
+                              const SoftwareStack& stack, const ParallelPlan& plan, const RankShape& shape) {
+  const std::vector<LayerKind> kinds = layer_kinds(model);
+  const bool dense = std::any_of(kinds.begin(), kinds.end(), [](const LayerKind& kind) { return !kind.moe; });
+  return {model, shape, dense, model.moe ? moe_products(model, training, stack, plan) : MoeProducts{}};
+}
 
 /// Gradients of a layer's activations that live at once in its backward: of the MLP's inner activations and
 /// of the residual stream, whose old and new gradient exist together.
@@ -109,8 +124,9 @@ double backward_working_set(const RankShape& shape) {
 
 /// What one layer of a kind holds on one rank.
 struct LayerMemory {
-  int layers = 0;         ///< of this kind on the stage
-  double parameters = 0;  ///< numbers
+  int layers = 0;                ///< of this kind on the stage
+  double parameters = 0;         ///< numbers
+  double expert_parameters = 0;  ///< of these, its experts'
   double kept = 0,
          kept_recomputing = 0;  ///< bytes of activations a micro-batch, without and with recomputation
 };
@@ -130,13 +146,16 @@ class StageCounter {
         stack_(stack),
         plan_(plan),
         shape_(model, training, stack, plan),
-        products_(model, shape_),
+        products_(products_of(model, training, stack, plan, shape_)),
         schedule_(representative_schedule(training, plan)),
         ranges_(layers_by_virtual_stage(training, plan)),
         kind_of_layer_(kinds_by_layer(model)) {
     for (const LayerKind& kind : layer_kinds(model)) {
       LayerMemory& layer = layers_.emplace_back();
       layer.parameters = layer_parameters_per_rank(model, plan, kind);
+      if (kind.moe) layer.expert_parameters = moe_parameters_per_rank(model, plan).experts;
+      working_set_ = std::max(working_set_, kind.moe ? moe_working_set(model, training, stack, plan)
+                                                     : backward_working_set(shape_));
       layer.kept = layer_activation_bytes(model, training, stack, plan, false, kind).base();
       layer.kept_recomputing = training.recompute == Recompute::none
                                    ? layer.kept
@@ -194,14 +213,22 @@ class StageCounter {
   void count_states(StageMemory& memory, const std::vector<LayerMemory>& layers, double ends) const {
     const StateBytes bytes = state_bytes(training_, stack_);
     double parameters = ends;
+    double experts = 0.0;
     double largest = 0.0;  // two layers of the kind with most parameters, or what the stage has of it
     double one = 0.0;
     for (const LayerMemory& layer : layers) {
       parameters += layer.layers * layer.parameters;
+      experts += layer.layers * layer.expert_parameters;
       largest = std::max(largest, std::min(layer.layers, 2) * layer.parameters);
       one = std::max(one, layer.parameters);
     }
-    const double shards = plan_.shard_group > 0 ? plan_.shard_group : plan_.data * plan_.context;
+    const double dense_shards = plan_.shard_group > 0 ? plan_.shard_group : plan_.data * plan_.context;
+    // Experts are sharded over the ranks that hold the same ones: of all parameters together, this is how
+    // many times fewer a rank has.
+    const double shards =
+        parameters > 0
+            ? parameters / ((parameters - experts) / dense_shards + experts / plan_.expert_shards())
+            : dense_shards;
     memory.parameters = parameters * bytes.weight;
     memory.gradients = parameters * bytes.gradient;
     memory.optimizer = parameters * bytes.optimizer;
@@ -261,7 +288,7 @@ class StageCounter {
     }
     const double weight_gradient =
         stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
-    double transient = layers > 0 ? restored + backward_working_set(shape_) + weight_gradient : 0.0;
+    double transient = layers > 0 ? restored + working_set_ + weight_gradient : 0.0;
     // The heads' logits of all predictions wait for the backward together.
     const double heads = 1.0 + model_.mtp_layers;
     if (first && trains_with_dropout(model_)) memory.activations += shape_.hidden_elements;
@@ -303,12 +330,13 @@ class StageCounter {
   std::vector<LayerRange> ranges_;  // by virtual stage
   std::vector<int> kind_of_layer_;
   std::vector<LayerMemory> layers_;  // by kind, without their number
+  double working_set_ = 0;
 };
 
 }  // namespace
 
 Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
-                             const ParallelPlan& plan, bool recomputes, LayerKind /*kind*/) {
+                             const ParallelPlan& plan, bool recomputes, LayerKind kind) {
   const RankShape shape(model, training, stack, plan);
   const double hidden_bytes = shape.hidden_elements * shape.element;
   if (recomputes && training.recompute == Recompute::full) return Bytes(hidden_bytes);
@@ -322,8 +350,9 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   const bool drops_mlp = recomputes && recomputes_module(training, "mlp");
   const bool drops_norms = recomputes && recomputes_module(training, "layernorm");
 
-  double kept = 2.0 * hidden_bytes;                                     // inputs of the two norms
-  if (!drops_norms) kept += 2.0 * shape.hidden_elements * input_bytes;  // inputs of QKV and MLP
+  double kept = 2.0 * hidden_bytes;  // inputs of the two norms
+  // Inputs of QKV and MLP; the router reads its own in the activations' type.
+  if (!drops_norms) kept += shape.hidden_elements * (input_bytes + (kind.moe ? shape.element : input_bytes));
   const bool drops_heads = recomputes && recomputes_module(training, "mla_up_proj");
   if (!drops_heads) kept += tokens * static_cast<double>(shape.qkv_columns()) * shape.element;
   if (model.attention == AttentionKind::mla) {
@@ -346,7 +375,9 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
     kept += scores * (dropout ? 2.0 * shape.element + 1.0 : shape.element);
   }
   if (!unfused) kept += 4.0 * tokens * static_cast<double>(shape.heads);  // fp32 log of the softmax's sum
-  if (!drops_mlp) {
+  if (kind.moe) {
+    kept += moe_kept_bytes(model, training, stack, plan, recomputes);
+  } else if (!drops_mlp) {
     kept += tokens * static_cast<double>(shape.up_columns) * shape.element;
     kept += tokens * static_cast<double>(shape.ffn) * input_bytes;
   }
@@ -357,7 +388,6 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
 
 MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                      const ParallelPlan& plan, Bytes collective_buffers) {
-  require_supported(model);
   const StageCounter counter(model, training, stack, plan);
   const Bytes outside = collective_buffers + stack.context_memory;
   MemoryUse use;

@@ -24,7 +24,6 @@ struct MemoryUse {
 /// micro-batches that the schedule keeps in flight, and one layer's or the head's working set; the fullest
 /// stage decides.
 /// @param collective_buffers memory of the communicators of one rank
-/// @throws std::invalid_argument if unsupported_features(model) names something
 /// Not modelled: fragmentation, beyond the stack's framework_memory.
 MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                      const ParallelPlan& plan, Bytes collective_buffers);

@@ -293,12 +293,6 @@ ModelSpec read_model_spec(const SpecReader& reader) {
   return model;
 }
 
-std::vector<std::string> unsupported_features(const ModelSpec& model) {
-  std::vector<std::string> names;
-  if (model.moe) names.emplace_back("mixture of experts (model.moe)");
-  return names;
-}
-
 double layer_parameters(const ModelSpec& model) {
   return layer_parameters_with(model, feed_forward_parameters(model, model.ffn_hidden));
 }
@@ -337,6 +331,20 @@ double parameter_count(const ModelSpec& model, std::int64_t positions) {
   const double projection = 2.0 * static_cast<double>(model.hidden) * static_cast<double>(model.hidden);
   return parameters +
          model.mtp_layers * (last_layer + projection + 3.0 * norm_parameters(model, model.hidden));
+}
+
+double active_parameter_count(const ModelSpec& model, std::int64_t positions) {
+  ModelSpec active = model;
+  if (!model.moe) return parameter_count(model, positions);
+  // The router still scores all experts.
+  const double scored = static_cast<double>(model.hidden) * (model.moe->experts - model.moe->top_k);
+  active.moe->experts = model.moe->top_k;
+  const bool last = (model.layers % model.moe->every) == 0 && model.layers > model.moe->first_dense_layers;
+  int mixtures = last ? model.mtp_layers : 0;
+  for (int layer = model.moe->first_dense_layers; layer < model.layers; ++layer) {
+    if ((layer + 1) % model.moe->every == 0) ++mixtures;
+  }
+  return parameter_count(active, positions) + mixtures * scored;
 }
 
 }  // namespace orrery

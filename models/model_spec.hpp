@@ -64,15 +64,13 @@ struct ModelSpec {
 /// reader's list.
 ModelSpec read_model_spec(const SpecReader& reader);
 
-/// Parts of the model that are read and checked but have no cost yet, as a refusal names them ("mixture of
-/// experts (model.moe)"); empty for a model that can be predicted.
-std::vector<std::string> unsupported_features(const ModelSpec& model);
-
 /// Number of parameters: whole model, embeddings included, tied weights once. The MLP part of a masked-LM
 /// head is not counted (published counts of encoders leave it out); a masked LM has its norm after the
 /// embedding, not at the end. `positions`: rows of a learned position table where the model does not say (the
 /// training's sequence length).
 double parameter_count(const ModelSpec& model, std::int64_t positions);
+/// The same with the experts of one token alone: top_k of each mixture.
+double active_parameter_count(const ModelSpec& model, std::int64_t positions);
 /// Parameters of one transformer layer / of embedding (word + position + types) / of the final norm and
 /// untied head.
 double layer_parameters(const ModelSpec& model);

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <numeric>
 #include <string_view>
+
+#include "models/layer_shapes.hpp"
+#include "sim/cost/year_month.hpp"
 
 namespace orrery {
 
@@ -20,7 +24,7 @@ constexpr int kMostInterleave = 1024;
 constexpr std::array<std::string_view, 6> kSchedules = {"gpipe",          "1f1b",          "interleaved",
                                                         "zero_bubble_h1", "zero_bubble_v", "dualpipe"};
 constexpr std::array<std::string_view, 3> kContextMethods = {"ring", "all_gather", "ulysses"};
-constexpr std::array<std::string_view, 4> kGroups = {"tensor", "context", "data", "pipeline"};
+constexpr std::array<std::string_view, 5> kGroups = {"tensor", "context", "data", "pipeline", "expert"};
 
 std::string text_of(std::int64_t value) { return std::to_string(value); }
 
@@ -53,6 +57,7 @@ class PlanReader {
     check_sequence();
     deal_layers();
     check_zero();
+    check_experts();
     return plan_;
   }
 
@@ -83,13 +88,14 @@ class PlanReader {
     plan_.sequence = flag(reader_, "sequence", false);
   }
 
-  void read_expert_degrees() const {
+  void read_expert_degrees() {
     for (const std::string_view key : {"expert", "expert_tensor"}) {
-      if (degree(key) > 1) {
-        reader_.at(key).refuse_message(model_.moe
-                                           ? "expert parallelism is not modelled yet"
-                                           : "is only legal above 1 with a mixture of experts (model.moe)");
+      const int found = degree(key);
+      if (found > 1 && !model_.moe) {
+        reader_.at(key).refuse_message("is only legal above 1 with a mixture of experts (model.moe)");
+        continue;
       }
+      (key == "expert" ? plan_.expert : plan_.expert_tensor) = found;
     }
   }
 
@@ -140,7 +146,8 @@ class PlanReader {
     const bool beside = plan_.schedule >= ScheduleKind::interleaved;
     plan_.overlap = {stack_.overlap_gradient, stack_.overlap_parameter && plan_.zero > 0,
                      stack_.overlap_tensor,
-                     plan_.schedule == ScheduleKind::dualpipe || (stack_.overlap_pipeline && beside)};
+                     plan_.schedule == ScheduleKind::dualpipe || (stack_.overlap_pipeline && beside),
+                     stack_.overlap_expert && plan_.expert > 1};
     if (!reader_.has("overlap")) return;
     const SpecReader overlap = reader_.at("overlap");
     overlap.only({"gradient", "parameter", "tensor", "pipeline", "expert"});
@@ -149,9 +156,9 @@ class PlanReader {
     plan_.overlap.parameter = flag(overlap, "parameter", plan_.overlap.parameter);
     plan_.overlap.tensor = flag(overlap, "tensor", plan_.overlap.tensor);
     plan_.overlap.pipeline = flag(overlap, "pipeline", plan_.overlap.pipeline);
-    if (flag(overlap, "expert", false)) {
-      overlap.at("expert").refuse_message(model_.moe ? "overlap of expert all-to-alls is not modelled yet"
-                                                     : "is only legal with a mixture of experts (model.moe)");
+    plan_.overlap.expert = flag(overlap, "expert", plan_.overlap.expert);
+    if (plan_.overlap.expert && !model_.moe && overlap.has("expert")) {
+      overlap.at("expert").refuse_message("is only legal with a mixture of experts (model.moe)");
     }
   }
 
@@ -160,14 +167,15 @@ class PlanReader {
     const SpecReader placement = reader_.at("placement");
     std::vector<std::string> order;
     for (const SpecReader& element : placement.elements()) {
-      const size_t place = element.choice({"tensor", "context", "data", "pipeline", "expert"});
-      if (place < kGroups.size()) order.emplace_back(kGroups[place]);
+      order.emplace_back(kGroups[element.choice(kGroups)]);
     }
-    const bool complete = order.size() == kGroups.size() &&
-                          std::all_of(kGroups.begin(), kGroups.end(), [&order](std::string_view name) {
-                            return std::find(order.begin(), order.end(), name) != order.end();
-                          });
-    if (placement.is_list() && !complete) {
+    const auto times = [&order](std::string_view name) {
+      return std::count(order.begin(), order.end(), name);
+    };
+    // The last name, expert, may be left out.
+    const bool complete = std::all_of(kGroups.begin(), kGroups.end() - 1,
+                                      [&times](std::string_view name) { return times(name) == 1; });
+    if (placement.is_list() && (!complete || times(kGroups.back()) > 1)) {
       placement.refuse_message(
           "expected each of tensor, context, data, pipeline once (and expert where it applies)");
       return;
@@ -466,6 +474,113 @@ class PlanReader {
       shard_group.refuse_message("is only legal with zero 1 to 3");
     } else if (replicas % plan_.shard_group != 0) {
       refuse("shard_group", plan_.shard_group, "a divisor of data x context = " + text_of(replicas));
+    }
+  }
+
+  /// Largest degree up to `found` that divides all of these.
+  static std::int64_t nearest_divisor(std::int64_t found, std::initializer_list<std::int64_t> sizes) {
+    for (std::int64_t degree = found; degree > 1; --degree) {
+      if (std::all_of(sizes.begin(), sizes.end(),
+                      [degree](std::int64_t size) { return size % degree == 0; })) {
+        return degree;
+      }
+    }
+    return 1;
+  }
+
+  /// Experts over the ranks of a stage (Megatron-core, parallel_state.py and transformer/moe/experts.py).
+  void check_experts() const {
+    if (!model_.moe) {
+      check_no_expert_modules();
+      return;
+    }
+    const MoeSpec& moe = *model_.moe;
+    check_moe_software();
+    const std::int64_t ranks = std::int64_t{plan_.tensor} * plan_.context * plan_.data;
+    const int tensor = plan_.expert_tensor;
+    if (ranks % tensor != 0 || moe.ffn_hidden % tensor != 0) {
+      refuse("expert_tensor", tensor,
+             "a divisor of the " + text_of(ranks) + " GPUs of a stage and of the experts' ffn_hidden " +
+                 text_of(moe.ffn_hidden) + ", such as " +
+                 text_of(nearest_divisor(tensor, {ranks, moe.ffn_hidden})));
+      return;
+    }
+    if (moe.experts % plan_.expert != 0 || ranks / tensor % plan_.expert != 0) {
+      std::string expected = "a divisor of the model's " + text_of(moe.experts) + " experts and of the " +
+                             text_of(ranks) + " GPUs of a stage";
+      if (tensor > 1) expected += " over expert_tensor " + text_of(tensor);
+      refuse("expert", plan_.expert,
+             expected + ", such as " + text_of(nearest_divisor(plan_.expert, {moe.experts, ranks / tensor})));
+      return;
+    }
+    if (plan_.tensor > 1 && !plan_.sequence) {
+      // Otherwise every tensor rank would route the same tokens (Megatron-core's MoELayer demands it, too).
+      reader_.problems().add(reader_.pointer() + "/sequence", "false",
+                             "true with tensor " + text_of(plan_.tensor) + " and a mixture of experts");
+    }
+    const std::int64_t shared = moe.shared_experts * moe.shared_ffn_hidden;
+    if (shared % plan_.tensor != 0) {
+      refuse("tensor", plan_.tensor, "a divisor of the shared experts' width " + text_of(shared));
+    }
+    if (plan_.zero > 0) check_expert_shards();
+    if (plan_.overlap.expert) check_expert_overlap();
+  }
+
+  void check_no_expert_modules() const {
+    for (const std::string_view module : {"moe", "moe_act"}) {
+      if (!recomputes_module(training_, module.data())) continue;
+      refuse_beside("training/recompute/modules", "\"" + std::string(module) + "\"",
+                    "modules of a dense model: it has no experts (model.moe)");
+    }
+  }
+
+  /// Whether the stack has mixtures of experts, and the way of moving tokens that was asked for.
+  void check_moe_software() const {
+    const std::string stack = "\"" + stack_.name + "\"";
+    if (!stack_.moe.described) {
+      refuse_beside(
+          "software", stack,
+          "a stack whose mixture-of-experts layers are described (\"moe\" in its preset, or beside it)");
+      return;
+    }
+    const auto& has = stack_.moe.dispatchers;
+    if (std::find(has.begin(), has.end(), stack_.moe_dispatcher) != has.end()) return;
+    std::string names;
+    for (const MoeDispatcher one : has) {
+      names += (names.empty() ? "" : ", ") + std::string(kMoeDispatchers[static_cast<size_t>(one)]);
+    }
+    refuse_beside("software/moe_dispatcher",
+                  "\"" + std::string(kMoeDispatchers[static_cast<size_t>(stack_.moe_dispatcher)]) + "\"",
+                  "one of " + names + ": what " + stack + " had in " + to_text(stack_.date));
+  }
+
+  /// Under HSDP the ranks that share experts divide into as many shard groups as the others do.
+  void check_expert_shards() const {
+    const int replicas = plan_.data * plan_.context / plan_.shard_group;
+    if (plan_.expert_data() % replicas == 0) return;
+    refuse("shard_group", plan_.shard_group,
+           "data x context / shard_group = " + text_of(replicas) + " to divide the " +
+               text_of(plan_.expert_data()) + " ranks that hold the same experts, such as " +
+               text_of(plan_.data * plan_.context));
+  }
+
+  /// What a stack needs to run one micro-batch's exchanges beside another's compute.
+  void check_expert_overlap() const {
+    const auto refuse_overlap = [this](const std::string& expected) {
+      reader_.problems().add(reader_.pointer() + "/overlap/expert", "true", expected);
+    };
+    if (!stack_.moe.overlaps_micro_batches) {
+      refuse_overlap("false: software \"" + stack_.name + "\" of " + to_text(stack_.date) +
+                     " does not run exchanges of experts beside another micro-batch's compute");
+    } else if (plan_.expert == 1) {
+      refuse_overlap("false with expert 1: nothing is exchanged");
+    } else if (plan_.schedule == ScheduleKind::dualpipe) {
+      refuse_overlap("false: the pairs of \"dualpipe\" hide exchanges as they are");
+    } else if (plan_.pipeline > 1 && plan_.schedule != ScheduleKind::interleaved) {
+      refuse_overlap("false, or an interleaved schedule with pipeline " + text_of(plan_.pipeline) +
+                     ": 1F1B leaves no independent micro-batch beside it");
+    } else if (training_.recompute == Recompute::full) {
+      refuse_overlap("false with full recomputation");
     }
   }
 

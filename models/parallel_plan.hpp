@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,12 +16,15 @@ namespace orrery {
 enum class ContextMethod { ring, all_gather, ulysses };
 
 struct OverlapPlan {
-  bool gradient = false, parameter = false, tensor = false, pipeline = false;
+  bool gradient = false, parameter = false, tensor = false, pipeline = false, expert = false;
 };
 
 /// Degrees and schedule of a training run (contract section 2, `parallel`), everything resolved.
 struct ParallelPlan {
   int tensor = 1, pipeline = 1, context = 1, data = 1;
+  /// The tensor x context x data ranks of a stage divide into expert_tensor x expert x expert_data() for the
+  /// experts.
+  int expert = 1, expert_tensor = 1;
   bool sequence = false;
   int interleave = 1;  ///< virtual stages of a chain a rank; 2 under ZB-V, 1 under DualPipe
   ScheduleKind schedule = ScheduleKind::one_f_one_b;
@@ -32,9 +36,17 @@ struct ParallelPlan {
   int shard_group = 0;  ///< GPUs of a ZeRO shard group; data x context unless HSDP
   OverlapPlan overlap;
   double bucket = 0;  ///< parameters a gradient bucket; 0: the stack's
-  /// Order of the groups over the ranks, innermost first; a permutation of tensor, context, data, pipeline.
-  std::vector<std::string> placement = {"tensor", "context", "data", "pipeline"};
+  /// Order of the groups over the ranks, innermost first; a permutation of tensor, context, data, pipeline,
+  /// and expert (just inside data where it is left out).
+  std::vector<std::string> placement = {"tensor", "context", "expert", "data", "pipeline"};
 
+  /// Ranks of a stage that hold the same slices of the same experts.
+  int expert_data() const { return std::max(1, tensor * context * data / (expert * expert_tensor)); }
+  /// Of these, the ranks of a ZeRO shard group: as many groups as the dense parameters have.
+  int expert_shards() const {
+    const int groups = shard_group > 0 ? std::max(1, data * context / shard_group) : 1;
+    return std::max(1, expert_data() / groups);
+  }
   int gpus() const { return tensor * pipeline * context * data; }
   PipelinePlacement pipeline_placement() const { return {schedule, pipeline, interleave}; }
   std::int64_t micro_batches(const TrainingSpec& training) const {
@@ -44,7 +56,7 @@ struct ParallelPlan {
 
 /// Reads `parallel` and completes it: `data` from the GPUs, `stage_layers` dealt evenly (as the stack deals
 /// them), the schedule from `interleave`, `overlap` from the stack. Cross-checks what the plan needs of
-/// model, training and GPUs. Expert parallelism and schedules that are not modelled yet are refused by name.
+/// model, training and GPUs. Schedules that are not modelled yet are refused by name.
 ParallelPlan read_parallel_plan(const SpecReader& reader, const ModelSpec& model,
                                 const TrainingSpec& training, const SoftwareStack& stack, int gpus);
 

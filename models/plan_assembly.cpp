@@ -109,6 +109,13 @@ class PlanAssembly {
     } else {
       shard_shape_ = data_shape_;
     }
+    if (!model_.moe) return;
+    expert_data_shape_ = group_shape(cluster_, map_.expert_data_group(rank));
+    expert_shard_shape_ = expert_data_shape_;
+    if (parallel_.zero >= 1 && replicas > 1) {
+      expert_shard_shape_ = group_shape(cluster_, map_.expert_shard_group(rank));
+      expert_replica_shape_ = group_shape(cluster_, map_.expert_replica_group(rank));
+    }
   }
 
   Exchange exchange(GroupKind group, Members members, CollectiveOp op, Bytes payload, const GroupShape& shape,
@@ -125,25 +132,40 @@ class PlanAssembly {
     return result;
   }
 
+  /// The groups over which parameters are reduced and gathered: those of the dense parts, or the experts'.
+  struct ReductionGroups {
+    const GroupShape &data, &shard, &replica;
+    Members data_members, shard_members, replica_members;
+  };
+  ReductionGroups dense_groups() const {
+    return {data_shape_, shard_shape_, replica_shape_, Members::data, Members::shard, Members::replica};
+  }
+  ReductionGroups expert_groups() const {
+    return {expert_data_shape_,   expert_shard_shape_,   expert_replica_shape_,
+            Members::expert_data, Members::expert_shard, Members::expert_replica};
+  }
+
   /// Reduction of `parameters` gradients as the ZeRO level does it.
-  Exchange reduction(double parameters, int calls) const {
+  Exchange reduction(const ReductionGroups& groups, double parameters, int calls) const {
     const Bytes payload(parameters * gradient_bytes_);
     if (parallel_.zero == 0) {
-      return exchange(GroupKind::data, Members::data, CollectiveOp::all_reduce, payload, data_shape_, calls);
+      return exchange(GroupKind::data, groups.data_members, CollectiveOp::all_reduce, payload, groups.data,
+                      calls);
     }
-    return exchange(GroupKind::data, Members::shard, CollectiveOp::reduce_scatter, payload, shard_shape_,
-                    calls);
+    return exchange(GroupKind::data, groups.shard_members, CollectiveOp::reduce_scatter, payload,
+                    groups.shard, calls);
   }
-  Exchange replica_reduction(double parameters, int calls) const {
-    if (parallel_.zero == 0 || replica_shape_.ranks <= 1) return {};
-    const Bytes payload(parameters * gradient_bytes_ / shard_shape_.ranks);
-    return exchange(GroupKind::data, Members::replica, CollectiveOp::all_reduce, payload, replica_shape_,
-                    calls);
+  Exchange replica_reduction(const ReductionGroups& groups, double parameters, int calls) const {
+    if (parallel_.zero == 0 || groups.replica.ranks <= 1) return {};
+    const Bytes payload(parameters * gradient_bytes_ / groups.shard.ranks);
+    return exchange(GroupKind::data, groups.replica_members, CollectiveOp::all_reduce, payload,
+                    groups.replica, calls);
   }
-  Exchange parameter_gather(double parameters, int calls) const {
+  Exchange parameter_gather(const ReductionGroups& groups, double parameters, int calls) const {
     if (parallel_.zero == 0) return {};
     const Bytes payload(parameters * parameter_bytes_);
-    return exchange(GroupKind::data, Members::shard, CollectiveOp::all_gather, payload, shard_shape_, calls);
+    return exchange(GroupKind::data, groups.shard_members, CollectiveOp::all_gather, payload, groups.shard,
+                    calls);
   }
 
   int add_segment(PlanSegment added) {
@@ -216,6 +238,14 @@ class PlanAssembly {
     return parameters;
   }
 
+  double expert_parameters_of(const VirtualStage& stage) const {
+    double parameters = 0;
+    for (const PartRun& run : stage.runs) {
+      parameters += run.count * plan_.costs->expert_parameters_of(run.part, run.kind);
+    }
+    return parameters;
+  }
+
   void add_virtual_stages() {
     const std::vector<LayerRange> ranges = layers_by_virtual_stage(training_, parallel_);
     for (int v = 0; v < plan_.placement.virtual_stages(); ++v) {
@@ -228,6 +258,7 @@ class PlanAssembly {
       stage.head = plan_.placement.is_last(v);
       stage.runs = runs_of(stage);
       stage.parameters = parameters_of(stage);
+      stage.expert_parameters = expert_parameters_of(stage);
       plan_.virtual_stages.push_back(std::move(stage));
     }
     const std::vector<PassTally> tallies =
@@ -291,29 +322,42 @@ class PlanAssembly {
     return plan_.send_between(here, there).time.total() * stack_.pipeline_overlap_exposed;
   }
 
-  std::vector<Unit> units_of(const VirtualStage& stage, PassKind kind) const {
+  /// @param experts  with the parameters of the experts instead of the others
+  std::vector<Unit> units_of(const VirtualStage& stage, PassKind kind, bool experts) const {
     std::vector<Unit> units;
     units.reserve(static_cast<size_t>(stage.layers) + 2);
     for (const PartRun& run : stage.runs) {
+      const double of_experts = plan_.costs->expert_parameters_of(run.part, run.kind);
       units.insert(units.end(), static_cast<size_t>(run.count),
-                   {plan_.costs->parameters_of(run.part, run.kind), seconds_of(plan_.pass_cost(run, kind))});
+                   {experts ? of_experts : plan_.costs->parameters_of(run.part, run.kind) - of_experts,
+                    seconds_of(plan_.pass_cost(run, kind))});
     }
     if (kind != PassKind::forward) std::reverse(units.begin(), units.end());
     return units;
   }
 
   /// Offsets in a pass at which the gradients of the first k/n of the parameters are complete.
-  std::vector<double> ready_offsets(const VirtualStage& stage, PassKind kind, int buckets) const {
+  std::vector<double> ready_offsets(const VirtualStage& stage, PassKind kind, bool experts,
+                                    int buckets) const {
     const int segment = stage.segment_of[static_cast<size_t>(kind)];
     if (segment < 0) return {};
-    std::vector<double> offsets = offsets_of_parameter_shares(units_of(stage, kind), buckets);
+    std::vector<double> offsets = offsets_of_parameter_shares(units_of(stage, kind, experts), buckets);
     // What a segment has at its end (an exposed send) comes after its last gradient.
     offsets.back() = plan_.segments[static_cast<size_t>(segment)].duration.base();
     return offsets;
   }
 
+  /// Gather k must be there when the parameters after the first k/n are reached.
+  std::vector<double> needed_offsets(const VirtualStage& stage, bool experts, int buckets) const {
+    std::vector<double> offsets =
+        offsets_of_parameter_shares(units_of(stage, PassKind::forward, experts), buckets);
+    offsets.insert(offsets.begin(), 0.0);
+    offsets.pop_back();
+    return offsets;
+  }
+
   void add_data_exchanges() {
-    if (data_shape_.ranks <= 1) return;
+    if (data_shape_.ranks <= 1 && expert_data_shape_.ranks <= 1) return;
     plan_.reduce_overlapped = parallel_.overlap.gradient;
     plan_.reduce_every_micro_batch = parallel_.zero == 2;
     if (plan_.reduce_every_micro_batch) plan_.reduce_overlapped = true;
@@ -326,20 +370,30 @@ class PlanAssembly {
       plan_.gather_at = parallel_.overlap.parameter ? GatherAt::next_forward : GatherAt::after_optimizer;
     }
     for (VirtualStage& stage : plan_.virtual_stages) {
-      if (stage.parameters <= 0) continue;
-      Buckets reduced = buckets_of(stage, plan_.reduce_overlapped);
-      // With ZeRO 3 nothing is reduced before the pass is over, then layer after layer.
-      if (parallel_.zero == 3) reduced = {1, reduced.tasks * reduced.calls, reduced.parameters};
-      stage.reduce = reduction(reduced.parameters, reduced.calls);
-      stage.replica_reduce = replica_reduction(reduced.parameters, reduced.calls);
-      stage.bucket_ready_s = ready_offsets(stage, PassKind::backward, reduced.tasks);
-      stage.bucket_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, reduced.tasks);
-      const Buckets gathered = buckets_of(stage, plan_.gather_at == GatherAt::next_forward);
-      stage.gather = parameter_gather(gathered.parameters, gathered.calls);
-      stage.bucket_needed_s = offsets_of_parameter_shares(units_of(stage, PassKind::forward), gathered.tasks);
-      // Gather k must be there when the parameters after the first k/n are reached.
-      stage.bucket_needed_s.insert(stage.bucket_needed_s.begin(), 0.0);
-      stage.bucket_needed_s.pop_back();
+      const double dense = stage.parameters - stage.expert_parameters;
+      const bool early = plan_.gather_at == GatherAt::next_forward;
+      if (dense > 0 && data_shape_.ranks > 1) {
+        const ReductionGroups groups = dense_groups();
+        const Buckets reduced = reduction_buckets(stage, dense);
+        stage.reduce = reduction(groups, reduced.parameters, reduced.calls);
+        stage.replica_reduce = replica_reduction(groups, reduced.parameters, reduced.calls);
+        stage.bucket_ready_s = ready_offsets(stage, PassKind::backward, false, reduced.tasks);
+        stage.bucket_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, false, reduced.tasks);
+        const Buckets gathered = buckets_of(stage, dense, early);
+        stage.gather = parameter_gather(groups, gathered.parameters, gathered.calls);
+        stage.bucket_needed_s = needed_offsets(stage, false, gathered.tasks);
+      }
+      if (stage.expert_parameters > 0 && expert_data_shape_.ranks > 1) {
+        const ReductionGroups groups = expert_groups();
+        const Buckets reduced = reduction_buckets(stage, stage.expert_parameters);
+        stage.expert_reduce = reduction(groups, reduced.parameters, reduced.calls);
+        stage.expert_replica_reduce = replica_reduction(groups, reduced.parameters, reduced.calls);
+        stage.expert_ready_s = ready_offsets(stage, PassKind::backward, true, reduced.tasks);
+        stage.expert_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, true, reduced.tasks);
+        const Buckets gathered = buckets_of(stage, stage.expert_parameters, early);
+        stage.expert_gather = parameter_gather(groups, gathered.parameters, gathered.calls);
+        stage.expert_needed_s = needed_offsets(stage, true, gathered.tasks);
+      }
     }
   }
 
@@ -349,16 +403,16 @@ class PlanAssembly {
   void add_copies_reduce() {
     if (plan_.placement.chains() == 1) return;
     const int stages = parallel_.pipeline;
-    const double shards = parallel_.zero >= 1 ? shard_shape_.ranks : 1;
     for (int stage = 0; stage < stages / 2; ++stage) {
       double parameters = 0;
       for (int chunk = 0; chunk < plan_.placement.chunks(); ++chunk) {
+        const auto v = static_cast<size_t>(plan_.placement.virtual_stage(stage, chunk));
         parameters +=
-            plan_.virtual_stages[static_cast<size_t>(plan_.placement.virtual_stage(stage, chunk))].parameters;
+            updated_share(plan_.virtual_stages[v].parameters, plan_.virtual_stages[v].expert_parameters);
       }
       const int pair[2] = {map_.rank({0, 0, 0, stage}), map_.rank({0, 0, 0, stages - 1 - stage})};
       plan_.copies_reduce.push_back(exchange(GroupKind::data, Members::stages, CollectiveOp::all_reduce,
-                                             Bytes(parameters * gradient_bytes_ / shards),
+                                             Bytes(parameters * gradient_bytes_),
                                              group_shape(cluster_, pair)));
     }
   }
@@ -373,19 +427,24 @@ class PlanAssembly {
     int tasks = 1, calls = 1;
     double parameters = 0;
   };
-  Buckets buckets_of(const VirtualStage& stage, bool overlapped) const {
-    if (!overlapped) return {1, 1, stage.parameters};
+  Buckets reduction_buckets(const VirtualStage& stage, double parameters) const {
+    const Buckets buckets = buckets_of(stage, parameters, plan_.reduce_overlapped);
+    // With ZeRO 3 nothing is reduced before the pass is over, then layer after layer.
+    if (parallel_.zero == 3) return {1, buckets.tasks * buckets.calls, buckets.parameters};
+    return buckets;
+  }
+  Buckets buckets_of(const VirtualStage& stage, double parameters, bool overlapped) const {
+    if (!overlapped) return {1, 1, parameters};
     double size = parallel_.bucket > 0
                       ? parallel_.bucket
                       : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
     // A stack without a bucket size that overlaps does it layer by layer.
     if (size <= 0) size = plan_.costs->mean_layer_parameters();
-    const int count = parallel_.zero == 3
-                          ? units_in(stage)
-                          : std::max(1, static_cast<int>(std::min(stage.parameters / size, 1e6)));
+    const int count = parallel_.zero == 3 ? units_in(stage)
+                                          : std::max(1, static_cast<int>(std::min(parameters / size, 1e6)));
     const int calls = (count + kMostBucketTasks - 1) / kMostBucketTasks;
     const int tasks = (count + calls - 1) / calls;
-    return {tasks, calls, stage.parameters / (static_cast<double>(tasks) * calls)};
+    return {tasks, calls, parameters / (static_cast<double>(tasks) * calls)};
   }
 
   void add_tied_embedding_reduce() {
@@ -442,9 +501,9 @@ class PlanAssembly {
     units.prefetch_backward = stack_.sharding.prefetch_backward;
     units.keeps_last = stack_.sharding.keeps_last;
     const double root = costs.embedding_parameters + costs.head_parameters;
-    units.root_gather = parameter_gather(root, 1);
-    units.root_reduce = reduction(root, 1);
-    units.root_replica_reduce = replica_reduction(root, 1);
+    units.root_gather = parameter_gather(dense_groups(), root, 1);
+    units.root_reduce = reduction(dense_groups(), root, 1);
+    units.root_replica_reduce = replica_reduction(dense_groups(), root, 1);
     units.embedding_forward = add_parts_segment({{Part::embedding, 0, 1, -1}}, PassKind::forward);
     units.embedding_backward = add_parts_segment({{Part::embedding, 0, 1, -1}}, PassKind::backward);
     units.head_forward = add_parts_segment({{Part::head, 0, 1, -1}}, PassKind::forward);
@@ -456,6 +515,7 @@ class PlanAssembly {
     all.embedding = all.head = true;
     all.runs = runs_of(all);
     all.parameters = parameters_of(all);
+    all.expert_parameters = expert_parameters_of(all);
     for (const int segment :
          {units.embedding_forward, units.embedding_backward, units.head_forward, units.head_backward}) {
       all.uses.push_back({segment, plan_.micro_batches});
@@ -505,32 +565,54 @@ class PlanAssembly {
     unit.kind = first.kind;
     unit.forward = add_parts_segment(parts, PassKind::forward);
     unit.backward = add_parts_segment(parts, PassKind::backward);
-    double parameters = 0;
-    for (const PartRun& part : parts) parameters += plan_.costs->parameters_of(part.part, part.kind);
-    unit.gather = parameter_gather(parameters, 1);
-    unit.reduce = reduction(parameters, 1);
-    unit.replica_reduce = replica_reduction(parameters, 1);
+    Held held;
+    for (const PartRun& part : parts) {
+      held.all += plan_.costs->parameters_of(part.part, part.kind);
+      held.experts += plan_.costs->expert_parameters_of(part.part, part.kind);
+    }
+    const double dense = held.all - held.experts;
+    unit.gather = parameter_gather(dense_groups(), dense, 1);
+    unit.reduce = reduction(dense_groups(), dense, 1);
+    unit.replica_reduce = replica_reduction(dense_groups(), dense, 1);
+    if (held.experts > 0) {
+      unit.expert_gather = parameter_gather(expert_groups(), held.experts, 1);
+      unit.expert_reduce = reduction(expert_groups(), held.experts, 1);
+      unit.expert_replica_reduce = replica_reduction(expert_groups(), held.experts, 1);
+    }
     units.push_back(unit);
     return static_cast<int>(units.size()) - 1;
   }
 
+  /// Parameters of a stage, and those of its experts among them.
+  struct Held {
+    double all = 0, experts = 0;
+    bool operator==(const Held&) const = default;
+  };
+
+  /// What of its parameters a rank updates itself.
+  double updated_share(double parameters, double of_experts) const {
+    if (parallel_.zero == 0) return parameters;
+    return (parameters - of_experts) / shard_shape_.ranks + of_experts / expert_shard_shape_.ranks;
+  }
+
   void add_optimizers() {
     const int stages = parallel_.pipeline;
-    std::vector<double> parameters(static_cast<size_t>(stages), 0.0);
+    std::vector<Held> parameters(static_cast<size_t>(stages));
     for (size_t v = 0; v < plan_.virtual_stages.size(); ++v) {
-      parameters[static_cast<size_t>(plan_.placement.stage_of(static_cast<int>(v)))] +=
-          plan_.virtual_stages[v].parameters;
+      Held& held = parameters[static_cast<size_t>(plan_.placement.stage_of(static_cast<int>(v)))];
+      held.all += plan_.virtual_stages[v].parameters;
+      held.experts += plan_.virtual_stages[v].expert_parameters;
     }
     for (int stage = 0; stage < stages; ++stage) {
-      const double held = parameters[static_cast<size_t>(stage)];
+      const Held& held = parameters[static_cast<size_t>(stage)];
       // Middle stages are alike: take the cost of an earlier stage with the same parameters.
       const auto same = std::find(parameters.begin(), parameters.begin() + stage, held);
       if (same != parameters.begin() + stage) {
         plan_.optimizer.push_back(plan_.optimizer[static_cast<size_t>(same - parameters.begin())]);
       } else {
-        const double shards = parallel_.zero >= 1 ? shard_shape_.ranks : 1;
-        plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, held / shards,
-                                                      parallel_.zero >= 3 ? held / shards : held, inputs_));
+        const double updated = updated_share(held.all, held.experts);
+        plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, updated,
+                                                      parallel_.zero >= 3 ? updated : held.all, inputs_));
       }
       PlanSegment segment;
       segment.name = "optimizer";
@@ -552,6 +634,9 @@ class PlanAssembly {
       note(stage.reduce);
       note(stage.replica_reduce);
       note(stage.gather);
+      note(stage.expert_reduce);
+      note(stage.expert_replica_reduce);
+      note(stage.expert_gather);
     }
     for (const Exchange& send : plan_.send_to_next) note(send);
     for (const Exchange& send : plan_.send_to_previous) note(send);
@@ -561,6 +646,9 @@ class PlanAssembly {
       note(unit.gather);
       note(unit.reduce);
       note(unit.replica_reduce);
+      note(unit.expert_gather);
+      note(unit.expert_reduce);
+      note(unit.expert_replica_reduce);
     }
     for (const Exchange* one :
          {&units.root_gather, &units.root_reduce, &units.root_replica_reduce, &plan_.tied_embedding_reduce}) {
@@ -582,6 +670,7 @@ class PlanAssembly {
   double gradient_bytes_;
   double parameter_bytes_;
   GroupShape data_shape_, shard_shape_, replica_shape_;
+  GroupShape expert_data_shape_, expert_shard_shape_, expert_replica_shape_;
   StepPlan plan_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <stdexcept>
 #include <string_view>
 
@@ -17,17 +18,43 @@ constexpr std::array<std::string_view, 4> kDimensions = {"tensor", "context", "d
 RankMap::RankMap(const ParallelPlan& plan)
     : sizes_{plan.tensor, plan.context, plan.data, plan.pipeline},
       strides_{0, 0, 0, 0},
-      shard_group_(plan.shard_group > 0 ? plan.shard_group : plan.data * plan.context) {
+      stage_strides_{1, 1, 1},
+      expert_{plan.expert, 0},
+      expert_tensor_{plan.expert_tensor, 0},
+      expert_data_{plan.expert_data(), 0},
+      shard_group_(plan.shard_group > 0 ? plan.shard_group : plan.data * plan.context),
+      expert_shard_group_(plan.expert_shards()) {
   int stride = 1;
+  int stage_stride = 1;
+  int expert_stride = 1;
+  const auto place = [&expert_stride](ExpertDimension& dimension) {
+    if (dimension.stride != 0) return;
+    dimension.stride = expert_stride;
+    expert_stride *= dimension.size;
+  };
   for (const std::string& name : plan.placement) {
+    if (name == "expert") {
+      if (expert_.stride != 0) throw std::invalid_argument("placement names expert twice");
+      place(expert_);
+      continue;
+    }
     const auto found = std::find(kDimensions.begin(), kDimensions.end(), name);
     if (found == kDimensions.end()) throw std::invalid_argument("placement names an unknown group " + name);
     const auto dimension = static_cast<size_t>(found - kDimensions.begin());
     if (strides_[dimension] != 0) throw std::invalid_argument("placement names " + name + " twice");
     strides_[dimension] = stride;
     stride *= sizes_[dimension];
+    if (dimension == kPipeline) continue;
+    stage_strides_[dimension] = stage_stride;
+    stage_stride *= sizes_[dimension];
+    if (dimension == kTensor) place(expert_tensor_);
+    if (dimension != kData) continue;
+    // A placement without experts has them just inside data.
+    if (std::find(plan.placement.begin(), plan.placement.end(), "expert") == plan.placement.end())
+      place(expert_);
+    place(expert_data_);
   }
-  if (plan.placement.size() != kDimensions.size()) {
+  if (std::count(std::begin(strides_), std::end(strides_), 0) > 0) {
     throw std::invalid_argument("placement is no permutation of tensor, context, data, pipeline");
   }
 }
@@ -74,21 +101,106 @@ std::vector<int> RankMap::data_group(int rank) const {
   return group;
 }
 
-std::vector<int> RankMap::shard_group(int rank) const {
-  const std::vector<int> group = data_group(rank);
+std::vector<int> RankMap::slice_of(const std::vector<int>& group, int rank, int size) {
   const auto place = std::lower_bound(group.begin(), group.end(), rank) - group.begin();
-  const auto first = group.begin() + place / shard_group_ * shard_group_;
-  return {first, first + shard_group_};
+  const auto first = group.begin() + place / size * size;
+  return {first, first + size};
 }
 
-std::vector<int> RankMap::replica_group(int rank) const {
-  const std::vector<int> group = data_group(rank);
+std::vector<int> RankMap::across_slices(const std::vector<int>& group, int rank, int size) {
   const auto place = static_cast<size_t>(std::lower_bound(group.begin(), group.end(), rank) - group.begin());
-  const auto slice = static_cast<size_t>(shard_group_);
+  const auto slice = static_cast<size_t>(size);
   std::vector<int> replicas;
   for (size_t member = place % slice; member < group.size(); member += slice)
     replicas.push_back(group[member]);
   return replicas;
+}
+
+std::vector<int> RankMap::shard_group(int rank) const {
+  return slice_of(data_group(rank), rank, shard_group_);
+}
+
+std::vector<int> RankMap::replica_group(int rank) const {
+  return across_slices(data_group(rank), rank, shard_group_);
+}
+
+int RankMap::place_in_stage(const RankCoordinates& coordinates) const {
+  return coordinates.tensor * stage_strides_[kTensor] + coordinates.context * stage_strides_[kContext] +
+         coordinates.data * stage_strides_[kData];
+}
+
+int RankMap::rank_at_place(int place, int pipeline) const {
+  const auto along = [this, place](Dimension dimension) {
+    return place / stage_strides_[dimension] % sizes_[dimension];
+  };
+  return rank({along(kTensor), along(kContext), along(kData), pipeline});
+}
+
+std::vector<int> RankMap::expert_ranks(int rank, const std::vector<ExpertDimension>& along) const {
+  const RankCoordinates here = coordinates(rank);
+  const int place = place_in_stage(here);
+  std::vector<int> places = {place};
+  for (const ExpertDimension& dimension : along) {
+    std::vector<int> more;
+    for (const int from : places) {
+      const int origin = from - dimension.of(from) * dimension.stride;
+      for (int i = 0; i < dimension.size; ++i) more.push_back(origin + i * dimension.stride);
+    }
+    places = std::move(more);
+  }
+  std::vector<int> ranks;
+  ranks.reserve(places.size());
+  for (const int each : places) ranks.push_back(rank_at_place(each, here.pipeline));
+  std::sort(ranks.begin(), ranks.end());
+  return ranks;
+}
+
+std::vector<int> RankMap::expert_group(int rank) const { return expert_ranks(rank, {expert_}); }
+
+std::vector<int> RankMap::expert_tensor_group(int rank) const { return expert_ranks(rank, {expert_tensor_}); }
+
+std::vector<int> RankMap::tensor_and_expert_group(int rank) const {
+  return expert_ranks(rank, {expert_tensor_, expert_});
+}
+
+std::vector<int> RankMap::expert_data_group(int rank) const { return expert_ranks(rank, {expert_data_}); }
+
+std::vector<int> RankMap::expert_shard_group(int rank) const {
+  return slice_of(expert_data_group(rank), rank, expert_shard_group_);
+}
+
+std::vector<int> RankMap::expert_replica_group(int rank) const {
+  return across_slices(expert_data_group(rank), rank, expert_shard_group_);
+}
+
+std::vector<int> RankMap::group(Members members, int rank) const {
+  switch (members) {
+    case Members::data:
+      return data_group(rank);
+    case Members::shard:
+      return shard_group(rank);
+    case Members::replica:
+      return replica_group(rank);
+    case Members::tensor:
+      return tensor_group(rank);
+    case Members::context:
+      return context_group(rank);
+    case Members::expert:
+      return expert_group(rank);
+    case Members::expert_tensor:
+      return expert_tensor_group(rank);
+    case Members::tensor_and_expert:
+      return tensor_and_expert_group(rank);
+    case Members::expert_data:
+      return expert_data_group(rank);
+    case Members::expert_shard:
+      return expert_shard_group(rank);
+    case Members::expert_replica:
+      return expert_replica_group(rank);
+    case Members::stages:
+      break;
+  }
+  throw std::invalid_argument("two stages are no group of one rank");
 }
 
 int RankMap::on_stage(int rank, int stage) const {

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kLaunches = {"eager", "compiled", "cuda_graph"};
 constexpr std::array<std::string_view, 4> kBackends = {"nccl", "rccl", "mpi", "gloo"};
-constexpr std::array<std::string_view, 3> kDispatchers = {"all_to_all", "deepep", "hybridep"};
 constexpr std::array<std::string_view, 3> kGraphScopes = {"attention", "moe_router", "moe_preprocess"};
 
 bool is_digits(std::string_view text) {
@@ -62,8 +61,8 @@ void read_graph_scope(const SpecReader& reader) {
 }
 
 void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
-  reader.only(
-      {"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert", "per_step"});
+  reader.only({"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert",
+               "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step"});
   const auto time = [&reader](std::string_view key, Seconds& target) {
     if (reader.has(key)) target = reader.at(key).quantity<Seconds>(true);
   };
@@ -72,6 +71,9 @@ void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   time("per_layer_backward", host.per_layer_backward);
   time("per_collective", host.per_collective);
   time("per_expert", host.per_expert);
+  time("per_moe_router", host.per_moe_router);
+  time("per_moe_preprocess", host.per_moe_preprocess);
+  time("per_moe_experts", host.per_moe_experts);
   time("per_step", host.per_step);
 }
 
@@ -84,9 +86,7 @@ void read_overlap(const SpecReader& reader, SoftwareStack& stack) {
   flag("parameter", stack.overlap_parameter);
   flag("tensor", stack.overlap_tensor);
   flag("pipeline", stack.overlap_pipeline);
-  bool expert = false;
-  flag("expert", expert);
-  if (expert) reader.at("expert").refuse_message("overlap of expert all-to-alls is not modelled yet");
+  flag("expert", stack.overlap_expert);
 }
 
 ElementwisePasses read_passes(const SpecReader& reader) {
@@ -187,6 +187,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "launch",
                "graph_scope",
                "moe_dispatcher",
+               "moe",
                "fp8_parameter_gather",
                "gradient_dtype",
                "overlap",
@@ -227,8 +228,9 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   if (reader.has("launch")) stack.launch = static_cast<Launch>(reader.at("launch").choice(kLaunches));
   if (reader.has("graph_scope")) read_graph_scope(reader.at("graph_scope"));
   if (reader.has("moe_dispatcher")) {
-    stack.moe_dispatcher = kDispatchers[reader.at("moe_dispatcher").choice(kDispatchers)];
+    stack.moe_dispatcher = static_cast<MoeDispatcher>(reader.at("moe_dispatcher").choice(kMoeDispatchers));
   }
+  if (reader.has("moe")) read_moe_software(reader.at("moe"), stack.moe);
   read_flag(reader, "fp8_parameter_gather", stack.fp8_parameter_gather);
   stack.gradient_dtype = read_gradient_dtype(reader).value_or(stack.gradient_dtype);
   if (reader.has("overlap")) read_overlap(reader.at("overlap"), stack);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/moe_software.hpp"
 #include "models/training_spec.hpp"
 #include "sim/base/json_reader.hpp"
 #include "sim/cost/cost_model.hpp"
@@ -46,7 +47,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   GradientDtype gradient_dtype = GradientDtype::fp32;
   std::string collectives = "nccl";
   std::string collectives_version;  ///< as given ("2.21"); empty: the library's version of the stack's date
-  std::string moe_dispatcher = "all_to_all";  ///< of no effect without a mixture of experts
+  MoeDispatcher moe_dispatcher = MoeDispatcher::all_to_all;  ///< of no effect without a mixture of experts
+  MoeSoftware moe;
   bool fp8_parameter_gather = false;
   ElementwisePasses forward_passes, backward_passes;
   ElementwisePasses quantize_forward, quantize_backward;  ///< added under a quantised precision
@@ -67,7 +69,9 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// Host time of one pass of a layer: per_layer_* + per_kernel x launches + per_collective x its blocking
   /// collectives. Presets of eager frameworks give per_layer_* with the launches in it and per_kernel zero.
   struct Host {
-    Seconds per_kernel, per_layer_forward, per_layer_backward, per_collective, per_expert, per_step;
+    Seconds per_kernel, per_layer_forward, per_layer_backward, per_collective, per_step;
+    /// A mixture-of-experts layer adds these in each of its passes: per_expert for every expert on the rank.
+    Seconds per_moe_router, per_moe_preprocess, per_moe_experts, per_expert;
   } host;
   /// How ZeRO shards whole parameters, layer by layer (ZeRO 3, FSDP), and with pipelines.
   struct Sharding {
@@ -80,6 +84,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   } sharding;
   bool overlap_gradient = false, overlap_parameter = false;
   bool overlap_tensor = false, overlap_pipeline = false;  ///< the latter under an interleaved schedule only
+  bool overlap_expert = false;
   double tensor_overlap_exposed =
       1.0;  ///< share of tensor collectives that stays exposed under overlap.tensor
   /// Tensor collectives of the backward run beside the product that does not need them (the input's gather

@@ -41,6 +41,16 @@ GroupShape widest_shape(const ClusterShape& cluster, const ParallelPlan& paralle
   return widest;
 }
 
+/// Of a stage's forward passes, the mean share that runs beside a backward pass of another micro-batch: all
+/// but those that fill the pipeline before its first backward, 2 (p - 1 - s) + (v - 1) p + 1 on stage s of p
+/// with v virtual stages (Narayanan et al. 2021, section 2.2; Megatron-core's schedules.py warms up by one
+/// more to have a forward beside each backward); just the first without a pipeline.
+double paired_share(const TrainingSpec& training, const ParallelPlan& parallel) {
+  const double passes = static_cast<double>(parallel.micro_batches(training)) * parallel.interleave;
+  const double filling = parallel.pipeline - 1.0 + (parallel.interleave - 1.0) * parallel.pipeline + 1.0;
+  return std::max(0.0, 1.0 - filling / passes);
+}
+
 }  // namespace
 
 double slowest_of(int gpus, double relative_spread) {
@@ -82,6 +92,11 @@ double LayerCosts::parameters_of(Part part, int kind) const {
   throw std::logic_error("a part without parameters");
 }
 
+double LayerCosts::expert_parameters_of(Part part, int kind) const {
+  const bool layer = part == Part::layer || part == Part::layer_without_recompute;
+  return layer ? kinds[static_cast<size_t>(kind)].expert_parameters : 0.0;
+}
+
 double LayerCosts::mean_layer_parameters() const {
   double sum = 0;
   for (const int kind : kind_of_layer) sum += kinds[static_cast<size_t>(kind)].parameters;
@@ -96,6 +111,9 @@ struct StepPlanner::Key {
   std::vector<std::string> modules;
   GroupShape tensor_shape, context_shape;
   double straggler;
+  int expert, expert_tensor;
+  GroupShape expert_shape, expert_tensor_shape, tensor_and_expert_shape;
+  double paired_share;
   bool operator==(const Key&) const = default;
 };
 
@@ -106,20 +124,20 @@ struct StepPlanner::Cache {
 };
 
 StepPlanner::StepPlanner(const ModelSpec& model, const SoftwareStack& stack, const ClusterShape& cluster,
-                         const CostModel& cost, const CollectiveModel& collectives)
+                         const CostModel& cost, const CollectiveModel& collectives,
+                         const ExpertExchangeConstants* exchange)
     : model_(model),
       stack_(stack),
       cluster_(cluster),
       cost_(cost),
       collectives_(collectives),
+      exchange_(exchange),
       cache_(std::make_unique<Cache>()) {}
 StepPlanner::~StepPlanner() = default;
 
 std::shared_ptr<const LayerCosts> StepPlanner::layer_costs(const TrainingSpec& training,
                                                            const ParallelPlan& parallel,
-                                                           const GroupShape& tensor,
-                                                           const GroupShape& context,
-                                                           double straggler_factor) {
+                                                           const CostInputs& inputs) {
   Key key{training.seq_length,
           training.micro_batch,
           static_cast<int>(training.precision),
@@ -130,37 +148,55 @@ std::shared_ptr<const LayerCosts> StepPlanner::layer_costs(const TrainingSpec& t
           parallel.context,
           (parallel.sequence ? 1 : 0) | (parallel.overlap.tensor ? 2 : 0) |
               (parallel.pipeline_placement().ends_together() ? 4 : 0) |
-              (splits_backward(parallel.schedule) ? 8 : 0) | (has_whole_backward(parallel.schedule) ? 16 : 0),
+              (splits_backward(parallel.schedule) ? 8 : 0) |
+              (has_whole_backward(parallel.schedule) ? 16 : 0) | (parallel.overlap.expert ? 32 : 0),
           static_cast<int>(parallel.context_method),
           parallel.zero,
           training.recompute_modules,
-          tensor,
-          context,
-          straggler_factor};
+          inputs.tensor,
+          inputs.context,
+          inputs.straggler_factor,
+          parallel.expert,
+          parallel.expert_tensor,
+          inputs.expert,
+          inputs.expert_tensor,
+          inputs.tensor_and_expert,
+          inputs.paired_share};
   for (const auto& [known, costs] : cache_->layers) {
     if (known == key) return costs;
   }
-  const CostInputs inputs{cost_, collectives_, tensor, context, straggler_factor};
   auto costs =
       std::make_shared<const LayerCosts>(make_layer_costs(model_, training, stack_, parallel, inputs));
   cache_->layers.emplace_back(std::move(key), costs);
   return costs;
 }
 
-StepPlan StepPlanner::plan(const TrainingSpec& training, const ParallelPlan& parallel) {
+CostInputs StepPlanner::inputs_for(const TrainingSpec& training, const ParallelPlan& parallel) const {
   const RankMap map(parallel);
-  const GroupShape tensor = widest_shape(cluster_, parallel, [&](int r) { return map.tensor_group(r); });
-  const GroupShape context = widest_shape(cluster_, parallel, [&](int r) { return map.context_group(r); });
-  const double straggler = slowest_of(parallel.gpus(), stack_.slowest_gpu_spread);
-  const CostInputs inputs{cost_, collectives_, tensor, context, straggler};
+  const auto widest = [&](Members members) {
+    return widest_shape(cluster_, parallel, [&](int rank) { return map.group(members, rank); });
+  };
+  CostInputs inputs{cost_, collectives_, widest(Members::tensor), widest(Members::context)};
+  inputs.straggler_factor = slowest_of(parallel.gpus(), stack_.slowest_gpu_spread);
+  if (!model_.moe) return inputs;
+  inputs.expert = widest(Members::expert);
+  inputs.expert_tensor = widest(Members::expert_tensor);
+  inputs.tensor_and_expert = widest(Members::tensor_and_expert);
+  inputs.exchange = exchange_;
+  if (parallel.overlap.expert) inputs.paired_share = paired_share(training, parallel);
+  return inputs;
+}
+
+StepPlan StepPlanner::plan(const TrainingSpec& training, const ParallelPlan& parallel) {
+  const CostInputs inputs = inputs_for(training, parallel);
   return assemble_plan(model_, training, stack_, parallel, cluster_, inputs,
-                       layer_costs(training, parallel, tensor, context, straggler));
+                       layer_costs(training, parallel, inputs));
 }
 
 StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                         const ParallelPlan& parallel, const ClusterShape& cluster, const CostModel& cost,
-                        const CollectiveModel& collectives) {
-  return StepPlanner(model, stack, cluster, cost, collectives).plan(training, parallel);
+                        const CollectiveModel& collectives, const ExpertExchangeConstants* exchange) {
+  return StepPlanner(model, stack, cluster, cost, collectives, exchange).plan(training, parallel);
 }
 
 }  // namespace orrery

@@ -19,6 +19,7 @@
 #include "models/software_stack.hpp"
 #include "models/training_spec.hpp"
 #include "sim/collectives/collective_model.hpp"
+#include "sim/collectives/expert_exchange.hpp"
 #include "sim/cost/cost_model.hpp"
 #include "sim/network/group_shape.hpp"
 #include "sim/workload/workload_graph.hpp"
@@ -40,8 +41,9 @@ struct InlineCommunication {
   Bytes payload;
   int count = 0;
   CollectiveTime each;
-  Seconds exposed;               ///< of all `count` calls together
-  bool crosses_domains = false;  ///< its group touches several scale-up domains
+  Seconds exposed;                    ///< of all `count` calls together
+  bool crosses_domains = false;       ///< its group touches several scale-up domains
+  Members members = Members::tensor;  ///< of group kind expert: which of its groups
 };
 
 /// Passes over a part: a transformer layer, the embedding, the head. Recomputation is in the backward, or in
@@ -82,7 +84,8 @@ struct LayerCosts {
     LayerKind kind;
     PartCost layer;  ///< with the training's recomputation
     PartCost layer_without_recompute;
-    double parameters = 0;  ///< held by one tensor rank
+    double parameters = 0;         ///< held by one rank
+    double expert_parameters = 0;  ///< of these, its experts'
   };
   std::vector<Kind> kinds;         ///< layer_kinds(model)
   std::vector<int> kind_of_layer;  ///< kinds_by_layer(model)
@@ -95,6 +98,7 @@ struct LayerCosts {
 
   const PartCost& cost_of(Part part, int kind) const;
   double parameters_of(Part part, int kind) const;
+  double expert_parameters_of(Part part, int kind) const;
   double mean_layer_parameters() const;
 };
 
@@ -113,16 +117,6 @@ struct PlanSegment {
   Seconds duration;              ///< beside no communication that slows its kernels
   double kernel_share = 1.0;     ///< of the duration
   double recompute_share = 0.0;  ///< of the kernels
-};
-
-/// Which ranks a communication of the plan joins.
-enum class Members : std::uint8_t {
-  data,     ///< data x context ranks that hold the same parameters
-  shard,    ///< ZeRO shard group (a slice of the data group under HSDP)
-  replica,  ///< across shard groups
-  stages,   ///< the same coordinates on two pipeline stages
-  tensor,   ///< tensor group
-  context,  ///< context group
 };
 
 /// A communication beside compute (or after it), `calls` equal calls one after the other.
@@ -154,12 +148,14 @@ struct VirtualStage {
   int recomputed_layers = 0;
   int first_layer = 0;
   bool embedding = false, head = false;
-  std::vector<PartRun> runs;  ///< what it consists of, in forward order
-  double parameters = 0;      ///< on one rank
+  std::vector<PartRun> runs;     ///< what it consists of, in forward order
+  double parameters = 0;         ///< on one rank
+  double expert_parameters = 0;  ///< of these, its experts'
   /// Segments of its passes by PassKind, and of the passes that run in a pair; -1: the schedule has none.
   std::array<int, kPassKinds> segment_of = {-1, -1, -1, -1}, paired_segment_of = {-1, -1, -1, -1};
   std::vector<SegmentUse> uses;  ///< all its passes of a step
-  /// Gradient buckets, all alike, in the order in which the backward completes them.
+  /// Gradient buckets of what all ranks of the data group hold, all alike, in the order in which the backward
+  /// completes them.
   Exchange reduce;          ///< one bucket over the shard group (all_reduce under ZeRO 0)
   Exchange replica_reduce;  ///< HSDP: the reduced shard across replicas
   Exchange gather;          ///< updated parameters of one bucket
@@ -169,6 +165,12 @@ struct VirtualStage {
   size_t buckets() const { return std::max(bucket_ready_s.size(), bucket_ready_apart_s.size()); }
   std::vector<double>
       bucket_needed_s;  ///< offset in the forward before which gather k must be there; first = 0
+  /// The same for experts, over the ranks that hold the same ones.
+  Exchange expert_reduce, expert_replica_reduce, expert_gather;
+  std::vector<double> expert_ready_s, expert_ready_apart_s, expert_needed_s;
+  size_t expert_buckets() const { return std::max(expert_ready_s.size(), expert_ready_apart_s.size()); }
+  bool reduces() const { return reduce.exists() || expert_reduce.exists(); }
+  bool gathers() const { return gather.exists() || expert_gather.exists(); }
 };
 
 /// next_forward: each bucket before its parameters are needed; under ZeRO 3 with a pipeline that is the whole
@@ -186,6 +188,7 @@ struct ShardedUnits {
     int layers = 0;                 ///< how many there are
     int forward = 0, backward = 0;  ///< segments of one layer
     Exchange gather, reduce, replica_reduce;
+    Exchange expert_gather, expert_reduce, expert_replica_reduce;
   };
   bool enabled = false;
   int prefetch_forward = 1, prefetch_backward = 1;  ///< SoftwareStack::Sharding
@@ -242,33 +245,39 @@ struct StepPlan {
   }
 };
 
+struct CostInputs;
+
 /// Makes plans for one model, stack and cluster; layer costs are kept by shape, so that a search pays for
 /// each once. Not thread-safe: one planner a thread. The references must outlive it.
 class StepPlanner {
  public:
+  /// @param exchange  of the stack's dispatcher of tokens, where it has kernels of its own
   StepPlanner(const ModelSpec& model, const SoftwareStack& stack, const ClusterShape& cluster,
-              const CostModel& cost, const CollectiveModel& collectives);
+              const CostModel& cost, const CollectiveModel& collectives,
+              const ExpertExchangeConstants* exchange = nullptr);
   ~StepPlanner();
   StepPlan plan(const TrainingSpec& training, const ParallelPlan& parallel);
 
  private:
   struct Key;
   struct Cache;
+  CostInputs inputs_for(const TrainingSpec& training, const ParallelPlan& parallel) const;
   std::shared_ptr<const LayerCosts> layer_costs(const TrainingSpec& training, const ParallelPlan& parallel,
-                                                const GroupShape& tensor, const GroupShape& context,
-                                                double straggler_factor);
+                                                const CostInputs& inputs);
   const ModelSpec& model_;
   const SoftwareStack& stack_;
   const ClusterShape& cluster_;
   const CostModel& cost_;
   const CollectiveModel& collectives_;
+  const ExpertExchangeConstants* exchange_;
   std::unique_ptr<Cache> cache_;
 };
 
 /// A planner used once.
 StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                         const ParallelPlan& parallel, const ClusterShape& cluster, const CostModel& cost,
-                        const CollectiveModel& collectives);
+                        const CollectiveModel& collectives,
+                        const ExpertExchangeConstants* exchange = nullptr);
 
 /// Expected speed of the slowest of n GPUs against the mean when speeds spread normally with this relative
 /// standard deviation: 1 + spread * E[max of n standard normals], by Blom's approximation (Blom 1958: alpha =

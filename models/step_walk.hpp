@@ -105,14 +105,18 @@ class StepWalk {
     const int segment = segment_of(pass, paired);
     const double duration = duration_of(segment);
     const Handle arrival = forward_arrival_[slot(pass)];
-    const bool gathers =
-        pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gather.exists();
+    const bool gathers = pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gathers();
     if (!gathers) return compute(pass, segment, 0.0, duration, {arrival, partner_arrival});
     Handle done;
-    const auto& needed = here.bucket_needed_s;
-    for (size_t k = 0; k < needed.size(); ++k) {
-      const double to = k + 1 < needed.size() ? needed[k + 1] : duration;
-      done = compute(pass, segment, needed[k], to, {arrival, gathers_[index][k]});
+    const std::vector<Bucket> needed = in_order(here.bucket_needed_s, here.expert_needed_s);
+    for (size_t k = 0; k < needed.size();) {
+      // Gathers follow one another, so the last one of an offset stands for all of them.
+      const double from = needed[k].offset_s;
+      while (k + 1 < needed.size() && needed[k + 1].offset_s <= from) ++k;
+      const Handle parameters = gathers_[index][k];
+      ++k;
+      done = compute(pass, segment, from, k < needed.size() ? needed[k].offset_s : duration,
+                     {arrival, parameters});
     }
     return done;
   }
@@ -123,17 +127,19 @@ class StepWalk {
     const VirtualStage& here = plan_.virtual_stages[index];
     const int segment = segment_of(pass, paired);
     const Handle arrival = gives_input_gradient(pass.kind) ? backward_arrival_[slot(pass)] : Handle{};
-    const bool reduces = plan_.reduce_overlapped && here.reduce.exists() &&
-                         gives_weight_gradient(pass.kind) &&
+    const bool reduces = plan_.reduce_overlapped && here.reduces() && gives_weight_gradient(pass.kind) &&
                          (plan_.reduce_every_micro_batch || pass.micro_batch == last_gradient_[index]);
     if (!reduces) return compute(pass, segment, 0.0, duration_of(segment), {arrival, Handle{}});
     Handle done;
     double from = 0.0;
-    for (const double ready :
-         pass.kind == PassKind::backward ? here.bucket_ready_s : here.bucket_ready_apart_s) {
-      done = compute(pass, segment, from, ready, {arrival, Handle{}});
-      reduce_bucket(static_cast<size_t>(pass.stage), here, pass.chunk, pass.micro_batch, done);
-      from = ready;
+    const bool whole = pass.kind == PassKind::backward;
+    for (const Bucket& ready : in_order(whole ? here.bucket_ready_s : here.bucket_ready_apart_s,
+                                        whole ? here.expert_ready_s : here.expert_ready_apart_s)) {
+      if (!done || ready.offset_s > from) {
+        done = compute(pass, segment, from, ready.offset_s, {arrival, Handle{}});
+      }
+      reduce_bucket(static_cast<size_t>(pass.stage), here, ready.experts, pass.chunk, pass.micro_batch, done);
+      from = ready.offset_s;
     }
     return done;
   }
@@ -171,13 +177,30 @@ class StepWalk {
     return link;
   }
 
-  void reduce_bucket(size_t stage, const VirtualStage& here, int chunk, std::int32_t micro_batch,
-                     Handle ready) {
-    data_[stage] =
-        sink_.exchange(static_cast<int>(stage), here.reduce, chunk, micro_batch, {ready, data_[stage]});
-    if (here.replica_reduce.exists()) {
-      data_[stage] =
-          sink_.exchange(static_cast<int>(stage), here.replica_reduce, chunk, micro_batch, {data_[stage]});
+  /// A bucket of gradients or parameters, of experts or of the rest, with its place in a pass.
+  struct Bucket {
+    double offset_s;
+    bool experts;
+  };
+
+  /// Both kinds of bucket in the order of their offsets; at the same one those of experts come last.
+  static std::vector<Bucket> in_order(const std::vector<double>& dense, const std::vector<double>& experts) {
+    std::vector<Bucket> buckets;
+    buckets.reserve(dense.size() + experts.size());
+    for (const double offset : dense) buckets.push_back({offset, false});
+    for (const double offset : experts) buckets.push_back({offset, true});
+    std::stable_sort(buckets.begin(), buckets.end(),
+                     [](const Bucket& a, const Bucket& b) { return a.offset_s < b.offset_s; });
+    return buckets;
+  }
+
+  void reduce_bucket(size_t stage, const VirtualStage& here, bool experts, int chunk,
+                     std::int32_t micro_batch, Handle ready) {
+    const Exchange& reduce = experts ? here.expert_reduce : here.reduce;
+    const Exchange& replica = experts ? here.expert_replica_reduce : here.replica_reduce;
+    data_[stage] = sink_.exchange(static_cast<int>(stage), reduce, chunk, micro_batch, {ready, data_[stage]});
+    if (replica.exists()) {
+      data_[stage] = sink_.exchange(static_cast<int>(stage), replica, chunk, micro_batch, {data_[stage]});
     }
   }
 
@@ -186,10 +209,11 @@ class StepWalk {
     if (plan_.gather_at != GatherAt::next_forward) return;
     for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
       const VirtualStage& here = plan_.virtual_stages[index];
-      if (!here.gather.exists()) continue;
       const auto [stage, chunk] = place_of(index);
-      for (size_t k = 0; k < here.bucket_needed_s.size(); ++k) {
-        data_[stage] = sink_.exchange(static_cast<int>(stage), here.gather, chunk, 0, {data_[stage]});
+      for (const Bucket& bucket : in_order(here.bucket_needed_s, here.expert_needed_s)) {
+        data_[stage] =
+            sink_.exchange(static_cast<int>(stage), bucket.experts ? here.expert_gather : here.gather, chunk,
+                           0, {data_[stage]});
         gathers_[index].push_back(data_[stage]);
       }
     }
@@ -204,10 +228,12 @@ class StepWalk {
   void reduce_at_end(std::int32_t last_micro_batch) {
     for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
       const VirtualStage& here = plan_.virtual_stages[index];
-      if (!here.reduce.exists()) continue;
       const auto [stage, chunk] = place_of(index);
       for (size_t k = 0; k < here.buckets(); ++k) {
-        reduce_bucket(stage, here, chunk, last_micro_batch, compute_[stage]);
+        reduce_bucket(stage, here, false, chunk, last_micro_batch, compute_[stage]);
+      }
+      for (size_t k = 0; k < here.expert_buckets(); ++k) {
+        reduce_bucket(stage, here, true, chunk, last_micro_batch, compute_[stage]);
       }
     }
   }
@@ -240,11 +266,11 @@ class StepWalk {
     if (plan_.gather_at != GatherAt::after_optimizer) return;
     for (size_t index = 0; index < plan_.virtual_stages.size(); ++index) {
       const VirtualStage& here = plan_.virtual_stages[index];
-      if (!here.gather.exists()) continue;
       const auto [stage, chunk] = place_of(index);
-      for (size_t k = 0; k < here.bucket_needed_s.size(); ++k) {
+      for (const Bucket& bucket : in_order(here.bucket_needed_s, here.expert_needed_s)) {
         data_[stage] =
-            sink_.exchange(static_cast<int>(stage), here.gather, chunk, -1, {compute_[stage], data_[stage]});
+            sink_.exchange(static_cast<int>(stage), bucket.experts ? here.expert_gather : here.gather, chunk,
+                           -1, {compute_[stage], data_[stage]});
       }
     }
   }
@@ -259,6 +285,12 @@ class StepWalk {
     if (!exchange.exists()) return after;
     data_[0] = sink_.exchange(0, exchange, 0, micro_batch, {after, data_[0]});
     return data_[0];
+  }
+
+  /// A layer's parameters, those of its experts from the ranks that share them.
+  Handle gather_unit(const ShardedUnits::Unit& unit, std::int32_t micro_batch, Handle after) {
+    const Handle gathered = unit_exchange(unit.gather, micro_batch, after);
+    return unit.expert_gather.exists() ? unit_exchange(unit.expert_gather, micro_batch, after) : gathered;
   }
 
   void reduce_unit(const Exchange& reduce, const Exchange& replica, std::int32_t micro_batch, Handle done) {
@@ -283,7 +315,7 @@ class StepWalk {
     const auto gather_forward = [&](size_t layer) {
       if (layer >= layers) return;
       const Handle after = layer > ahead ? layer_done_[layer - ahead - 1] : compute_[0];
-      forward_arrival_[layer] = unit_exchange(units.unit(layer).gather, m, after);
+      forward_arrival_[layer] = gather_unit(units.unit(layer), m, after);
     };
     for (size_t layer = 0; layer < ahead; ++layer) gather_forward(layer);
     unit_compute(units.embedding_forward, m, root);
@@ -304,7 +336,7 @@ class StepWalk {
         return;
       }
       const Handle after = back > behind ? layer_done_[layer + behind + 1] : compute_[0];
-      backward_arrival_[layer] = unit_exchange(units.unit(layer).gather, m, after);
+      backward_arrival_[layer] = gather_unit(units.unit(layer), m, after);
     };
     for (size_t back = 0; back < behind; ++back) gather_backward(back);
     if (units.head_after == layers) unit_compute(units.head_backward, m, root);
@@ -314,6 +346,7 @@ class StepWalk {
       const ShardedUnits::Unit& unit = units.unit(layer);
       layer_done_[layer] = unit_compute(unit.backward, m, backward_arrival_[layer]);
       reduce_unit(unit.reduce, unit.replica_reduce, m, layer_done_[layer]);
+      reduce_unit(unit.expert_reduce, unit.expert_replica_reduce, m, layer_done_[layer]);
       if (layer == units.head_after) unit_compute(units.head_backward, m, root);
     }
     unit_compute(units.embedding_backward, m, root);

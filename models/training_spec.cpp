@@ -18,7 +18,6 @@ constexpr std::array<std::string_view, 3> kGradientDtypes = {"fp32", "bf16", "fp
 constexpr std::array<std::string_view, 2> kFlopsConventions = {"full", "causal"};
 constexpr std::array<std::string_view, 6> kModules = {"core_attn", "mla_up_proj", "mlp",
                                                       "layernorm", "moe_act",     "moe"};
-constexpr std::array<std::string_view, 4> kModelledModules = {"core_attn", "mla_up_proj", "mlp", "layernorm"};
 constexpr std::array<Precision, 4> kPrecisionsNotModelled = {Precision::fp8_current, Precision::fp8_block,
                                                              Precision::mxfp8, Precision::nvfp4};
 
@@ -41,8 +40,6 @@ void read_modules(const SpecReader& reader, TrainingSpec& training) {
     std::vector<std::string>& modules = training.recompute_modules;
     if (std::find(modules.begin(), modules.end(), name) != modules.end()) {
       element.refuse_message("\"" + name + "\" is listed twice");
-    } else if (std::find(kModelledModules.begin(), kModelledModules.end(), name) == kModelledModules.end()) {
-      refuse_not_modelled(element, "recomputation of \"" + name + "\"");
     }
     modules.push_back(name);
   }

@@ -8,6 +8,7 @@
 
 #include "calibration/kernels/kernel_model.hpp"
 #include "calibration/kernels/profile_library.hpp"
+#include "calibration/libraries/host_files.hpp"
 #include "reports/answers/collective_library.hpp"
 #include "sim/cost/year_month.hpp"
 
@@ -65,13 +66,25 @@ std::shared_ptr<const CollectiveModel> CalibrationStore::collectives(const Exper
   return model;
 }
 
+std::shared_ptr<const ExpertExchangeConstants> CalibrationStore::exchange(const Experiment& experiment) {
+  if (!experiment.model.moe || experiment.software.moe_dispatcher == MoeDispatcher::all_to_all)
+    return nullptr;
+  std::shared_ptr<const ExpertExchangeConstants>& constants = exchanges_[experiment.shape.protocol];
+  if (!constants) {
+    constants = std::make_shared<const ExpertExchangeConstants>(
+        load_expert_exchange(experiment.shape.protocol, false));
+  }
+  return constants;
+}
+
 CalibratedModels CalibrationStore::models(const Experiment& experiment, Tier tier,
                                           const std::string& calibration) {
   check_calibration(experiment, calibration);
   const std::lock_guard<std::mutex> lock(mutex_);
   try {
     const std::string& used = calibration.empty() ? experiment.calibration : calibration;
-    return {kernels(experiment, tier, used), collectives(experiment, tier == Tier::datasheet ? "" : used)};
+    return {kernels(experiment, tier, used), collectives(experiment, tier == Tier::datasheet ? "" : used),
+            exchange(experiment)};
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});
   }

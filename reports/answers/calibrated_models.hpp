@@ -8,6 +8,7 @@
 
 #include "reports/answers/prediction.hpp"
 #include "sim/collectives/collective_model.hpp"
+#include "sim/collectives/expert_exchange.hpp"
 #include "sim/cost/cost_model.hpp"
 
 namespace orrery {
@@ -16,6 +17,8 @@ namespace orrery {
 struct CalibratedModels {
   std::shared_ptr<const CostModel> kernels;
   std::shared_ptr<const CollectiveModel> collectives;
+  /// Of the stack's dispatcher of tokens, where it has kernels of its own.
+  std::shared_ptr<const ExpertExchangeConstants> exchange;
 };
 
 /// Refuses the name of a calibration that does not ship; empty names and files pass.
@@ -38,10 +41,12 @@ class CalibrationStore {
                                            const std::string& calibration);
   std::shared_ptr<const CollectiveModel> collectives(const Experiment& experiment,
                                                      const std::string& calibration);
+  std::shared_ptr<const ExpertExchangeConstants> exchange(const Experiment& experiment);
 
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const CostModel>> kernels_;
   std::map<std::string, std::shared_ptr<const CollectiveModel>> collectives_;
+  std::map<NicProtocol, std::shared_ptr<const ExpertExchangeConstants>> exchanges_;
 };
 
 }  // namespace orrery

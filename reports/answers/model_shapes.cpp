@@ -60,9 +60,6 @@ Setting read_setting(const ModelShapesOptions& options) {
   Setting setting;
   Problems model_problems(options.model);
   setting.model = read_model(options.model, model_problems);
-  for (const std::string& feature : unsupported_features(setting.model)) {
-    if (model_problems.empty()) model_problems.add_message("", feature + " is not modelled yet");
-  }
   model_problems.throw_if_any();
 
   Problems problems("presets --shapes");

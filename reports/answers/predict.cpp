@@ -93,7 +93,7 @@ StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models, c
   try {
     const auto with = [&](const CollectiveModel& collectives) {
       return make_step_plan(experiment.model, experiment.training, experiment.software, experiment.parallel,
-                            shape, *models.kernels, collectives);
+                            shape, *models.kernels, collectives, models.exchange.get());
     };
     if (given_latency_keys(experiment).empty()) return with(*models.collectives);
     return with(CollectivesWithLatency(

@@ -26,9 +26,6 @@ std::string default_name(const Experiment& experiment) {
 /// What reads well on its own but cannot be predicted, or not together.
 void cross_check(const SpecReader& reader, const Experiment& experiment) {
   Problems& problems = reader.problems();
-  for (const std::string& feature : unsupported_features(experiment.model)) {
-    problems.add_message(reader.pointer() + "/model", feature + " is not modelled yet");
-  }
   if (!problems.empty()) return;
   if (!experiment.device.peak_for(experiment.training.precision)) {
     problems.add(reader.pointer() + "/training/precision",

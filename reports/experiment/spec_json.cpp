@@ -103,6 +103,8 @@ Json plan_json(const ParallelPlan& plan) {
   Json json = {{"tensor", plan.tensor},
                {"pipeline", plan.pipeline},
                {"context", plan.context},
+               {"expert", plan.expert},
+               {"expert_tensor", plan.expert_tensor},
                {"data", plan.data},
                {"sequence", plan.sequence},
                {"interleave", plan.interleave},
@@ -114,7 +116,8 @@ Json plan_json(const ParallelPlan& plan) {
   json["overlap"] = {{"gradient", plan.overlap.gradient},
                      {"parameter", plan.overlap.parameter},
                      {"tensor", plan.overlap.tensor},
-                     {"pipeline", plan.overlap.pipeline}};
+                     {"pipeline", plan.overlap.pipeline},
+                     {"expert", plan.overlap.expert}};
   if (plan.bucket > 0) json["bucket"] = plan.bucket;
   json["placement"] = plan.placement;
   return json;

@@ -51,6 +51,29 @@ ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants
   return time;
 }
 
+CollectiveTime expert_exchange_as_collective(const ExpertExchangeConstants& constants, bool combines,
+                                             const ExpertTokens& tokens, const GroupShape& shape,
+                                             std::string_view gpu, Bytes& payload) {
+  const ExpertExchangeTime time = expert_exchange_time(constants, combines, tokens, shape);
+  CollectiveTime result;
+  payload = Bytes(0);
+  if (shape.ranks <= 1) return result;
+  // An all-to-all sends 1/n of its payload to each other rank, and so (n - r)/n of it out of a domain of r.
+  const double n = shape.ranks;
+  payload = shape.crosses_domains() ? tokens.bytes * time.network_copies * (n / (n - n / shape.domains))
+                                    : tokens.bytes * time.nvlink_copies * (n / (n - 1.0));
+  result.latency = time.start;
+  result.transfer = max(time.network, time.nvlink);
+  result.algorithm = combines ? "combine" : "dispatch";
+  result.protocol = "simple";
+  if (result.total() > Seconds(0)) {
+    result.bus_bandwidth =
+        payload.base() * bus_factor(CollectiveOp::all_to_all, shape.ranks) / result.total().base();
+  }
+  result.evidence = expert_exchange_evidence(combines ? constants.combine : constants.dispatch, gpu, shape);
+  return result;
+}
+
 Evidence expert_exchange_evidence(const ExpertExchangeRates& rates, std::string_view gpu,
                                   const GroupShape& shape) {
   if (!rates.measured) return Evidence::assumed;

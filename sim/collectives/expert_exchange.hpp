@@ -6,6 +6,7 @@
 
 #include "sim/base/evidence.hpp"
 #include "sim/base/quantity.hpp"
+#include "sim/collectives/collective_model.hpp"
 #include "sim/network/group_shape.hpp"
 
 namespace orrery {
@@ -62,6 +63,13 @@ struct ExpertExchangeTime {
 /// @throws std::invalid_argument unless 1 <= top_k <= experts and the ranks divide the experts
 ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants, bool combines,
                                         const ExpertTokens& tokens, const GroupShape& shape);
+
+/// The same as a collective of the group. Its latency is the start, and its payload an all_to_all's that
+/// loads the network (inside one domain: NVLink) with the bytes that this exchange puts on it.
+/// @param payload  set to that
+CollectiveTime expert_exchange_as_collective(const ExpertExchangeConstants& constants, bool combines,
+                                             const ExpertTokens& tokens, const GroupShape& shape,
+                                             std::string_view gpu, Bytes& payload);
 
 /// `extrapolated` where the direction was measured on this GPU, this kind of fabric (inside one domain: any)
 /// and about as many ranks: other tokens and routers than the rows' are asked for. `assumed` elsewhere.

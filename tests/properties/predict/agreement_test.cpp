@@ -104,6 +104,31 @@ TEST_P(EveryModel, AgreesOnTwoClusters) {
 }
 INSTANTIATE_TEST_SUITE_P(Presets, EveryModel, testing::ValuesIn(preset_names("models/presets")));
 
+// Experts inside a node, over nodes, in slices, with pipelines and sharded units, moved by collectives and by
+// kernels of their own.
+TEST(Agreement, OfEnginesAndScopesOnPlansOfExperts) {
+  for (const char* dispatcher : {"all_to_all", "deepep"}) {
+    for (const char* plan :
+         {R"({"expert": 8, "zero": 1})", R"({"expert": 16, "zero": 1, "overlap": {"gradient": false}})",
+          R"({"tensor": 2, "sequence": true, "pipeline": 2, "expert": 4, "expert_tensor": 2, "zero": 1})",
+          R"({"pipeline": 2, "interleave": 2, "expert": 8, "zero": 1, "overlap": {"expert": true}})",
+          R"({"expert": 8, "zero": 3})"}) {
+      Json document = small_experiment("dgx-h100", "", plan);
+      document["cluster"]["nodes"] = 4;
+      document["model"] = parse_json(
+          R"({"layers": 8, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn_hidden": 14336, "vocab": 32000,
+              "activation": "swiglu", "norm": "rmsnorm", "position": "rope", "tied_embeddings": false, "bias": false,
+              "moe": {"experts": 16, "top_k": 2, "ffn_hidden": 7168, "every": 2, "imbalance": 1.2}})",
+          "test");
+      document["training"]["recompute"] = "none";
+      document["training"]["global_batch"] = 128;
+      document["software"] = {
+          {"preset", "megatron-core"}, {"date", "2025-10"}, {"moe_dispatcher", dispatcher}};
+      expect_agreement(read_experiment(document, "test"), std::string(dispatcher) + " " + plan);
+    }
+  }
+}
+
 // Laws: more of a resource is never slower, and what a resource does not touch does not move.
 TEST(Laws, MoreBandwidthIsNeverSlowerAndLessIsNeverFaster) {
   const std::string file = std::string(ORRERY_SOURCE_DIR) + "/examples/gpt-145b-1536-a100.json";

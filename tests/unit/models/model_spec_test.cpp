@@ -156,6 +156,31 @@ TEST(ParameterCount, CountsLatentAttentionAndSharedExperts) {
   EXPECT_EQ(reading::model(text).spec.head_dim, 192);
 }
 
+// Jiang et al. 2024 (arXiv 2401.04088), abstract: a token has access to 47 B parameters and uses 13 B of
+// them: 46,702,792,704 without six of the eight experts of 3 x 4096 x 14336 weights in each of 32 layers.
+// DeepSeek-AI 2024: 37 B activated for each token.
+TEST(ParameterCount, CountsTheActiveOnesOfAMixture) {
+  const ModelSpec mixtral =
+      reading::model(
+          R"({"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn_hidden": 14336, "vocab": 32000,
+              "activation": "swiglu", "norm": "rmsnorm", "position": "rope", "tied_embeddings": false,
+              "bias": false, "moe": {"experts": 8, "top_k": 2}})")
+          .spec;
+  EXPECT_EQ(active_parameter_count(mixtral, 2048), 46'702'792'704.0 - 32.0 * 6 * 3 * 4096 * 14336);
+  const ModelSpec deepseek =
+      reading::model(
+          R"({"layers": 61, "hidden": 7168, "heads": 128, "ffn_hidden": 18432, "vocab": 129280,
+              "activation": "swiglu", "norm": "rmsnorm", "position": "rope", "tied_embeddings": false, "bias": false,
+              "attention": {"kind": "mla", "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_dim": 128,
+                            "qk_rope_dim": 64, "v_dim": 128},
+              "moe": {"experts": 256, "top_k": 8, "ffn_hidden": 2048, "shared_experts": 1,
+                      "first_dense_layers": 3}})")
+          .spec;
+  EXPECT_NEAR(active_parameter_count(deepseek, 2048) / 1e9, 37.0, 0.7);
+  const ModelSpec dense = reading::model("\"llama2-7b\"").spec;
+  EXPECT_EQ(active_parameter_count(dense, 2048), parameter_count(dense, 2048));
+}
+
 TEST(ParameterCount, IsTheSumOfItsParts) {
   for (const std::string& name : preset_names("models/presets")) {
     const ModelSpec model = reading::model("\"" + name + "\"").spec;
@@ -173,16 +198,7 @@ TEST(ModelPresets, AllAreReadWithoutAProblemAndNameTheirSource) {
     const auto outcome = reading::model("\"" + name + "\"");
     EXPECT_EQ(outcome.lines, std::vector<std::string>{}) << name;
     EXPECT_FALSE(outcome.spec.source.empty()) << name;
-    EXPECT_EQ(unsupported_features(outcome.spec).empty(), !outcome.spec.moe) << name;
   }
-}
-
-TEST(UnsupportedFeatures, AreNamed) {
-  const ModelSpec model =
-      reading::model(tiny_with(R"("moe": {"experts": 8, "top_k": 2}, "mtp_layers": 1, "attention_sinks": true,
-                                  "attention": {"kind": "sliding", "window": 128, "full_every": 2})"))
-          .spec;
-  EXPECT_EQ(unsupported_features(model), (std::vector<std::string>{"mixture of experts (model.moe)"}));
 }
 
 TEST(ModelSpec, RefusesWhatDoesNotFitTogether) {

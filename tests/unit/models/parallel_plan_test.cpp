@@ -63,7 +63,7 @@ TEST(ParallelPlan, AcceptsWhatIsFoundInTheWild) {
   const ParallelPlan placed = accepted(
       R"({"tensor": 2, "placement": ["data", "expert", "tensor", "context", "pipeline"], "expert": 1})",
       small_model(), batches(4), 4);
-  EXPECT_EQ(placed.placement, (std::vector<std::string>{"data", "tensor", "context", "pipeline"}));
+  EXPECT_EQ(placed.placement, (std::vector<std::string>{"data", "expert", "tensor", "context", "pipeline"}));
   EXPECT_EQ(accepted(R"({"zero": 2, "pipeline": 2})", small_model(), batches(8), 8).zero, 2);
   EXPECT_EQ(accepted(R"({"zero": 3, "shard_group": 4})", small_model(), batches(8), 8).shard_group, 4);
 }
@@ -381,6 +381,90 @@ TEST(ParallelPlan, ReportsIndependentProblemsTogether) {
   const std::vector<std::string> lines =
       reading::plan(R"({"tensor": 3, "zero": 3, "pipeline": 2})", small_model(), batches(7, 2), 12).lines;
   EXPECT_EQ(lines.size(), 6U);  // the batch, heads, hidden, ffn_hidden, kv_heads, zero
+}
+
+/// A model of 8 experts, two of them for a token, with a shared expert of width 96.
+ModelSpec expert_model() {
+  ModelSpec model = small_model();
+  MoeSpec& moe = model.moe.emplace();
+  moe.experts = 8;
+  moe.top_k = 2;
+  moe.ffn_hidden = 4096;
+  moe.shared_experts = 1;
+  moe.shared_ffn_hidden = 96;
+  return model;
+}
+
+SoftwareStack expert_stack() {
+  SoftwareStack stack;
+  stack.name = "a stack";
+  stack.date = {2025, 3};
+  stack.moe.described = true;
+  stack.moe.overlaps_micro_batches = true;
+  return stack;
+}
+
+TEST(ExpertPlan, TakesItsRanksFromTensorContextAndData) {
+  const ParallelPlan plan = accepted(R"({"tensor": 2, "sequence": true, "expert": 4, "expert_tensor": 2})",
+                                     expert_model(), batches(8), 16, expert_stack());
+  EXPECT_EQ(plan.data, 8);
+  EXPECT_EQ(plan.expert_data(), 2);
+  EXPECT_EQ(plan.placement, (std::vector<std::string>{"tensor", "context", "expert", "data", "pipeline"}));
+  const ParallelPlan plain = accepted("{}", expert_model(), batches(8), 8, expert_stack());
+  EXPECT_EQ(plain.expert, 1);
+  EXPECT_EQ(plain.expert_tensor, 1);
+}
+
+TEST(ExpertPlan, SaysWhatIsNotLegalAndWhatIs) {
+  const std::string at = "experiment.json: /parallel";
+  const std::vector<reading::Refusal> cases = {
+      {R"({"expert": 3})",
+       {at + "/expert: found 3, expected a divisor of the model's 8 experts and of the 16 GPUs of a stage, "
+             "such as 2"}},
+      {R"({"expert": 8, "expert_tensor": 4})",
+       {at + "/expert: found 8, expected a divisor of the model's 8 experts and of the 16 GPUs of a stage "
+             "over expert_tensor 4, such as 4"}},
+      {R"({"expert_tensor": 3})",
+       {at + "/expert_tensor: found 3, expected a divisor of the 16 GPUs of a stage and of the experts' "
+             "ffn_hidden 4096, such as 2"}},
+      {R"({"tensor": 2})",
+       {at + "/sequence: found false, expected true with tensor 2 and a mixture of experts"}},
+      {R"({"zero": 1, "expert": 8, "shard_group": 4})",
+       {at + "/shard_group: found 4, expected data x context / shard_group = 4 to divide the 2 ranks that "
+             "hold the same experts, such as 16"}},
+      {R"({"overlap": {"expert": true}})",
+       {at + "/overlap/expert: found true, expected false with expert 1: nothing is exchanged"}},
+      {R"({"expert": 2, "pipeline": 2, "overlap": {"expert": true}})",
+       {at + "/overlap/expert: found true, expected false, or an interleaved schedule with pipeline 2: 1F1B "
+             "leaves no independent micro-batch beside it"}},
+  };
+  for (const reading::Refusal& refused : cases) {
+    EXPECT_EQ(reading::plan(refused.text, expert_model(), batches(16), 16, expert_stack()).lines,
+              refused.lines)
+        << refused.text;
+  }
+}
+
+TEST(ExpertPlan, NeedsAStackThatHasMixturesOfExpertsAndTheDispatcher) {
+  SoftwareStack stack = expert_stack();
+  stack.moe.overlaps_micro_batches = false;
+  EXPECT_EQ(
+      reading::plan(R"({"expert": 2, "overlap": {"expert": true}})", expert_model(), batches(8), 8, stack)
+          .lines,
+      (std::vector<std::string>{
+          "experiment.json: /parallel/overlap/expert: found true, expected false: software \"a stack\" of "
+          "2025-03 does not run exchanges of experts beside another micro-batch's compute"}));
+  stack.moe_dispatcher = MoeDispatcher::hybridep;
+  stack.moe.dispatchers = {MoeDispatcher::all_to_all, MoeDispatcher::deepep};
+  EXPECT_EQ(reading::plan("{}", expert_model(), batches(8), 8, stack).lines,
+            (std::vector<std::string>{
+                "experiment.json: /software/moe_dispatcher: found \"hybridep\", expected one of all_to_all, "
+                "deepep: what \"a stack\" had in 2025-03"}));
+  stack.moe.described = false;
+  EXPECT_EQ(reading::plan("{}", expert_model(), batches(8), 8, stack).lines,
+            (std::vector<std::string>{"experiment.json: /software: found \"a stack\", expected a stack whose "
+                                      "mixture-of-experts layers are described (\"moe\" in its preset, or "
+                                      "beside it)"}));
 }
 
 }  // namespace

@@ -115,8 +115,12 @@ TEST(SoftwareStack, RefusesByName) {
        {at +
         "/collectives: found \"ucc\", expected one of nccl, rccl, mpi, gloo, with its version if it matters "
         "(\"nccl 2.21\")"}},
-      {R"({"overlap": {"expert": true}})",
-       {at + "/overlap/expert: overlap of expert all-to-alls is not modelled yet"}},
+      {R"({"moe": {"dispatchers": ["alltoall"], "router_kernels": 3}})",
+       {at + "/moe/router_kernels: found an unknown key, expected one of dispatchers, router_bytes_forward, "
+             "router_bytes_backward, router_kernels_forward, router_kernels_backward, preprocess_kernels, "
+             "weights_in_activation, pads_to_capacity, overlaps_shared_experts, overlaps_micro_batches, "
+             "fp8_dispatch",
+        at + "/moe/dispatchers/0: found \"alltoall\", expected \"all_to_all\" or one of deepep, hybridep"}},
       {R"({"host": {"per_layer": "1 ms"}})", {}},
       {R"({"vocab_multiple": 0})", {at + "/vocab_multiple: found 0, expected an integer in [1, 1048576]"}},
       {R"({"tensor_overlap_exposed": 1.5})",

@@ -259,16 +259,5 @@ TEST(LayerShapes, OptimizerTrafficScalesWithWhatTheUpdateMoves) {
   EXPECT_DOUBLE_EQ(shapes_named<MemoryShape>(pass, "gradient_norm_and_zero").at(0).traffic.base(), 16e9);
 }
 
-TEST(LayerShapes, RefusesWhatItCannotExpressByName) {
-  ModelSpec model = llama3_70b();
-  model.moe.emplace().experts = 8;
-  try {
-    transformer_layer_work(model, training(4096, 8), stack(), plan(1));
-    FAIL();
-  } catch (const std::invalid_argument& error) {
-    EXPECT_NE(std::string(error.what()).find("mixture of experts"), std::string::npos);
-  }
-}
-
 }  // namespace
 }  // namespace orrery

@@ -1,0 +1,299 @@
+#include <algorithm>
+
+#include "models/layer_builder.hpp"
+#include "models/moe_shape.hpp"
+
+// The mixture-of-experts feed-forward part of a layer: router, shared experts, exchange of tokens, experts.
+//
+// Sources: operators and their order: Megatron-core, transformer/moe (moe_layer.py, router.py,
+// token_dispatcher.py, experts.py, shared_experts.py). Exchange: Lepikhin et al. 2020 (GShard), section 3.2;
+// Fedus et al. 2022 (Switch Transformer). Slices of experts and slices of tokens: Liu et al. 2025, "MoE
+// Parallel Folding" (arXiv 2504.14960), section 3.
+
+namespace orrery {
+namespace {
+
+/// Traffic of a kernel that reads tokens and writes their copies, or the other way round: an index of 4 bytes
+/// for each copy beside them (sim/workload/memory_operators, permute).
+double permute_traffic(double tokens, double copies, std::int64_t hidden, double element) {
+  return (tokens + copies) * static_cast<double>(hidden) * element + 4.0 * copies;
+}
+
+constexpr double kWeightBytes = 4.0;  ///< routing weights stay in fp32
+constexpr double kCountBytes = 8.0;   ///< tokens of an expert, as torch counts them
+
+}  // namespace
+
+LayerCommunication LayerBuilder::expert_communication(std::string_view name, CollectiveOp op, double payload,
+                                                      Members members) const {
+  LayerCommunication communication{name, GroupKind::expert, op, Bytes(payload)};
+  communication.members = members;
+  communication.overlaps_shared_experts = stack_.moe.overlaps_shared_experts;
+  communication.beside_other_micro_batch = plan_.overlap.expert;
+  return communication;
+}
+
+/// Moves tokens between the ranks of an expert group: copies of tokens to the experts, or of outputs back.
+void LayerBuilder::exchange_tokens(const MoeShape& moe, bool dispatches, double element) {
+  const double bytes =
+      static_cast<double>(moe.tokens) * moe.load * static_cast<double>(shape_.hidden) * element;
+  if (stack_.moe_dispatcher == MoeDispatcher::all_to_all) {
+    if (plan_.expert == 1) return;
+    items_.push_back(
+        {LayerPart::moe, expert_communication(dispatches ? "expert dispatch" : "expert combine",
+                                              CollectiveOp::all_to_all, bytes * moe.top_k, Members::expert)});
+    return;
+  }
+  if (plan_.expert * plan_.expert_tensor == 1) return;
+  // These kernels serve both kinds of group at once: a token goes to every slice of each of its experts.
+  LayerCommunication communication =
+      expert_communication(dispatches ? "expert dispatch" : "expert combine", CollectiveOp::all_to_all,
+                           bytes * moe.top_k * plan_.expert_tensor, Members::tensor_and_expert);
+  communication.exchange =
+      ExpertTokens{Bytes(bytes), moe.top_k * plan_.expert_tensor, moe.experts * plan_.expert_tensor, 0};
+  communication.combines = !dispatches;
+  items_.push_back({LayerPart::moe, communication});
+}
+
+/// Everything from the tokens of this rank to the rows of its experts, or back, in one direction: in the
+/// forward and (of gradients) in the backward alike.
+void LayerBuilder::tokens_to_experts(const MoeShape& moe, bool forward) {
+  const double element = forward ? moe.dispatch_bytes : shape_.element;
+  const double row_bytes = static_cast<double>(shape_.hidden) * shape_.element;
+  if (stack_.moe_dispatcher != MoeDispatcher::all_to_all) {
+    exchange_tokens(moe, true, element);
+    moe_memory(LayerPart::moe, forward ? "permute" : "unpermute",
+               permute_traffic(received_tokens(moe), moe.rows, shape_.hidden, shape_.element), 1,
+               MemoryKind::permute);
+    return;
+  }
+  double traffic =
+      permute_traffic(static_cast<double>(moe.tokens), moe.copies, shape_.hidden, shape_.element);
+  // Weights that multiply the outputs need the outputs again for their own gradient.
+  if (!forward && !stack_.moe.weights_in_activation) traffic += moe.copies * row_bytes;
+  moe_memory(LayerPart::moe, forward ? "permute" : "unpermute", traffic, 1, MemoryKind::permute);
+  exchange_tokens(moe, true, element);
+  const double weights = moe.copies * kWeightBytes;
+  if (forward && stack_.moe.weights_in_activation && plan_.expert > 1) {
+    items_.push_back({LayerPart::moe, expert_communication("expert weights", CollectiveOp::all_to_all,
+                                                           weights, Members::expert)});
+  }
+  if (plan_.expert_tensor > 1) {
+    items_.push_back({LayerPart::moe, expert_communication("expert all_gather", CollectiveOp::all_gather,
+                                                           moe.rows * row_bytes, Members::expert_tensor)});
+  }
+  sort_by_expert(moe);
+}
+
+void LayerBuilder::tokens_from_experts(const MoeShape& moe, bool forward) {
+  const double row_bytes = static_cast<double>(shape_.hidden) * shape_.element;
+  if (stack_.moe_dispatcher != MoeDispatcher::all_to_all) {
+    moe_memory(LayerPart::moe, forward ? "unpermute" : "permute",
+               permute_traffic(received_tokens(moe), moe.rows, shape_.hidden, shape_.element), 1,
+               MemoryKind::permute);
+    exchange_tokens(moe, false, shape_.element);
+    return;
+  }
+  sort_by_expert(moe);
+  if (plan_.expert_tensor > 1) {
+    items_.push_back(
+        {LayerPart::moe, expert_communication("expert reduce_scatter", CollectiveOp::reduce_scatter,
+                                              moe.rows * row_bytes, Members::expert_tensor)});
+  }
+  exchange_tokens(moe, false, shape_.element);
+  if (!forward && stack_.moe.weights_in_activation && plan_.expert > 1) {
+    items_.push_back({LayerPart::moe, expert_communication("expert weights", CollectiveOp::all_to_all,
+                                                           moe.copies * kWeightBytes, Members::expert)});
+  }
+  moe_memory(LayerPart::moe, forward ? "unpermute" : "permute",
+             permute_traffic(static_cast<double>(moe.tokens), moe.copies, shape_.hidden, shape_.element), 1,
+             MemoryKind::permute);
+}
+
+/// Rows arrive by source rank and are wanted by expert: one pass over them, where there is more than one of
+/// both.
+void LayerBuilder::sort_by_expert(const MoeShape& moe) {
+  if (moe.local_experts == 1 || plan_.expert * plan_.expert_tensor == 1) return;
+  moe_memory(LayerPart::moe, "sort_by_expert",
+             2.0 * moe.rows * static_cast<double>(shape_.hidden) * shape_.element, 1, MemoryKind::permute);
+}
+
+/// Distinct tokens that a rank gets when each comes once whatever it is wanted for.
+double LayerBuilder::received_tokens(const MoeShape& moe) const {
+  const int slices = plan_.expert_tensor;
+  return static_cast<double>(moe.tokens) * moe.load *
+         mean_parts_reached(moe.experts * slices, moe.top_k * slices, plan_.expert * slices);
+}
+
+void LayerBuilder::moe_memory(LayerPart part, std::string_view name, double traffic, int launches,
+                              MemoryKind kind) {
+  if (traffic <= 0.0 || launches <= 0) return;
+  items_.push_back({part, Operator{name, MemoryShape{Bytes(traffic), launches, kind}}});
+  items_.back().launches_known = true;
+}
+
+void LayerBuilder::moe_product(std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
+                               Precision precision, double output_bytes) {
+  product(LayerPart::moe, name, m, n, k, precision, output_bytes);
+  items_.back().launches_known = true;
+}
+
+void LayerBuilder::moe_weight_gradient(std::string_view name, std::int64_t out, std::int64_t in,
+                                       std::int64_t tokens, Precision precision) {
+  const size_t first = items_.size();
+  weight_gradient(LayerPart::moe, name, out, in, tokens, precision);
+  for (size_t i = first; i < items_.size(); ++i) items_[i].launches_known = true;
+}
+
+/// One kernel over the products of all experts on this rank.
+void LayerBuilder::expert_product(std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
+                                  int experts, double output_bytes) {
+  GemmShape gemm{m, n, k, experts, training_.precision, output_bytes, true, experts > 1};
+  if (is_quantized(gemm.precision)) gemm.quantized_inputs = !quantizes_apart();
+  items_.push_back({LayerPart::moe, Operator{name, gemm}});
+  items_.back().launches_known = true;
+}
+
+void LayerBuilder::expert_weight_gradient(std::string_view name, std::int64_t out, std::int64_t in,
+                                          const MoeShape& moe) {
+  const size_t first = items_.size();
+  const bool fused = stack_.fused_gradient_accumulation;
+  expert_product(name, out, in, moe.rows_per_expert, moe.local_experts,
+                 fused ? 2.0 * gradient_bytes(gradient_dtype_of(training_, stack_)) : shape_.element);
+  if (!fused) {
+    moe_memory(LayerPart::moe, "gradient_accumulation",
+               stack_.gradient_accumulation_bytes * moe.local_experts * static_cast<double>(out) *
+                   static_cast<double>(in),
+               moe.local_experts, MemoryKind::streaming);
+  }
+  mark_weight_work(first);
+}
+
+/// The cast of rows before an experts' product, in the stack's passes over one operand.
+void LayerBuilder::quantize_rows(double passes, double rows, std::int64_t columns) {
+  if (!is_quantized(training_.precision)) return;
+  moe_memory(LayerPart::moe, "quantize", passes * rows * static_cast<double>(columns) * shape_.element, 1,
+             MemoryKind::quantize);
+}
+
+void LayerBuilder::moe_forward() {
+  const MoeShape moe(model_, training_, stack_, plan_, shape_);
+  const PassBytes traffic = passes(stack_.forward_passes);
+  const HiddenPasses hidden(traffic.hidden, stack_.forward_passes.hidden, 2.0);
+  const double scores = static_cast<double>(moe.tokens) * moe.experts;
+  const std::int64_t rows = moe.rows_per_expert;
+
+  memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
+  // Logits in fp32, of a product in the activations' type.
+  moe_product("router", moe.tokens, moe.experts, shape_.hidden, attention_precision_, 4.0);
+  moe_memory(LayerPart::moe, "router_scores", stack_.moe.router_bytes_forward * scores,
+             stack_.moe.router_kernels_forward, MemoryKind::streaming);
+  shared_experts_forward(moe);
+  // One byte an entry of the map of tokens and experts is what counting reads.
+  moe_memory(LayerPart::moe, "token_counts", scores, stack_.moe.preprocess_kernels, MemoryKind::streaming);
+  if (exchanges_counts()) {
+    items_.push_back(
+        {LayerPart::moe, expert_communication("expert counts", CollectiveOp::all_gather,
+                                              kCountBytes * moe.experts * plan_.expert * plan_.expert_tensor,
+                                              Members::tensor_and_expert)});
+  }
+  tokens_to_experts(moe, true);
+  quantize_rows(stack_.quantize_forward.sharded, moe.rows, shape_.hidden);
+  expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
+                 shape_.element);
+  moe_memory(LayerPart::moe_activation, "expert_activation",
+             stack_.forward_passes.feed_forward(model_.gated) * moe.rows * static_cast<double>(moe.ffn) *
+                     shape_.element +
+                 (stack_.moe.weights_in_activation ? kWeightBytes * moe.rows : 0.0),
+             1, MemoryKind::streaming);
+  quantize_rows(stack_.quantize_forward.feed_forward(model_.gated), moe.rows, moe.ffn);
+  expert_product("expert_down_projection", rows, shape_.hidden, moe.ffn, moe.local_experts, shape_.element);
+  tokens_from_experts(moe, true);
+  if (moe.shared_ffn > 0)
+    moe_memory(LayerPart::moe, "shared_expert_sum", sum_traffic(), 1, MemoryKind::streaming);
+  memory(LayerPart::residual, "mlp_residual", hidden.residual);
+}
+
+void LayerBuilder::moe_backward() {
+  const MoeShape moe(model_, training_, stack_, plan_, shape_);
+  const PassBytes traffic = passes(stack_.backward_passes);
+  const HiddenPasses hidden(traffic.hidden, stack_.backward_passes.hidden, 3.0);
+  const double scores = static_cast<double>(moe.tokens) * moe.experts;
+  const std::int64_t rows = moe.rows_per_expert;
+
+  memory(LayerPart::residual, "mlp_residual", hidden.residual);
+  tokens_to_experts(moe, false);
+  quantize_rows(stack_.quantize_backward.hidden / 2.0, moe.rows, shape_.hidden);
+  expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts, shape_.element);
+  expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
+  moe_memory(LayerPart::moe_activation, "expert_activation",
+             stack_.backward_passes.feed_forward(model_.gated) * moe.rows * static_cast<double>(moe.ffn) *
+                     shape_.element +
+                 (stack_.moe.weights_in_activation ? 2.0 * kWeightBytes * moe.rows : 0.0),
+             1, MemoryKind::streaming);
+  quantize_rows(stack_.quantize_backward.feed_forward(model_.gated), moe.rows, moe.ffn);
+  expert_product("expert_up_dgrad", rows, shape_.hidden, moe.up_columns, moe.local_experts, shape_.element);
+  expert_weight_gradient("expert_up_wgrad", moe.up_columns, shape_.hidden, moe);
+  tokens_from_experts(moe, false);
+  shared_experts_backward(moe);
+  moe_memory(LayerPart::moe, "router_scores", stack_.moe.router_bytes_backward * scores,
+             stack_.moe.router_kernels_backward, MemoryKind::streaming);
+  moe_product("router_dgrad", moe.tokens, shape_.hidden, moe.experts, attention_precision_, shape_.element);
+  moe_weight_gradient("router_wgrad", moe.experts, shape_.hidden, moe.tokens, attention_precision_);
+  // Gradients of the router's input, the experts' and the shared experts' meet.
+  const double sums = moe.shared_ffn > 0 ? 2.0 : 1.0;
+  moe_memory(LayerPart::moe, "input_gradient_sum", sums * sum_traffic(), static_cast<int>(sums),
+             MemoryKind::streaming);
+  memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
+}
+
+/// Two tensors of the hidden size read, their sum written.
+double LayerBuilder::sum_traffic() const { return 3.0 * shape_.hidden_elements * shape_.element; }
+
+/// Whether ranks tell one another how many tokens they send: with a fixed capacity they know.
+bool LayerBuilder::exchanges_counts() const {
+  const bool known = model_.moe->capacity_factor && stack_.moe.pads_to_capacity;
+  return stack_.moe_dispatcher == MoeDispatcher::all_to_all && !known &&
+         plan_.expert * plan_.expert_tensor > 1;
+}
+
+/// A dense feed-forward part of its own width, split as one over the tensor ranks.
+void LayerBuilder::shared_experts_forward(const MoeShape& moe) {
+  if (moe.shared_ffn == 0) return;
+  const std::int64_t tokens = shape_.tokens;
+  const auto width = static_cast<double>(tokens) * static_cast<double>(moe.shared_ffn);
+  gather_input(LayerPart::moe);
+  quantize_rows(stack_.quantize_forward.sharded, static_cast<double>(tokens), shape_.hidden);
+  moe_product("shared_up_projection", tokens, moe.shared_up_columns, shape_.hidden, training_.precision,
+              shape_.element);
+  moe_memory(LayerPart::moe, "shared_activation",
+             stack_.forward_passes.feed_forward(model_.gated) * width * shape_.element, 1,
+             MemoryKind::streaming);
+  quantize_rows(stack_.quantize_forward.feed_forward(model_.gated), static_cast<double>(tokens),
+                moe.shared_ffn);
+  moe_product("shared_down_projection", tokens, shape_.hidden, moe.shared_ffn, training_.precision,
+              shape_.element);
+  reduce_output(LayerPart::moe);
+}
+
+void LayerBuilder::shared_experts_backward(const MoeShape& moe) {
+  if (moe.shared_ffn == 0) return;
+  const std::int64_t tokens = shape_.tokens;
+  const auto width = static_cast<double>(tokens) * static_cast<double>(moe.shared_ffn);
+  const Precision precision = training_.precision;
+  gather_input(LayerPart::moe);
+  quantize_rows(stack_.quantize_backward.hidden / 2.0, static_cast<double>(tokens), shape_.hidden);
+  moe_product("shared_down_dgrad", tokens, moe.shared_ffn, shape_.hidden, precision, shape_.element);
+  moe_weight_gradient("shared_down_wgrad", shape_.hidden, moe.shared_ffn, tokens, precision);
+  moe_memory(LayerPart::moe, "shared_activation",
+             stack_.backward_passes.feed_forward(model_.gated) * width * shape_.element, 1,
+             MemoryKind::streaming);
+  quantize_rows(stack_.quantize_backward.feed_forward(model_.gated), static_cast<double>(tokens),
+                moe.shared_ffn);
+  gather_input(LayerPart::moe, true);
+  moe_product("shared_up_dgrad", tokens, shape_.hidden, moe.shared_up_columns, precision, shape_.element);
+  reduce_output(LayerPart::moe, true);
+  moe_weight_gradient("shared_up_wgrad", moe.shared_up_columns, shape_.hidden, tokens, precision);
+}
+
+}  // namespace orrery

@@ -1,0 +1,38 @@
+#include "models/moe_software.hpp"
+
+namespace orrery {
+
+void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
+  reader.only({"dispatchers", "router_bytes_forward", "router_bytes_backward", "router_kernels_forward",
+               "router_kernels_backward", "preprocess_kernels", "weights_in_activation", "pads_to_capacity",
+               "overlaps_shared_experts", "overlaps_micro_batches", "fp8_dispatch"});
+  if (!reader.is_object()) return;
+  moe.described = true;
+  if (reader.has("dispatchers")) {
+    moe.dispatchers.clear();
+    for (const SpecReader& element : reader.at("dispatchers").elements()) {
+      moe.dispatchers.push_back(static_cast<MoeDispatcher>(element.choice(kMoeDispatchers)));
+    }
+  }
+  const auto number = [&reader](std::string_view key, double& target) {
+    if (reader.has(key)) target = reader.at(key).number(0.0, 1e4);
+  };
+  const auto count = [&reader](std::string_view key, int& target) {
+    if (reader.has(key)) target = static_cast<int>(reader.at(key).integer(0, 1 << 20));
+  };
+  const auto flag = [&reader](std::string_view key, bool& target) {
+    if (reader.has(key)) target = reader.at(key).boolean();
+  };
+  number("router_bytes_forward", moe.router_bytes_forward);
+  number("router_bytes_backward", moe.router_bytes_backward);
+  count("router_kernels_forward", moe.router_kernels_forward);
+  count("router_kernels_backward", moe.router_kernels_backward);
+  count("preprocess_kernels", moe.preprocess_kernels);
+  flag("weights_in_activation", moe.weights_in_activation);
+  flag("pads_to_capacity", moe.pads_to_capacity);
+  flag("overlaps_shared_experts", moe.overlaps_shared_experts);
+  flag("overlaps_micro_batches", moe.overlaps_micro_batches);
+  flag("fp8_dispatch", moe.fp8_dispatch);
+}
+
+}  // namespace orrery

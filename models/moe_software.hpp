@@ -1,0 +1,40 @@
+#pragma once
+
+#include <array>
+#include <string_view>
+#include <vector>
+
+#include "sim/base/json_reader.hpp"
+
+namespace orrery {
+
+/// How tokens reach their experts' ranks and come back.
+///
+/// all_to_all: every copy of a token is sent, copied and ordered by destination before (permute) and ordered
+/// by expert after it (sort). deepep, hybridep: kernels that send a token once to a domain and once to a
+/// rank; the copies are made on arrival.
+enum class MoeDispatcher { all_to_all, deepep, hybridep };
+inline constexpr std::array<std::string_view, 3> kMoeDispatchers = {"all_to_all", "deepep", "hybridep"};
+
+/// What a framework does in a mixture-of-experts layer beside its products (`software.moe`), as data.
+struct MoeSoftware {
+  bool described = false;  ///< the stack says anything about mixtures of experts
+  std::vector<MoeDispatcher> dispatchers = {MoeDispatcher::all_to_all};  ///< that it has
+  /// Traffic of the router's kernels (scores, top k, map, auxiliary loss) in bytes a token and expert, beside
+  /// its product.
+  double router_bytes_forward = 0, router_bytes_backward = 0;
+  int router_kernels_forward = 0, router_kernels_backward = 0;
+  int preprocess_kernels = 0;  ///< counting tokens and turning counts into offsets, in the forward
+  /// Routing weights multiply the experts' activations; else the outputs when tokens are put back, which then
+  /// keeps the outputs and reads them again in the backward.
+  bool weights_in_activation = false;
+  bool pads_to_capacity = false;         ///< with a capacity factor every expert works on its whole capacity
+  bool overlaps_shared_experts = false;  ///< exchanges run beside the shared experts
+  bool overlaps_micro_batches = false;   ///< can run exchanges beside another micro-batch's compute
+  bool fp8_dispatch = false;             ///< tokens travel to 8-bit experts in 8 bits
+};
+
+/// Reads `software.moe`; what is not there keeps its value.
+void read_moe_software(const SpecReader& reader, MoeSoftware& moe);
+
+}  // namespace orrery
