@@ -139,11 +139,12 @@ void LayerBuilder::core_attention(AttentionPass pass) {
 /// Queries, keys and values from one product.
 void LayerBuilder::projections_forward() {
   const PassBytes traffic = passes(stack_.forward_passes);
-  const PassBytes cast = casts(stack_.quantize_forward);
-  gather_input(LayerPart::qkv);
+  const PassBytes cast = casts(stack_.quantize.forward);
+  gather_operand(LayerPart::qkv, false);
   memory(LayerPart::qkv, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
   product(LayerPart::qkv, "qkv_projection", shape_.tokens, shape_.qkv_columns(), shape_.hidden,
           training_.precision, shape_.element);
+  adapter_forward(LayerPart::qkv, LowRankAdapter::Place::qkv);
   if (model_.qk_norm) {
     // Each head of queries and of keys: read and written, by two kernels.
     memory(LayerPart::qkv, "qk_norm", 2.0 * shape_.query_and_key_elements() * shape_.element,
@@ -155,7 +156,7 @@ void LayerBuilder::projections_forward() {
 
 void LayerBuilder::projections_backward() {
   const PassBytes traffic = passes(stack_.backward_passes);
-  const PassBytes cast = casts(stack_.quantize_backward);
+  const PassBytes cast = casts(stack_.quantize.backward);
   memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
   if (model_.qk_norm) {
     memory(LayerPart::qkv, "qk_norm", 3.0 * shape_.query_and_key_elements() * shape_.element,
@@ -163,21 +164,29 @@ void LayerBuilder::projections_backward() {
     extra_kernels_ += 4;  // the weights' gradients are reduced by a second kernel each
   }
   memory(LayerPart::qkv, "quantize", cast.sharded, MemoryKind::quantize);
-  gather_input(LayerPart::qkv, true);
+  gather_operand(LayerPart::qkv, false, true);
   product(LayerPart::qkv, "qkv_dgrad", shape_.tokens, shape_.hidden, shape_.qkv_columns(),
           training_.precision, shape_.element);
   reduce_output(LayerPart::qkv, true);
   weight_gradient(LayerPart::qkv, "qkv_wgrad", shape_.qkv_columns(), shape_.hidden, shape_.tokens,
                   training_.precision);
+  adapter_backward(LayerPart::qkv, LowRankAdapter::Place::qkv);
 }
 
 void LayerBuilder::attention_forward() {
   const PassBytes traffic = passes(stack_.forward_passes);
-  const PassBytes cast = casts(stack_.quantize_forward);
+  const PassBytes cast = casts(stack_.quantize.forward);
   const HiddenPasses hidden(traffic.hidden, stack_.forward_passes.hidden, 2.0);
   const Precision precision = training_.precision;
   const std::int64_t tokens = shape_.tokens;
 
+  if (plan_.zero >= 3) {
+    // A sharded layer is gathered for each pass, and its casts go with it.
+    memory(LayerPart::qkv, "quantize_weights",
+           cast_weight_traffic(training_, stack_, plan_) *
+               layer_matrix_parameters_per_rank(model_, plan_, kind_),
+           MemoryKind::quantize);
+  }
   memory(LayerPart::norm, "input_norm", hidden.norm, MemoryKind::norm);
   if (latent()) {
     latent_projections_forward();
@@ -189,23 +198,25 @@ void LayerBuilder::attention_forward() {
   product(LayerPart::attention_output, "output_projection", tokens, shape_.hidden, shape_.attention_columns(),
           precision, shape_.element);
   reduce_output(LayerPart::attention_output);
+  adapter_forward(LayerPart::attention_output, LowRankAdapter::Place::output);
   memory(LayerPart::residual, "attention_residual", hidden.residual);
 }
 
 void LayerBuilder::attention_backward() {
   const PassBytes traffic = passes(stack_.backward_passes);
-  const PassBytes cast = casts(stack_.quantize_backward);
+  const PassBytes cast = casts(stack_.quantize.backward);
   const HiddenPasses hidden(traffic.hidden, stack_.backward_passes.hidden, 3.0);
   const Precision precision = training_.precision;
   const std::int64_t tokens = shape_.tokens;
 
   memory(LayerPart::residual, "attention_residual", hidden.residual);
-  gather_input(LayerPart::attention_output);
+  gather_operand(LayerPart::attention_output, true);
   memory(LayerPart::attention_output, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
   product(LayerPart::attention_output, "output_dgrad", tokens, shape_.attention_columns(), shape_.hidden,
           precision, shape_.element);
   weight_gradient(LayerPart::attention_output, "output_wgrad", shape_.hidden, shape_.attention_columns(),
                   tokens, precision);
+  adapter_backward(LayerPart::attention_output, LowRankAdapter::Place::output);
   core_attention(AttentionPass::backward);
   if (latent()) {
     latent_projections_backward();

@@ -8,21 +8,23 @@ void LayerBuilder::feed_forward_forward() {
     return;
   }
   const PassBytes traffic = passes(stack_.forward_passes);
-  const PassBytes cast = casts(stack_.quantize_forward);
+  const PassBytes cast = casts(stack_.quantize.forward);
   const HiddenPasses hidden(traffic.hidden, stack_.forward_passes.hidden, 2.0);
   const Precision precision = training_.precision;
   const std::int64_t tokens = shape_.tokens;
 
   memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
-  gather_input(LayerPart::mlp);
+  gather_operand(LayerPart::mlp, false);
   memory(LayerPart::mlp, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
   product(LayerPart::mlp, "mlp_up_projection", tokens, shape_.up_columns, shape_.hidden, precision,
           shape_.element);
+  adapter_forward(LayerPart::mlp, LowRankAdapter::Place::up);
   memory(LayerPart::mlp, "activation", traffic.ffn);
   memory(LayerPart::mlp, "quantize", cast.ffn, MemoryKind::quantize);
   product(LayerPart::mlp, "mlp_down_projection", tokens, shape_.hidden, shape_.ffn, precision,
           shape_.element);
   reduce_output(LayerPart::mlp);
+  adapter_forward(LayerPart::mlp, LowRankAdapter::Place::down);
   memory(LayerPart::residual, "mlp_residual", hidden.residual);
 }
 
@@ -32,23 +34,25 @@ void LayerBuilder::feed_forward_backward() {
     return;
   }
   const PassBytes traffic = passes(stack_.backward_passes);
-  const PassBytes cast = casts(stack_.quantize_backward);
+  const PassBytes cast = casts(stack_.quantize.backward);
   const HiddenPasses hidden(traffic.hidden, stack_.backward_passes.hidden, 3.0);
   const Precision precision = training_.precision;
   const std::int64_t tokens = shape_.tokens;
 
   memory(LayerPart::residual, "mlp_residual", hidden.residual);
-  gather_input(LayerPart::mlp);
+  gather_operand(LayerPart::mlp, true);
   memory(LayerPart::mlp, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
   product(LayerPart::mlp, "mlp_down_dgrad", tokens, shape_.ffn, shape_.hidden, precision, shape_.element);
   weight_gradient(LayerPart::mlp, "mlp_down_wgrad", shape_.hidden, shape_.ffn, tokens, precision);
+  adapter_backward(LayerPart::mlp, LowRankAdapter::Place::down);
   memory(LayerPart::mlp, "activation", traffic.ffn);
   memory(LayerPart::mlp, "quantize", cast.ffn, MemoryKind::quantize);
-  gather_input(LayerPart::mlp, true);
+  gather_operand(LayerPart::mlp, false, true);
   product(LayerPart::mlp, "mlp_up_dgrad", tokens, shape_.hidden, shape_.up_columns, precision,
           shape_.element);
   reduce_output(LayerPart::mlp, true);
   weight_gradient(LayerPart::mlp, "mlp_up_wgrad", shape_.up_columns, shape_.hidden, tokens, precision);
+  adapter_backward(LayerPart::mlp, LowRankAdapter::Place::up);
   memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
 }
 

@@ -50,7 +50,7 @@ void LayerBuilder::gather_latent(LayerPart part, std::int64_t columns, bool for_
   if (!plan_.sequence) return;
   const size_t first = items_.size();
   tensor_communication(part, "tensor all_gather", CollectiveOp::all_gather,
-                       elements(shape_.tokens, columns) * shape_.element, for_weight_gradient);
+                       elements(shape_.tokens, columns) * gathered_element(false), for_weight_gradient);
   if (for_weight_gradient) mark_weight_work(first);
 }
 
@@ -107,14 +107,14 @@ LayerBuilder::LatentProducts LayerBuilder::key_latent() const {
 
 void LayerBuilder::latent_projections_forward() {
   const PassBytes traffic = passes(stack_.forward_passes);
-  const PassBytes cast = casts(stack_.quantize_forward);
+  const PassBytes cast = casts(stack_.quantize.forward);
   // Of a norm's output, as the stack casts the hidden one: half of its two norms'.
   const double cast_passes = cast.hidden / 2.0 / (shape_.hidden_elements * shape_.element);
   memory(LayerPart::qkv, "quantize", cast.hidden / 2.0, MemoryKind::quantize);
   if (model_.q_lora_rank > 0) {
     latent_forward(query_latent(), cast_passes);
   } else {
-    gather_input(LayerPart::latent_up);
+    gather_operand(LayerPart::latent_up, false);
     product(LayerPart::latent_up, "q_projection", shape_.tokens, shape_.query_columns(), shape_.hidden,
             training_.precision, shape_.element);
   }
@@ -126,7 +126,7 @@ void LayerBuilder::latent_projections_forward() {
 
 void LayerBuilder::latent_projections_backward() {
   const PassBytes traffic = passes(stack_.backward_passes);
-  const PassBytes cast = casts(stack_.quantize_backward);
+  const PassBytes cast = casts(stack_.quantize.backward);
   const double cast_passes = cast.sharded / kQkvGradientWidth / (shape_.sharded_elements * shape_.element);
   memory(LayerPart::qkv, "rope_and_assembly", assembly_traffic(traffic));
   latent_backward(key_latent(), cast_passes);
@@ -136,7 +136,7 @@ void LayerBuilder::latent_projections_backward() {
     memory(LayerPart::qkv, "quantize",
            cast_passes * elements(shape_.tokens, shape_.query_columns()) * shape_.element,
            MemoryKind::quantize);
-    gather_input(LayerPart::qkv, true);
+    gather_operand(LayerPart::qkv, false, true);
     product(LayerPart::qkv, "q_dgrad", shape_.tokens, shape_.hidden, shape_.query_columns(),
             training_.precision, shape_.element);
     reduce_output(LayerPart::qkv, true);

@@ -8,6 +8,7 @@
 
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/low_rank_adapters.hpp"
 #include "models/moe_shape.hpp"
 
 namespace orrery {
@@ -67,12 +68,14 @@ class LayerBuilder {
         plan_(plan),
         kind_(kind),
         shape_(model, training, stack, plan),
+        adapters_(adapters_of_layer(model, training, plan)),
         attention_precision_(is_quantized(training.precision) ? Precision::bf16 : training.precision) {}
 
   const RankShape& shape() const { return shape_; }
   std::vector<PartItem> take() { return std::move(items_); }
   size_t size() const { return items_.size(); }
-  /// Kernels beside those that the stack counts a plain layer by.
+  /// Kernels beside those that the stack counts a plain layer by; below zero where frozen weights (LoRA) do
+  /// without their gradients.
   int extra_kernels() const { return extra_kernels_; }
 
   // The two halves of a layer with their norms and residual additions.
@@ -96,9 +99,17 @@ class LayerBuilder {
     if (is_quantized(precision)) gemm.quantized_inputs = !quantizes_apart();
     items_.push_back({part, Operator{name, gemm}});
   }
-  /// dW[out, in] = dY^T X over all tokens, added to the main gradient.
+  /// dW[out, in] = dY^T X over all tokens, added to the main gradient; nothing of a frozen weight (LoRA).
   void weight_gradient(LayerPart part, std::string_view name, std::int64_t out, std::int64_t in,
                        std::int64_t tokens, Precision precision) {
+    if (training_.lora) {
+      --extra_kernels_;
+    } else {
+      trained_weight_gradient(part, name, out, in, tokens, precision);
+    }
+  }
+  void trained_weight_gradient(LayerPart part, std::string_view name, std::int64_t out, std::int64_t in,
+                               std::int64_t tokens, Precision precision) {
     const size_t first = items_.size();
     if (stack_.fused_gradient_accumulation) {
       // The product reads and writes the main gradient itself.
@@ -125,12 +136,25 @@ class LayerBuilder {
   }
   /// Makes the whole input of a column-parallel product from the sequence shards; again in the backward,
   /// where only the weight gradient needs it, beside the input gradient's product.
-  void gather_input(LayerPart part, bool for_weight_gradient = false) {
+  void gather_input(LayerPart part, bool for_weight_gradient = false, double share = 1.0) {
     if (!plan_.sequence) return;
     const size_t first = items_.size();
-    tensor_communication(part, "tensor all_gather", CollectiveOp::all_gather, shape_.gathered_bytes(),
+    tensor_communication(part, "tensor all_gather", CollectiveOp::all_gather, share * shape_.gathered_bytes(),
                          for_weight_gradient);
     if (for_weight_gradient) mark_weight_work(first);
+  }
+  /// The same of a layer's product, which a stack with quantized_gather sends already cast (Transformer
+  /// Engine, pytorch/distributed.py, gather_along_first_dim). A tensor with one scale is transposed after the
+  /// gather; block scales follow the direction of the product, so what two products read comes twice.
+  void gather_operand(LayerPart part, bool two_products, bool for_weight_gradient = false) {
+    gather_input(part, for_weight_gradient, gathered_element(two_products) / shape_.element);
+  }
+  /// Bytes an element of what gather_operand sends.
+  double gathered_element(bool two_products) const {
+    const Precision precision = training_.precision;
+    if (!stack_.quantized_gather || !is_quantized(precision)) return shape_.element;
+    const bool one_scale = precision == Precision::fp8 || precision == Precision::fp8_current;
+    return stored_operand_bytes(precision) * (two_products && !one_scale ? 2.0 : 1.0);
   }
   /// Sums the partial outputs of a row-parallel product (forward) or of a column-parallel product's input
   /// gradient.
@@ -198,13 +222,23 @@ class LayerBuilder {
     bool causal;
   };
 
+  const LowRankAdapter* adapter_at(LowRankAdapter::Place place) const;
+  void adapter_forward(LayerPart part, LowRankAdapter::Place place);
+  void adapter_backward(LayerPart part, LowRankAdapter::Place place);
+  double adapter_traffic(const LowRankAdapter& adapter, const AdapterPasses& passes) const;
+
   /// A pass's traffic under the stack, and that of the casts which a quantised precision adds.
   PassBytes passes(const ElementwisePasses& of_stack) const { return {of_stack, model_, shape_}; }
   PassBytes casts(const ElementwisePasses& of_stack) const {
-    return {is_quantized(training_.precision) ? of_stack : ElementwisePasses{}, model_, shape_};
+    PassBytes bytes(is_quantized(training_.precision) ? of_stack : ElementwisePasses{}, model_, shape_);
+    if (training_.lora) {
+      // No weight gradient reads a copy along the tokens.
+      for (double* each : {&bytes.hidden, &bytes.sharded, &bytes.ffn}) *each *= stack_.quantize.frozen_share;
+    }
+    return bytes;
   }
   bool quantizes_apart() const {
-    const ElementwisePasses& forward = stack_.quantize_forward;
+    const ElementwisePasses& forward = stack_.quantize.forward;
     return forward.hidden + forward.sharded + forward.ffn > 0.0;
   }
   bool unfused() const { return stack_.attention_kernel == AttentionKernel::unfused; }
@@ -226,6 +260,7 @@ class LayerBuilder {
   const ParallelPlan& plan_;
   LayerKind kind_;
   RankShape shape_;
+  std::vector<LowRankAdapter> adapters_;
   Precision attention_precision_;
   std::vector<PartItem> items_;
   int extra_kernels_ = 0;

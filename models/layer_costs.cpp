@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "models/low_rank_adapters.hpp"
 #include "models/moe_shape.hpp"
 
 namespace orrery {
@@ -270,13 +271,20 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
   const Seconds host_backward = stack.host.per_layer_backward;
   Tally tally;
 
+  costs.frozen = training.lora.has_value();
   costs.kind_of_layer = kinds_by_layer(model);
   const bool partly = training.recompute != Recompute::none && training.recompute_layers >= 0;
   for (const LayerKind& kind : layer_kinds(model)) {
     LayerCosts::Kind& cost = costs.kinds.emplace_back();
     cost.kind = kind;
     cost.parameters = layer_parameters_per_rank(model, parallel, kind);
+    cost.matrix_parameters = layer_matrix_parameters_per_rank(model, parallel, kind);
     if (kind.moe) cost.expert_parameters = moe_parameters_per_rank(model, parallel).experts;
+    cost.trained_parameters = cost.parameters;
+    if (training.lora) {
+      cost.trained_parameters = adapter_parameters_per_rank(model, training, parallel);
+      cost.parameters += cost.trained_parameters;
+    }
     cost.layer = cost_part(transformer_layer_work(model, training, stack, parallel, kind), parallel.schedule,
                            coster, host_forward, host_backward);
     const auto place = static_cast<int>(costs.kinds.size()) - 1;
@@ -316,11 +324,11 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
 
 PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& stack,
                              const ParallelPlan& parallel, double updated, double resident,
-                             const CostInputs& inputs) {
+                             double cast_weights, const CostInputs& inputs) {
   PassCoster coster(stack, inputs);
   PassCost cost;
   std::vector<InlineCommunication> communications;
-  const LayerPass pass = optimizer_pass(training, stack, parallel, updated, resident);
+  const LayerPass pass = optimizer_pass(training, stack, parallel, updated, resident, cast_weights);
   coster.add(pass, BreakdownTerm::optimizer, cost, communications);
   coster.add_host_floor(coster.host_time(pass, Seconds(0)), cost);
   if (stack.host.per_step > Seconds(0)) {

@@ -23,9 +23,10 @@ struct CostInputs {
 LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                             const ParallelPlan& parallel, const CostInputs& inputs);
 
-/// Times the optimizer step of a rank that updates `updated` and holds `resident` parameters.
+/// Times the optimizer step of a rank that updates `updated` and holds `resident` parameters, of which
+/// `cast_weights` are cast to the products' format.
 PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& stack,
                              const ParallelPlan& parallel, double updated, double resident,
-                             const CostInputs& inputs);
+                             double cast_weights, const CostInputs& inputs);
 
 }  // namespace orrery

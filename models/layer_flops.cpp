@@ -6,6 +6,7 @@
 
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/low_rank_adapters.hpp"
 #include "models/moe_shape.hpp"
 
 namespace orrery {
@@ -151,6 +152,12 @@ LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& train
     return flops;
   }
   flops.mlp = 2.0 * tokens * hidden * as_double(model.ffn_hidden) * (model.gated ? 3.0 : 2.0);
+  for (const LowRankAdapter& adapter : adapters_of_layer(model, training, ParallelPlan{})) {
+    const bool attention =
+        adapter.place == LowRankAdapter::Place::qkv || adapter.place == LowRankAdapter::Place::output;
+    (attention ? flops.attention_adapters : flops.mlp_adapters) +=
+        adapter.forward_flops(tokens, training.lora->rank);
+  }
   return flops;
 }
 
@@ -170,7 +177,7 @@ double recomputed_flops(const LayerFlops& forward, const TrainingSpec& training)
   double again = 0.0;
   if (recomputes_module(training, "core_attn")) again += forward.attention_core;
   if (recomputes_module(training, "mla_up_proj")) again += forward.latent_up;
-  if (recomputes_module(training, "mlp")) again += forward.mlp;
+  if (recomputes_module(training, "mlp")) again += forward.mlp + forward.mlp_adapters;
   if (recomputes_module(training, "moe")) again += forward.moe;
   return again;
 }
@@ -191,21 +198,41 @@ double head_forward_flops(const ModelSpec& model, const TrainingSpec& training, 
 StepFlops step_flops(const ModelSpec& model, const TrainingSpec& training, const ParallelPlan& plan,
                      int vocab_multiple) {
   const double batch = as_double(training.global_batch);
-  double forward = 0.0;
+  // Forward, gradient of the input, gradient of the weight; a frozen weight (LoRA) has no third.
+  const double base = training.lora ? 2.0 : 3.0;
+  double counted = 0.0;
   double again = 0.0;
   for (const KindCount& count : count_kinds(model, training, plan)) {
     const LayerFlops layer = layer_forward_flops(model, training, batch, count.kind);
-    forward += layer.total() * count.layers;
+    counted +=
+        (base * layer.base_products() + 3.0 * (layer.attention_core + layer.adapters())) * count.layers;
     again += recomputed_flops(layer, training) * count.recomputing;
   }
   const double projections = model.mtp_layers * token_prediction_flops(model, training, batch);
-  forward += projections +
-             (1 + model.mtp_layers) * head_forward_flops(model, training, vocab_multiple, plan.tensor, batch);
+  counted +=
+      base * (projections + (1 + model.mtp_layers) *
+                                head_forward_flops(model, training, vocab_multiple, plan.tensor, batch));
   if (training.recompute == Recompute::full && recomputes_token_prediction(training)) again += projections;
   StepFlops flops;
-  flops.model = Flops(3.0 * forward);
+  flops.model = Flops(counted);
   flops.hardware = flops.model + Flops(again);
   return flops;
+}
+
+double layer_matrix_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, LayerKind kind) {
+  const double hidden = as_double(model.hidden);
+  const double heads = as_double(largest_share(model.heads, plan.tensor));
+  const double kv_heads = as_double(largest_share(model.kv_heads, plan.tensor));
+  const double head_dim = as_double(model.head_dim);
+  const double ffn = as_double(largest_share(model.ffn_hidden, plan.tensor));
+  const double qkv_columns = (heads + 2.0 * kv_heads) * head_dim;
+  const double parameters =
+      kind.moe ? moe_parameters_per_rank(model, plan).matrices : hidden * ((model.gated ? 3.0 : 2.0) * ffn);
+  if (model.attention == AttentionKind::mla) {
+    const LatentProductSizes products(model, heads, hidden, head_dim);
+    return parameters + products.down + products.up + heads * as_double(model.v_dim) * hidden;
+  }
+  return parameters + hidden * (qkv_columns + heads * head_dim);
 }
 
 double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan, LayerKind kind) {
@@ -214,23 +241,19 @@ double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& pla
   const double kv_heads = as_double(largest_share(model.kv_heads, plan.tensor));
   const double head_dim = as_double(model.head_dim);
   const double ffn = as_double(largest_share(model.ffn_hidden, plan.tensor));
-  const double qkv_columns = (heads + 2.0 * kv_heads) * head_dim;
-  const double up_columns = model.gated ? 2.0 * ffn : ffn;
-  double parameters = 0.0;
+  double parameters = layer_matrix_parameters_per_rank(model, plan, kind);
   if (kind.moe) {
-    parameters += moe_parameters_per_rank(model, plan).total();
-  } else {
-    parameters += hidden * (up_columns + ffn);
-    if (model.bias) parameters += up_columns + hidden;
+    const MoeParameters moe = moe_parameters_per_rank(model, plan);
+    parameters += moe.total() - moe.matrices;
+  } else if (model.bias) {
+    parameters += (model.gated ? 2.0 * ffn : ffn) + hidden;
   }
   if (model.attention == AttentionKind::mla) {
     // The products around the latents have no biases (multi_latent_attention.py).
     const LatentProductSizes products(model, heads, hidden, head_dim);
-    parameters += products.down + products.up + norm_parameters(model, products.latents);
-    parameters += heads * as_double(model.v_dim) * hidden + (model.bias ? hidden : 0.0);
-  } else {
-    parameters += hidden * (qkv_columns + heads * head_dim);
-    if (model.bias) parameters += qkv_columns + hidden;
+    parameters += norm_parameters(model, products.latents) + (model.bias ? hidden : 0.0);
+  } else if (model.bias) {
+    parameters += (heads + 2.0 * kv_heads) * head_dim + hidden;
   }
   parameters += 2.0 * norm_parameters(model, hidden);
   if (model.qk_norm) parameters += 2.0 * norm_parameters(model, head_dim);
@@ -273,6 +296,22 @@ double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan
 
 GradientDtype gradient_dtype_of(const TrainingSpec& training, const SoftwareStack& stack) {
   return training.gradient_dtype.value_or(stack.gradient_dtype);
+}
+
+double gathered_weight_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
+  const bool eight_bits =
+      (stack.fp8_parameter_gather || training.lora) && operand_bytes(training.precision) == 1.0;
+  // A block-scaled weight is cast once for each direction of its products, from what was gathered.
+  if (eight_bits && training.precision != Precision::mxfp8) return stored_operand_bytes(training.precision);
+  return activation_bytes(training.precision);
+}
+
+double cast_weight_traffic(const TrainingSpec& training, const SoftwareStack& stack,
+                           const ParallelPlan& plan) {
+  // A frozen weight (LoRA) is cast before the first step.
+  if (!is_quantized(training.precision) || training.lora) return 0.0;
+  const bool gathered = stack.fp8_parameter_gather && plan.zero >= 1;
+  return gathered ? stack.quantize.gathered_weight_traffic : stack.quantize.weight_traffic;
 }
 
 double gradient_bytes(GradientDtype type) { return type == GradientDtype::fp32 ? 4.0 : 2.0; }

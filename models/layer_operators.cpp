@@ -177,11 +177,13 @@ LayerWork transformer_layer_work_without_recompute(const ModelSpec& model, const
 LayerWork embedding_work(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                          const ParallelPlan& plan) {
   LayerBuilder forward(model, training, stack, plan);
-  LayerBuilder backward(model, training, stack, plan);
   embedding_forward(model, forward);
-  embedding_backward(model, training, stack, backward);
   LayerWork work;
   work.forward = to_pass(forward.take());
+  if (training.lora) return work;  // a frozen table takes no gradient
+
+  LayerBuilder backward(model, training, stack, plan);
+  embedding_backward(model, training, stack, backward);
   set_backward(work, backward.take(), plan);
   return work;
 }
@@ -289,8 +291,8 @@ double optimizer_traffic(Optimizer optimizer, Precision precision) {
   return bytes;
 }
 
-LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stack,
-                         const ParallelPlan& /*plan*/, double updated, double resident) {
+LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stack, const ParallelPlan& plan,
+                         double updated, double resident, double cast_weights) {
   const double scale = optimizer_traffic(training.optimizer, training.precision) /
                        optimizer_traffic(Optimizer::adam, Precision::bf16);
   std::vector<PartItem> items;
@@ -302,6 +304,11 @@ LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stac
       {LayerPart::residual,
        Operator{"optimizer_update", MemoryShape{Bytes(stack.optimizer_bytes_per_parameter * scale * updated),
                                                 1, MemoryKind::optimizer}}});
+  const double cast_traffic = cast_weight_traffic(training, stack, plan) * cast_weights;
+  if (cast_traffic > 0.0) {
+    items.push_back({LayerPart::residual, Operator{"quantize_weights", MemoryShape{Bytes(cast_traffic), 1,
+                                                                                   MemoryKind::quantize}}});
+  }
   distribute_launches(items, stack.optimizer_kernels);
   return to_pass(items);
 }

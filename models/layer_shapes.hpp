@@ -83,7 +83,11 @@ struct LayerFlops {
   double attention_core = 0;  ///< Q K^T and P V
   double mlp = 0;             ///< of a dense layer
   double moe = 0;             ///< of a mixture: router, top_k experts and shared experts
-  double total() const { return projections + attention_core + mlp + moe; }
+  double attention_adapters = 0, mlp_adapters = 0;  ///< LoRA's
+  double adapters() const { return attention_adapters + mlp_adapters; }
+  /// Of weights that the step does not train when it trains adapters.
+  double base_products() const { return projections + mlp + moe; }
+  double total() const { return base_products() + attention_core + adapters(); }
 };
 LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& training, double sequences,
                                LayerKind kind = {});
@@ -100,6 +104,14 @@ double head_forward_flops(const ModelSpec& model, const TrainingSpec& training, 
 
 /// True if selective recomputation names this module ("core_attn" when it names none).
 bool recomputes_module(const TrainingSpec& training, const char* module);
+
+/// Bytes in which a data-parallel group gathers a weight of a layer's product: 16 bits, or 8 under
+/// fp8_parameter_gather. mxfp8 gathers 16 bits all the same, because its weights are scaled along both
+/// dimensions (Megatron-LM, distributed_data_parallel_config.py, reuse_grad_buf_for_mxfp8_param_ag).
+double gathered_weight_bytes(const TrainingSpec& training, const SoftwareStack& stack);
+/// Bytes moved a weight and step to have it in the products' format; 0 without a recipe.
+double cast_weight_traffic(const TrainingSpec& training, const SoftwareStack& stack,
+                           const ParallelPlan& plan);
 
 /// Type of the main gradients: the training's, else the stack's.
 GradientDtype gradient_dtype_of(const TrainingSpec& training, const SoftwareStack& stack);

@@ -5,6 +5,7 @@
 
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/low_rank_adapters.hpp"
 #include "models/moe_memory.hpp"
 #include "models/moe_shape.hpp"
 #include "models/schedule.hpp"
@@ -21,7 +22,7 @@ constexpr double kSeparateLossBytesPerLogit = 24.0;
 /// Bytes an element of a product's input that the backward needs: the quantised copy under an 8- or 4-bit
 /// recipe.
 double kept_input_bytes(const TrainingSpec& training, double element) {
-  return is_quantized(training.precision) ? operand_bytes(training.precision) : element;
+  return is_quantized(training.precision) ? stored_operand_bytes(training.precision) : element;
 }
 
 bool trains_with_dropout(const ModelSpec& model) { return model.bias && model.norm == Norm::layernorm; }
@@ -127,6 +128,8 @@ struct LayerMemory {
   int layers = 0;                ///< of this kind on the stage
   double parameters = 0;         ///< numbers
   double expert_parameters = 0;  ///< of these, its experts'
+  double matrices = 0;           ///< of all, weights of its products
+  double trained = 0;            ///< all parameters, or LoRA's adapters beside them
   double kept = 0,
          kept_recomputing = 0;  ///< bytes of activations a micro-batch, without and with recomputation
 };
@@ -156,6 +159,12 @@ class StageCounter {
       if (kind.moe) layer.expert_parameters = moe_parameters_per_rank(model, plan).experts;
       working_set_ = std::max(working_set_, kind.moe ? moe_working_set(model, training, stack, plan)
                                                      : backward_working_set(shape_));
+      layer.matrices = layer_matrix_parameters_per_rank(model, plan, kind);
+      layer.trained = layer.parameters;
+      if (training.lora) {
+        layer.trained = adapter_parameters_per_rank(model, training, plan);
+        layer.parameters += layer.trained;
+      }
       layer.kept = layer_activation_bytes(model, training, stack, plan, false, kind).base();
       layer.kept_recomputing = training.recompute == Recompute::none
                                    ? layer.kept
@@ -210,28 +219,44 @@ class StageCounter {
   }
   size_t kind_of(int layer) const { return static_cast<size_t>(kind_of_layer_[static_cast<size_t>(layer)]); }
 
+  /// What the cast of a product's weight adds to its 16 bits: it is kept from the first micro-batch on,
+  /// beside them or, where it is the parameter itself or frozen (nothing updates its 16 bits), in their
+  /// place.
+  double cast_weight_bytes(double weight_bytes) const {
+    if (!is_quantized(training_.precision)) return 0.0;
+    const bool parameters_themselves = training_.lora || (stack_.fp8_parameter_gather && plan_.zero >= 1 &&
+                                                          operand_bytes(training_.precision) == 1.0);
+    return stack_.quantize.weight_bytes - (parameters_themselves ? weight_bytes : 0.0);
+  }
+
   void count_states(StageMemory& memory, const std::vector<LayerMemory>& layers, double ends) const {
     const StateBytes bytes = state_bytes(training_, stack_);
+    const double cast = cast_weight_bytes(bytes.weight);
     double parameters = ends;
-    double experts = 0.0;
+    double trained = training_.lora ? 0.0 : ends;
+    double trained_experts = 0.0;
+    double casts = 0.0;
     double largest = 0.0;  // two layers of the kind with most parameters, or what the stage has of it
     double one = 0.0;
     for (const LayerMemory& layer : layers) {
       parameters += layer.layers * layer.parameters;
-      experts += layer.layers * layer.expert_parameters;
-      largest = std::max(largest, std::min(layer.layers, 2) * layer.parameters);
-      one = std::max(one, layer.parameters);
+      trained += layer.layers * layer.trained;
+      if (!training_.lora) trained_experts += layer.layers * layer.expert_parameters;
+      casts += layer.layers * layer.matrices * cast;
+      largest = std::max(
+          largest, std::min(layer.layers, 2) * (layer.parameters + layer.matrices * cast / bytes.weight));
+      one = std::max(one, layer.trained);
     }
     const double dense_shards = plan_.shard_group > 0 ? plan_.shard_group : plan_.data * plan_.context;
     // Experts are sharded over the ranks that hold the same ones: of all parameters together, this is how
     // many times fewer a rank has.
     const double shards =
-        parameters > 0
-            ? parameters / ((parameters - experts) / dense_shards + experts / plan_.expert_shards())
+        trained > 0
+            ? trained / ((trained - trained_experts) / dense_shards + trained_experts / plan_.expert_shards())
             : dense_shards;
-    memory.parameters = parameters * bytes.weight;
-    memory.gradients = parameters * bytes.gradient;
-    memory.optimizer = parameters * bytes.optimizer;
+    memory.parameters = parameters * bytes.weight + casts;
+    memory.gradients = trained * bytes.gradient;
+    memory.optimizer = trained * bytes.optimizer;
     if (plan_.zero >= 1) memory.optimizer /= shards;
     // With a pipeline ZeRO 3 reduces and frees only after a stage's last backward.
     const bool stays_whole = plan_.zero >= 3 && plan_.pipeline > 1;
@@ -245,12 +270,14 @@ class StageCounter {
       // at work, the next one, and the root unit (embedding and head), which is not freed after its forward
       // (PyTorch FSDP).
       // Shown as parameters, which it is.
-      const double resident = parameters * std::max(bytes.weight, 4.0) / shards;
-      if (bytes.weight < 4.0) memory.optimizer -= resident;
-      memory.parameters = resident;
-      memory.buffers += (stays_whole ? parameters : largest + ends) * bytes.weight;
+      const double master = trained * std::max(bytes.weight, 4.0) / shards;
+      if (bytes.weight < 4.0) memory.optimizer -= master;
+      memory.parameters = master;
+      // Frozen weights have no master: their shard is of the products' type.
+      if (training_.lora) memory.parameters += ((parameters - trained) * bytes.weight + casts) / shards;
+      memory.buffers += stays_whole ? parameters * bytes.weight + casts : (largest + ends) * bytes.weight;
     }
-    if (stack_.fused_gradient_accumulation) {
+    if (stack_.fused_gradient_accumulation && !training_.lora) {
       // Products that add into the main gradient still hand autograd a gradient of the weight's shape and
       // type: one buffer for each shape in a layer stays allocated (Transformer Engine, module/base.py,
       // get_dummy_wgrad).
@@ -349,17 +376,25 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   const bool drops_scores = recomputes && recomputes_module(training, "core_attn");
   const bool drops_mlp = recomputes && recomputes_module(training, "mlp");
   const bool drops_norms = recomputes && recomputes_module(training, "layernorm");
+  // A product's input is kept for its weight's gradient: of a frozen weight for its adapter only (LoRA), in
+  // 16 bits.
+  const auto input_bytes_of = [&](bool adapted) {
+    return !training.lora ? input_bytes : adapted ? shape.element : 0.0;
+  };
+  const double attention_input = input_bytes_of(training.lora && training.lora->attention);
+  const double mlp_input = input_bytes_of(training.lora && training.lora->mlp);
 
   double kept = 2.0 * hidden_bytes;  // inputs of the two norms
   // Inputs of QKV and MLP; the router reads its own in the activations' type.
-  if (!drops_norms) kept += shape.hidden_elements * (input_bytes + (kind.moe ? shape.element : input_bytes));
+  if (!drops_norms)
+    kept += shape.hidden_elements * (attention_input + (kind.moe ? shape.element : mlp_input));
   const bool drops_heads = recomputes && recomputes_module(training, "mla_up_proj");
   if (!drops_heads) kept += tokens * static_cast<double>(shape.qkv_columns()) * shape.element;
   if (model.attention == AttentionKind::mla) {
     // Before and after their norms, as shards of the sequence; of the rotary keys all tokens.
     const double rows = plan.sequence ? tokens / plan.tensor : tokens;
-    kept +=
-        rows * static_cast<double>(model.q_lora_rank + model.kv_lora_rank) * (shape.element + input_bytes);
+    kept += rows * static_cast<double>(model.q_lora_rank + model.kv_lora_rank) *
+            (shape.element + attention_input);
     kept += tokens * static_cast<double>(model.qk_rope_dim) * shape.element;
   }
   if (model.qk_norm) {
@@ -367,7 +402,7 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   }
   const double attention_output = tokens * static_cast<double>(shape.attention_columns());
   kept += attention_output * shape.element;
-  if (is_quantized(training.precision))
+  if (is_quantized(training.precision) && !training.lora)
     kept += attention_output * input_bytes;  // the product keeps its own copy
   if (unfused && !drops_scores) {
     // Softmax; with dropout also its mask and its output.
@@ -379,7 +414,7 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
     kept += moe_kept_bytes(model, training, stack, plan, recomputes);
   } else if (!drops_mlp) {
     kept += tokens * static_cast<double>(shape.up_columns) * shape.element;
-    kept += tokens * static_cast<double>(shape.ffn) * input_bytes;
+    kept += tokens * static_cast<double>(shape.ffn) * mlp_input;
   }
   if (dropout) kept += 2.0 * shape.hidden_elements;  // masks after attention and MLP
   kept += stack.activation_bytes_extra * shape.hidden_elements;

@@ -198,7 +198,7 @@ void LayerBuilder::moe_forward() {
                                               Members::tensor_and_expert)});
   }
   tokens_to_experts(moe, true);
-  quantize_rows(stack_.quantize_forward.sharded, moe.rows, shape_.hidden);
+  quantize_rows(stack_.quantize.forward.sharded, moe.rows, shape_.hidden);
   expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
                  shape_.element);
   moe_memory(LayerPart::moe_activation, "expert_activation",
@@ -206,7 +206,7 @@ void LayerBuilder::moe_forward() {
                      shape_.element +
                  (stack_.moe.weights_in_activation ? kWeightBytes * moe.rows : 0.0),
              1, MemoryKind::streaming);
-  quantize_rows(stack_.quantize_forward.feed_forward(model_.gated), moe.rows, moe.ffn);
+  quantize_rows(stack_.quantize.forward.feed_forward(model_.gated), moe.rows, moe.ffn);
   expert_product("expert_down_projection", rows, shape_.hidden, moe.ffn, moe.local_experts, shape_.element);
   tokens_from_experts(moe, true);
   if (moe.shared_ffn > 0)
@@ -223,7 +223,7 @@ void LayerBuilder::moe_backward() {
 
   memory(LayerPart::residual, "mlp_residual", hidden.residual);
   tokens_to_experts(moe, false);
-  quantize_rows(stack_.quantize_backward.hidden / 2.0, moe.rows, shape_.hidden);
+  quantize_rows(stack_.quantize.backward.hidden / 2.0, moe.rows, shape_.hidden);
   expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts, shape_.element);
   expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
   moe_memory(LayerPart::moe_activation, "expert_activation",
@@ -231,7 +231,7 @@ void LayerBuilder::moe_backward() {
                      shape_.element +
                  (stack_.moe.weights_in_activation ? 2.0 * kWeightBytes * moe.rows : 0.0),
              1, MemoryKind::streaming);
-  quantize_rows(stack_.quantize_backward.feed_forward(model_.gated), moe.rows, moe.ffn);
+  quantize_rows(stack_.quantize.backward.feed_forward(model_.gated), moe.rows, moe.ffn);
   expert_product("expert_up_dgrad", rows, shape_.hidden, moe.up_columns, moe.local_experts, shape_.element);
   expert_weight_gradient("expert_up_wgrad", moe.up_columns, shape_.hidden, moe);
   tokens_from_experts(moe, false);
@@ -263,13 +263,13 @@ void LayerBuilder::shared_experts_forward(const MoeShape& moe) {
   const std::int64_t tokens = shape_.tokens;
   const auto width = static_cast<double>(tokens) * static_cast<double>(moe.shared_ffn);
   gather_input(LayerPart::moe);
-  quantize_rows(stack_.quantize_forward.sharded, static_cast<double>(tokens), shape_.hidden);
+  quantize_rows(stack_.quantize.forward.sharded, static_cast<double>(tokens), shape_.hidden);
   moe_product("shared_up_projection", tokens, moe.shared_up_columns, shape_.hidden, training_.precision,
               shape_.element);
   moe_memory(LayerPart::moe, "shared_activation",
              stack_.forward_passes.feed_forward(model_.gated) * width * shape_.element, 1,
              MemoryKind::streaming);
-  quantize_rows(stack_.quantize_forward.feed_forward(model_.gated), static_cast<double>(tokens),
+  quantize_rows(stack_.quantize.forward.feed_forward(model_.gated), static_cast<double>(tokens),
                 moe.shared_ffn);
   moe_product("shared_down_projection", tokens, shape_.hidden, moe.shared_ffn, training_.precision,
               shape_.element);
@@ -282,13 +282,13 @@ void LayerBuilder::shared_experts_backward(const MoeShape& moe) {
   const auto width = static_cast<double>(tokens) * static_cast<double>(moe.shared_ffn);
   const Precision precision = training_.precision;
   gather_input(LayerPart::moe);
-  quantize_rows(stack_.quantize_backward.hidden / 2.0, static_cast<double>(tokens), shape_.hidden);
+  quantize_rows(stack_.quantize.backward.hidden / 2.0, static_cast<double>(tokens), shape_.hidden);
   moe_product("shared_down_dgrad", tokens, moe.shared_ffn, shape_.hidden, precision, shape_.element);
   moe_weight_gradient("shared_down_wgrad", shape_.hidden, moe.shared_ffn, tokens, precision);
   moe_memory(LayerPart::moe, "shared_activation",
              stack_.backward_passes.feed_forward(model_.gated) * width * shape_.element, 1,
              MemoryKind::streaming);
-  quantize_rows(stack_.quantize_backward.feed_forward(model_.gated), static_cast<double>(tokens),
+  quantize_rows(stack_.quantize.backward.feed_forward(model_.gated), static_cast<double>(tokens),
                 moe.shared_ffn);
   gather_input(LayerPart::moe, true);
   moe_product("shared_up_dgrad", tokens, shape_.hidden, moe.shared_up_columns, precision, shape_.element);

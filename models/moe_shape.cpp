@@ -55,6 +55,11 @@ MoeParameters moe_parameters_per_rank(const ModelSpec& model, const ParallelPlan
     parameters.shared =
         block_parameters(model, largest_share(moe.shared_experts * moe.shared_ffn_hidden, plan.tensor));
   }
+  const std::int64_t shared = moe.shared_experts > 0 ? moe.shared_experts * moe.shared_ffn_hidden : 0;
+  parameters.matrices = static_cast<double>(model.hidden) * (model.gated ? 3.0 : 2.0) *
+                        (static_cast<double>(moe.experts) / plan.expert *
+                             static_cast<double>(largest_share(moe.ffn_hidden, plan.expert_tensor)) +
+                         static_cast<double>(largest_share(shared, plan.tensor)));
   return parameters;
 }
 

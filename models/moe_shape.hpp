@@ -41,9 +41,10 @@ double moe_load(const MoeSpec& moe, bool pads_to_capacity, std::int64_t tokens);
 /// Parameters of a mixture-of-experts layer's feed-forward part on one rank, by the ranks that their
 /// gradients are reduced over.
 struct MoeParameters {
-  double router = 0;   ///< whole on every rank
-  double shared = 0;   ///< shared experts, divided by tensor
-  double experts = 0;  ///< its slices of its experts
+  double router = 0;    ///< whole on every rank
+  double shared = 0;    ///< shared experts, divided by tensor
+  double experts = 0;   ///< its slices of its experts
+  double matrices = 0;  ///< of shared and experts, the weights of their products (without biases)
   double total() const { return router + shared + experts; }
 };
 MoeParameters moe_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan);

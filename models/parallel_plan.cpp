@@ -54,6 +54,7 @@ class PlanReader {
     check_batch();
     check_shapes();
     check_attention();
+    check_adapters();
     check_sequence();
     deal_layers();
     check_zero();
@@ -320,6 +321,27 @@ class PlanReader {
     if (latent != modules.end() && model_.attention != AttentionKind::mla) {
       refuse_beside("training/recompute/modules/" + text_of(latent - modules.begin()), "\"mla_up_proj\"",
                     "a module that the model has: that one needs attention kind \"mla\"");
+    }
+  }
+
+  void check_adapters() const {
+    if (!training_.lora) return;
+    if (model_.moe) {
+      refuse_beside("training/lora", "an object",
+                    "a model without a mixture of experts: frozen experts are not modelled");
+    }
+    if (training_.lora->attention && model_.attention == AttentionKind::mla) {
+      refuse_beside("training/lora/targets", "attention",
+                    "mlp alone with latent attention: adapters of its projections are not modelled");
+    }
+    if (model_.mtp_layers > 0) {
+      refuse_beside("training/lora", "an object",
+                    "a model without mtp_layers: adapters beside multi-token prediction are not modelled");
+    }
+    if (stack_.adapter_forward.output <= 0.0 || stack_.adapter_backward.output <= 0.0) {
+      refuse_beside("training/lora", "an object",
+                    "a stack that counts the kernels of adapters, such as megatron-core (or give "
+                    "software.adapter_forward and adapter_backward)");
     }
   }
 

@@ -4,6 +4,7 @@
 
 #include "models/layer_costs.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/plan_shapes.hpp"
 
 namespace orrery {
 namespace {
@@ -69,6 +70,7 @@ class PlanAssembly {
         cluster_(cluster),
         inputs_(inputs),
         map_(parallel),
+        shapes_(cluster, parallel, map_),
         gradient_bytes_(reduced_gradient_bytes(training, stack)),
         parameter_bytes_(activation_bytes(training.precision)) {
     plan_.parallel = parallel;
@@ -100,16 +102,16 @@ class PlanAssembly {
   static double seconds_of(const PassCost& pass) { return pass.duration.base(); }
 
   void shape_groups() {
-    const int rank = map_.rank({0, 0, 0, 0});
-    data_shape_ = group_shape(cluster_, map_.data_group(rank));
+    data_shape_ = shapes_.data();
     const int replicas = data_shape_.ranks / std::max(parallel_.shard_group, 1);
     if (parallel_.zero >= 1 && replicas > 1) {
-      shard_shape_ = group_shape(cluster_, map_.shard_group(rank));
-      replica_shape_ = group_shape(cluster_, map_.replica_group(rank));
+      shard_shape_ = shapes_.shard();
+      replica_shape_ = shapes_.replica();
     } else {
       shard_shape_ = data_shape_;
     }
     if (!model_.moe) return;
+    const int rank = map_.rank({0, 0, 0, 0});
     expert_data_shape_ = group_shape(cluster_, map_.expert_data_group(rank));
     expert_shard_shape_ = expert_data_shape_;
     if (parallel_.zero >= 1 && replicas > 1) {
@@ -161,9 +163,12 @@ class PlanAssembly {
     return exchange(GroupKind::data, groups.replica_members, CollectiveOp::all_reduce, payload,
                     groups.replica, calls);
   }
-  Exchange parameter_gather(const ReductionGroups& groups, double parameters, int calls) const {
+  /// @param matrix_share of the parameters that are weights of the layers' products
+  Exchange parameter_gather(const ReductionGroups& groups, double parameters, double matrix_share,
+                            int calls) const {
     if (parallel_.zero == 0) return {};
-    const Bytes payload(parameters * parameter_bytes_);
+    const Bytes payload(parameters * (matrix_share * gathered_weight_bytes(training_, stack_) +
+                                      (1.0 - matrix_share) * parameter_bytes_));
     return exchange(GroupKind::data, groups.shard_members, CollectiveOp::all_gather, payload, groups.shard,
                     calls);
   }
@@ -230,20 +235,13 @@ class PlanAssembly {
     }
   }
 
-  double parameters_of(const VirtualStage& stage) const {
-    double parameters = 0;
+  void count_parameters(VirtualStage& stage) const {
     for (const PartRun& run : stage.runs) {
-      parameters += run.count * plan_.costs->parameters_of(run.part, run.kind);
+      stage.parameters += run.count * plan_.costs->trained_parameters_of(run.part, run.kind);
+      if (training_.lora) continue;
+      stage.matrix_parameters += run.count * plan_.costs->matrix_parameters_of(run.part, run.kind);
+      stage.expert_parameters += run.count * plan_.costs->expert_parameters_of(run.part, run.kind);
     }
-    return parameters;
-  }
-
-  double expert_parameters_of(const VirtualStage& stage) const {
-    double parameters = 0;
-    for (const PartRun& run : stage.runs) {
-      parameters += run.count * plan_.costs->expert_parameters_of(run.part, run.kind);
-    }
-    return parameters;
   }
 
   void add_virtual_stages() {
@@ -257,8 +255,7 @@ class PlanAssembly {
       stage.embedding = plan_.placement.is_first(v);
       stage.head = plan_.placement.is_last(v);
       stage.runs = runs_of(stage);
-      stage.parameters = parameters_of(stage);
-      stage.expert_parameters = expert_parameters_of(stage);
+      count_parameters(stage);
       plan_.virtual_stages.push_back(std::move(stage));
     }
     const std::vector<PassTally> tallies =
@@ -327,10 +324,11 @@ class PlanAssembly {
     std::vector<Unit> units;
     units.reserve(static_cast<size_t>(stage.layers) + 2);
     for (const PartRun& run : stage.runs) {
-      const double of_experts = plan_.costs->expert_parameters_of(run.part, run.kind);
-      units.insert(units.end(), static_cast<size_t>(run.count),
-                   {experts ? of_experts : plan_.costs->parameters_of(run.part, run.kind) - of_experts,
-                    seconds_of(plan_.pass_cost(run, kind))});
+      const double of_experts = training_.lora ? 0.0 : plan_.costs->expert_parameters_of(run.part, run.kind);
+      units.insert(
+          units.end(), static_cast<size_t>(run.count),
+          {experts ? of_experts : plan_.costs->trained_parameters_of(run.part, run.kind) - of_experts,
+           seconds_of(plan_.pass_cost(run, kind))});
     }
     if (kind != PassKind::forward) std::reverse(units.begin(), units.end());
     return units;
@@ -372,6 +370,10 @@ class PlanAssembly {
     for (VirtualStage& stage : plan_.virtual_stages) {
       const double dense = stage.parameters - stage.expert_parameters;
       const bool early = plan_.gather_at == GatherAt::next_forward;
+      // Experts are products but for their biases: what else is a product's weight is the dense parts'.
+      const double expert_share = stage.expert_parameters > 0
+                                      ? std::min(1.0, stage.matrix_parameters / stage.expert_parameters)
+                                      : 0.0;
       if (dense > 0 && data_shape_.ranks > 1) {
         const ReductionGroups groups = dense_groups();
         const Buckets reduced = reduction_buckets(stage, dense);
@@ -380,8 +382,10 @@ class PlanAssembly {
         stage.bucket_ready_s = ready_offsets(stage, PassKind::backward, false, reduced.tasks);
         stage.bucket_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, false, reduced.tasks);
         const Buckets gathered = buckets_of(stage, dense, early);
-        stage.gather = parameter_gather(groups, gathered.parameters, gathered.calls);
-        stage.bucket_needed_s = needed_offsets(stage, false, gathered.tasks);
+        const double matrices = std::max(0.0, stage.matrix_parameters - stage.expert_parameters);
+        stage.gather =
+            parameter_gather(groups, gathered.parameters, std::min(1.0, matrices / dense), gathered.calls);
+        if (stage.gather.exists()) stage.bucket_needed_s = needed_offsets(stage, false, gathered.tasks);
       }
       if (stage.expert_parameters > 0 && expert_data_shape_.ranks > 1) {
         const ReductionGroups groups = expert_groups();
@@ -391,8 +395,8 @@ class PlanAssembly {
         stage.expert_ready_s = ready_offsets(stage, PassKind::backward, true, reduced.tasks);
         stage.expert_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, true, reduced.tasks);
         const Buckets gathered = buckets_of(stage, stage.expert_parameters, early);
-        stage.expert_gather = parameter_gather(groups, gathered.parameters, gathered.calls);
-        stage.expert_needed_s = needed_offsets(stage, true, gathered.tasks);
+        stage.expert_gather = parameter_gather(groups, gathered.parameters, expert_share, gathered.calls);
+        if (stage.expert_gather.exists()) stage.expert_needed_s = needed_offsets(stage, true, gathered.tasks);
       }
     }
   }
@@ -410,10 +414,9 @@ class PlanAssembly {
         parameters +=
             updated_share(plan_.virtual_stages[v].parameters, plan_.virtual_stages[v].expert_parameters);
       }
-      const int pair[2] = {map_.rank({0, 0, 0, stage}), map_.rank({0, 0, 0, stages - 1 - stage})};
       plan_.copies_reduce.push_back(exchange(GroupKind::data, Members::stages, CollectiveOp::all_reduce,
                                              Bytes(parameters * gradient_bytes_),
-                                             group_shape(cluster_, pair)));
+                                             shapes_.stages(stage, stages - 1 - stage)));
     }
   }
 
@@ -448,14 +451,13 @@ class PlanAssembly {
   }
 
   void add_tied_embedding_reduce() {
-    const int first = map_.rank({0, 0, 0, 0});
-    const int pair[2] = {first, map_.on_stage(first, parallel_.pipeline - 1)};
     const double parameters =
         static_cast<double>(padded_vocabulary(model_, stack_.vocab_multiple, parallel_.tensor) *
                             model_.hidden) /
         parallel_.tensor;
-    plan_.tied_embedding_reduce = exchange(GroupKind::pipeline, Members::stages, CollectiveOp::all_reduce,
-                                           Bytes(parameters * gradient_bytes_), group_shape(cluster_, pair));
+    plan_.tied_embedding_reduce =
+        exchange(GroupKind::pipeline, Members::stages, CollectiveOp::all_reduce,
+                 Bytes(parameters * gradient_bytes_), shapes_.stages(0, parallel_.pipeline - 1));
   }
 
   void add_sends() {
@@ -464,8 +466,8 @@ class PlanAssembly {
     plan_.send_to_previous.resize(static_cast<size_t>(stages));
     plan_.sends_block = !parallel_.overlap.pipeline;
     if (stages == 1) return;
-    // Multi-token prediction looks words up on the last stage, tied or not.
-    const bool twice = model_.tied_embeddings || model_.mtp_layers > 0;
+    // Multi-token prediction looks words up on the last stage, tied or not; a frozen table has no gradient.
+    const bool twice = (model_.tied_embeddings || model_.mtp_layers > 0) && !training_.lora;
     if (twice && !plan_.placement.ends_together()) add_tied_embedding_reduce();
     const double tokens =
         static_cast<double>(training_.micro_batch * training_.seq_length) / parallel_.context;
@@ -480,9 +482,8 @@ class PlanAssembly {
   }
 
   Exchange send(int from, int to, Bytes message) const {
-    const int pair[2] = {map_.rank({0, 0, 0, from}), map_.rank({0, 0, 0, to})};
     Exchange result = exchange(GroupKind::pipeline, Members::stages, CollectiveOp::send_receive, message,
-                               group_shape(cluster_, pair));
+                               shapes_.stages(from, to));
     if (stack_.scatter_gather_pipeline && !parallel_.sequence && parallel_.tensor > 1) {
       // SC21 section 4.1: each tensor rank sends its slice, the receiver gathers the slices over its tensor
       // group.
@@ -501,9 +502,10 @@ class PlanAssembly {
     units.prefetch_backward = stack_.sharding.prefetch_backward;
     units.keeps_last = stack_.sharding.keeps_last;
     const double root = costs.embedding_parameters + costs.head_parameters;
-    units.root_gather = parameter_gather(dense_groups(), root, 1);
-    units.root_reduce = reduction(dense_groups(), root, 1);
-    units.root_replica_reduce = replica_reduction(dense_groups(), root, 1);
+    const double trained_root = costs.frozen ? 0.0 : root;
+    units.root_gather = parameter_gather(dense_groups(), root, 0.0, 1);
+    units.root_reduce = reduction(dense_groups(), trained_root, 1);
+    units.root_replica_reduce = replica_reduction(dense_groups(), trained_root, 1);
     units.embedding_forward = add_parts_segment({{Part::embedding, 0, 1, -1}}, PassKind::forward);
     units.embedding_backward = add_parts_segment({{Part::embedding, 0, 1, -1}}, PassKind::backward);
     units.head_forward = add_parts_segment({{Part::head, 0, 1, -1}}, PassKind::forward);
@@ -514,8 +516,7 @@ class PlanAssembly {
     all.recomputed_layers = layers_by_virtual_stage(training_, parallel_).front().recomputed;
     all.embedding = all.head = true;
     all.runs = runs_of(all);
-    all.parameters = parameters_of(all);
-    all.expert_parameters = expert_parameters_of(all);
+    count_parameters(all);
     for (const int segment :
          {units.embedding_forward, units.embedding_backward, units.head_forward, units.head_backward}) {
       all.uses.push_back({segment, plan_.micro_batches});
@@ -566,26 +567,33 @@ class PlanAssembly {
     unit.forward = add_parts_segment(parts, PassKind::forward);
     unit.backward = add_parts_segment(parts, PassKind::backward);
     Held held;
+    double matrices = 0;
+    double trained = 0;
     for (const PartRun& part : parts) {
       held.all += plan_.costs->parameters_of(part.part, part.kind);
       held.experts += plan_.costs->expert_parameters_of(part.part, part.kind);
+      matrices += plan_.costs->matrix_parameters_of(part.part, part.kind);
+      trained += plan_.costs->trained_parameters_of(part.part, part.kind);
     }
     const double dense = held.all - held.experts;
-    unit.gather = parameter_gather(dense_groups(), dense, 1);
-    unit.reduce = reduction(dense_groups(), dense, 1);
-    unit.replica_reduce = replica_reduction(dense_groups(), dense, 1);
+    const double trained_experts = training_.lora ? 0.0 : held.experts;
+    unit.gather =
+        parameter_gather(dense_groups(), dense, std::clamp((matrices - held.experts) / dense, 0.0, 1.0), 1);
+    unit.reduce = reduction(dense_groups(), trained - trained_experts, 1);
+    unit.replica_reduce = replica_reduction(dense_groups(), trained - trained_experts, 1);
     if (held.experts > 0) {
-      unit.expert_gather = parameter_gather(expert_groups(), held.experts, 1);
-      unit.expert_reduce = reduction(expert_groups(), held.experts, 1);
-      unit.expert_replica_reduce = replica_reduction(expert_groups(), held.experts, 1);
+      unit.expert_gather =
+          parameter_gather(expert_groups(), held.experts, std::min(1.0, matrices / held.experts), 1);
+      unit.expert_reduce = reduction(expert_groups(), trained_experts, 1);
+      unit.expert_replica_reduce = replica_reduction(expert_groups(), trained_experts, 1);
     }
     units.push_back(unit);
     return static_cast<int>(units.size()) - 1;
   }
 
-  /// Parameters of a stage, and those of its experts among them.
+  /// Parameters of a stage, and among them those of its experts and of products.
   struct Held {
-    double all = 0, experts = 0;
+    double all = 0, experts = 0, matrices = 0;
     bool operator==(const Held&) const = default;
   };
 
@@ -602,6 +610,7 @@ class PlanAssembly {
       Held& held = parameters[static_cast<size_t>(plan_.placement.stage_of(static_cast<int>(v)))];
       held.all += plan_.virtual_stages[v].parameters;
       held.experts += plan_.virtual_stages[v].expert_parameters;
+      held.matrices += plan_.virtual_stages[v].matrix_parameters;
     }
     for (int stage = 0; stage < stages; ++stage) {
       const Held& held = parameters[static_cast<size_t>(stage)];
@@ -612,7 +621,9 @@ class PlanAssembly {
       } else {
         const double updated = updated_share(held.all, held.experts);
         plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, updated,
-                                                      parallel_.zero >= 3 ? updated : held.all, inputs_));
+                                                      parallel_.zero >= 3 ? updated : held.all,
+                                                      // ZeRO 3 casts what it gathers, pass by pass.
+                                                      parallel_.zero >= 3 ? 0.0 : held.matrices, inputs_));
       }
       PlanSegment segment;
       segment.name = "optimizer";
@@ -667,6 +678,7 @@ class PlanAssembly {
   const ClusterShape& cluster_;
   const CostInputs& inputs_;
   RankMap map_;
+  PlanShapes shapes_;
   double gradient_bytes_;
   double parameter_bytes_;
   GroupShape data_shape_, shard_shape_, replica_shape_;

@@ -203,6 +203,37 @@ std::vector<int> RankMap::group(Members members, int rank) const {
   throw std::invalid_argument("two stages are no group of one rank");
 }
 
+std::vector<int> RankMap::places(std::initializer_list<Along> group, int period) const {
+  const auto of_group = [&group](int dimension) {
+    return std::find(group.begin(), group.end(), static_cast<Along>(dimension)) != group.end();
+  };
+  std::vector<int> starts = {0};
+  std::vector<bool> seen(static_cast<size_t>(period), false);
+  seen[0] = true;
+  for (int dimension = 0; dimension < 4; ++dimension) {
+    if (of_group(dimension) || sizes_[dimension] == 1) continue;
+    const int block = strides_[dimension] * sizes_[dimension];
+    const bool inside_blocks = period % block == 0 && [&] {
+      for (int other = 0; other < 4; ++other) {
+        if (other != dimension && sizes_[other] > 1 && strides_[other] % block != 0) return false;
+      }
+      return true;
+    }();
+    if (inside_blocks) continue;
+    const size_t known = starts.size();
+    for (size_t i = 0; i < known; ++i) {
+      // After `period` steps the places repeat.
+      for (int step = 1; step < std::min(sizes_[dimension], period); ++step) {
+        const int start = starts[i] + step * strides_[dimension];
+        const auto place = static_cast<size_t>(start % period);
+        if (!seen[place]) starts.push_back(start);
+        seen[place] = true;
+      }
+    }
+  }
+  return starts;
+}
+
 int RankMap::on_stage(int rank, int stage) const {
   RankCoordinates moved = coordinates(rank);
   moved.pipeline = stage;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "models/parallel_plan.hpp"
@@ -60,6 +61,12 @@ class RankMap {
   std::vector<int> expert_replica_group(int rank) const;
   /// The group of a kind. @throws std::invalid_argument for Members::stages, which is a pair
   std::vector<int> group(Members members, int rank) const;
+  enum class Along { tensor, context, data, pipeline };
+  /// First ranks of groups whose members differ in these coordinates: one for each place that such a group
+  /// can have within `period` GPUs (a node, a domain), rank 0 first. What starts a whole number of periods
+  /// later lies alike, and so does what moves inside blocks of GPUs that divide a period and that every
+  /// member of the group has whole.
+  std::vector<int> places(std::initializer_list<Along> group, int period) const;
   /// The rank of the same tensor, context and data coordinates on another pipeline stage.
   int on_stage(int rank, int stage) const;
 

@@ -59,7 +59,8 @@ class Preset {
   YearMonth since() const { return *since_; }
   const Json& document() const { return document_; }
 
-  StackDocument as_of(YearMonth date) const {
+  /// The preset's values at a date; the variants asked for later are those of that date.
+  StackDocument as_of(YearMonth date) {
     StackDocument stack;
     stack.preset = name_;
     Json values = document_;
@@ -67,36 +68,38 @@ class Preset {
     values.erase("sources");
     stack.layers.push_back({"preset " + name_, std::move(values)});
     if (document_.contains("sources")) stack.sources = document_["sources"];
+    Json variants = document_.contains("variants") ? document_["variants"] : Json::object();
     for (const Entry& entry : history_) {
       if (date < entry.from) break;
       add_layer(stack, fmt::format("preset {} from {}", name_, to_text(entry.from)), entry.changes,
                 entry.sources);
+      merge_members(variants, entry.variants);
     }
+    variants_ = std::move(variants);
+    variant_sources_ = stack.sources.contains("variants") ? stack.sources["variants"] : Json::object();
     return stack;
   }
 
   /// Lays the keys that hold for `key` = `value` over the stack; false if the preset lists none.
   bool add_variant(StackDocument& stack, const std::string& key, const std::string& value) const {
-    const Json::json_pointer place(fmt::format("/variants/{}/{}", key, value));
-    if (!document_.contains(place)) return false;
-    const Json sources = document_.contains("sources") ? document_["sources"] : Json::object();
-    add_layer(stack, fmt::format("preset {}, {} {}", name_, key, value), document_[place],
-              sources.contains(place) ? sources[place] : Json::object());
+    const Json::json_pointer place(fmt::format("/{}/{}", key, value));
+    if (!variants_.contains(place)) return false;
+    add_layer(stack, fmt::format("preset {}, {} {}", name_, key, value), variants_[place],
+              variant_sources_.contains(place) ? variant_sources_[place] : Json::object());
     return true;
   }
 
   std::vector<std::string> variants(const std::string& key) const {
     std::vector<std::string> names;
-    const Json::json_pointer place("/variants/" + key);
-    if (!document_.contains(place)) return names;
-    for (const auto& [name, changes] : document_[place].items()) names.push_back(name);
+    if (!variants_.contains(key)) return names;
+    for (const auto& [name, changes] : variants_[key].items()) names.push_back(name);
     return names;
   }
 
  private:
   struct Entry {
     YearMonth from;
-    Json changes, sources;
+    Json changes, sources, variants;
   };
 
   static void add_layer(StackDocument& stack, std::string origin, const Json& changes, const Json& sources) {
@@ -108,7 +111,7 @@ class Preset {
     if (!reader_.has("history")) return;
     std::optional<YearMonth> previous = since_;
     for (const SpecReader& entry : reader_.at("history").elements()) {
-      entry.only({"from", "changes", "sources"});
+      entry.only({"from", "changes", "sources", "variants"});
       const std::optional<YearMonth> from = read_year_month(entry.at("from"));
       if (from && previous && *from <= *previous) {
         entry.at("from").refuse(
@@ -119,7 +122,14 @@ class Preset {
       if (entry.is_object() && changes.is_object()) {
         const Json sources = entry.has("sources") ? entry.json()["sources"] : Json::object();
         require_sources(changes, sources);
-        if (from) history_.push_back({*from, changes.json(), sources});
+        Json variants = Json::object();
+        if (entry.has("variants")) {
+          check_variants(entry.at("variants"));
+          variants = entry.json()["variants"];
+          require_sources(entry.at("variants"),
+                          sources.contains("variants") ? sources["variants"] : Json::object());
+        }
+        if (from) history_.push_back({*from, changes.json(), sources, std::move(variants)});
       }
       if (from) previous = from;
     }
@@ -127,10 +137,15 @@ class Preset {
 
   void read_variants() {
     if (!reader_.has("variants")) return;
-    const SpecReader variants = reader_.at("variants");
-    variants.only({"fusion", "gradient_dtype"});
+    check_variants(reader_.at("variants"));
+  }
+
+  static void check_variants(const SpecReader& variants) {
+    variants.only({"fusion", "gradient_dtype", "precision"});
     if (variants.has("fusion")) variants.at("fusion").only({"none", "partial", "full"});
     if (variants.has("gradient_dtype")) variants.at("gradient_dtype").only({"fp32", "bf16", "fp16"});
+    if (variants.has("precision"))
+      variants.at("precision").only({"fp8", "fp8_current", "fp8_block", "mxfp8", "nvfp4"});
     for (const auto& [key, values] : variants.members()) {
       for (const auto& [value, changes] : values.members()) check_changes(changes);
     }
@@ -142,6 +157,8 @@ class Preset {
   SpecReader reader_;
   std::optional<YearMonth> since_;
   std::vector<Entry> history_;
+  Json variants_ = Json::object();
+  Json variant_sources_ = Json::object();
 };
 
 /// Presets that describe their framework at `date`.
@@ -192,9 +209,31 @@ void choose_gradient_dtype(const Preset& preset, const Json& given, std::optiona
   if (!asked.empty() && asked != own) preset.add_variant(stack, "gradient_dtype", asked);
 }
 
+/// The casts that stand in a preset are fp8's (per tensor, delayed scaling).
+void choose_precision(const SpecReader& reader, const Preset& preset, const Json& given, Precision precision,
+                      StackDocument& stack) {
+  if (!is_quantized(precision)) return;
+  const std::string asked(name_of(precision));
+  if (precision != Precision::fp8) {
+    // What fp8 does on one GPU says nothing of another recipe there.
+    for (StackLayer& layer : stack.layers) layer.values.erase("quantize_on");
+  }
+  if (preset.add_variant(stack, "precision", asked) || precision == Precision::fp8) return;
+  if (given.contains("quantize_forward") && given.contains("quantize_backward")) return;
+  std::vector<std::string> listed = preset.variants("precision");
+  if (std::find(listed.begin(), listed.end(), "fp8") == listed.end()) listed.insert(listed.begin(), "fp8");
+  const std::string parent = reader.pointer().substr(0, reader.pointer().rfind('/'));
+  reader.problems().add(
+      parent + "/training/precision", fmt::format("\"{}\"", asked),
+      fmt::format("{} or a 16- or 32-bit format: the casts of \"{}\" are counted for no other "
+                  "(or give software.quantize_forward and quantize_backward)",
+                  list_names(listed), stack.preset));
+}
+
 }  // namespace
 
-StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype) {
+StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype,
+                               Precision precision) {
   Json given = reader.is_object() ? reader.json() : Json::object();
   Json name = reader.json();
   if (reader.is_object())
@@ -203,7 +242,7 @@ StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientD
   std::string preset_name;
   Json document = with_preset(SpecReader(name, reader.pointer(), reader.problems()), kFolder, &preset_name);
   if (document.empty()) return {};
-  const Preset preset(preset_name, std::move(document));
+  Preset preset(preset_name, std::move(document));
 
   for (const char* rule : kRules) {
     if (!given.contains(rule)) continue;
@@ -224,8 +263,14 @@ StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientD
   StackDocument stack = preset.as_of(date.value_or(preset.since()));
   choose_fusion(reader, preset, given, stack);
   choose_gradient_dtype(preset, given, gradient_dtype, stack);
+  choose_precision(reader, preset, given, precision, stack);
   stack.sources.erase("variants");
   stack.values = together(stack);
+  for (const char* key : {"quantize_forward", "quantize_backward", "quantize_weights"}) {
+    // A count given without an architecture holds on all of them.
+    if (!given.contains(key) || !stack.values.contains("quantize_on")) continue;
+    for (auto& [architecture, counts] : stack.values["quantize_on"].items()) counts.erase(key);
+  }
   merge_members(stack.values, given);
   return stack;
 }

@@ -29,13 +29,18 @@ struct StackDocument {
 /// A preset describes its framework from the month `since` on. `history` lists what changed later, oldest
 /// first: {"from": "YYYY-MM", "changes": {keys of the stack}, "sources": {a text for each}}; the stack at a
 /// date is the preset and all entries up to that month. `variants` lists the keys that differ when `fusion`
-/// or `gradient_dtype` is not the preset's: {"fusion": {"none": {...}}}. Given keys win over all of them.
+/// or `gradient_dtype` is not the preset's, or under a `precision` recipe beyond fp8: {"fusion": {"none":
+/// {...}}}; an entry of `history` may carry `variants` of its own, laid over the earlier ones. Given keys win
+/// over all of them.
 ///
 /// Refused at `reader`: an unknown preset (see with_preset), a date before `since`, a fusion whose kernels
-/// the preset does not list (unless forward_passes and backward_passes are given), and the three keys above,
-/// which belong in a preset.
+/// the preset does not list (unless forward_passes and backward_passes are given), a recipe whose casts it
+/// does not list (unless quantize_forward and quantize_backward are given), and the three keys above, which
+/// belong in a preset.
 /// @param gradient_dtype  what the training asks for, if anything
+/// @param precision       the training's
 /// @throws InputError naming the preset's file if its history or variants are not as described
-StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype);
+StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype,
+                               Precision precision = Precision::bf16);
 
 }  // namespace orrery

@@ -11,6 +11,8 @@ namespace orrery {
 
 namespace {
 
+constexpr std::array<std::string_view, 7> kArchitectures = {"volta",     "ampere", "ada",  "hopper",
+                                                            "blackwell", "cdna2",  "cdna3"};
 constexpr std::array<std::string_view, 3> kLaunches = {"eager", "compiled", "cuda_graph"};
 constexpr std::array<std::string_view, 4> kBackends = {"nccl", "rccl", "mpi", "gloo"};
 constexpr std::array<std::string_view, 3> kGraphScopes = {"attention", "moe_router", "moe_preprocess"};
@@ -28,7 +30,9 @@ void read_attention_kernel(const SpecReader& reader, SoftwareStack& stack) {
     stack.attention_kernel = kernel(reader);
     return;
   }
-  reader.only({"default", "volta", "ampere", "ada", "hopper", "blackwell", "cdna2", "cdna3"});
+  std::vector<std::string> places(kArchitectures.begin(), kArchitectures.end());
+  places.insert(places.begin(), "default");
+  reader.only(places);
   stack.attention_kernel = kernel(reader.at("default"));
   for (const auto& [architecture, name] : reader.members()) {
     if (architecture != "default") stack.attention_kernel_on.emplace_back(architecture, kernel(name));
@@ -115,14 +119,49 @@ void read_flag(const SpecReader& reader, std::string_view key, bool& target) {
   if (reader.has(key)) target = reader.at(key).boolean();
 }
 
+/// Casts; a number that is left out keeps what it was.
+void read_quantize(const SpecReader& reader, QuantizeCounts& counts) {
+  if (reader.has("quantize_forward")) counts.forward = read_passes(reader.at("quantize_forward"));
+  if (reader.has("quantize_backward")) counts.backward = read_passes(reader.at("quantize_backward"));
+  if (!reader.has("quantize_weights")) return;
+  const SpecReader weights = reader.at("quantize_weights");
+  weights.only({"traffic", "gathered_traffic", "kept", "frozen_share"});
+  read_number(weights, "traffic", 0, 1e4, counts.weight_traffic);
+  read_number(weights, "gathered_traffic", 0, 1e4, counts.gathered_weight_traffic);
+  read_number(weights, "kept", 0, 1e4, counts.weight_bytes);
+  read_number(weights, "frozen_share", 0, 1, counts.frozen_share);
+}
+
+AdapterPasses read_adapter_passes(const SpecReader& reader) {
+  AdapterPasses passes;
+  reader.only({"input", "output"});
+  read_number(reader, "input", 0, 1e4, passes.input);
+  read_number(reader, "output", 0, 1e4, passes.output);
+  return passes;
+}
+
 void read_layer_traffic(const SpecReader& reader, SoftwareStack& stack) {
   const auto passes = [&reader](std::string_view key, ElementwisePasses& target) {
     if (reader.has(key)) target = read_passes(reader.at(key));
   };
   passes("forward_passes", stack.forward_passes);
   passes("backward_passes", stack.backward_passes);
-  passes("quantize_forward", stack.quantize_forward);
-  passes("quantize_backward", stack.quantize_backward);
+  if (reader.has("adapter_forward")) {
+    stack.adapter_forward = read_adapter_passes(reader.at("adapter_forward"));
+  }
+  if (reader.has("adapter_backward")) {
+    stack.adapter_backward = read_adapter_passes(reader.at("adapter_backward"));
+  }
+  read_quantize(reader, stack.quantize);
+  if (reader.has("quantize_on")) {
+    const SpecReader architectures = reader.at("quantize_on");
+    architectures.only(std::vector<std::string>(kArchitectures.begin(), kArchitectures.end()));
+    for (const auto& [architecture, counts] : architectures.members()) {
+      counts.only({"quantize_forward", "quantize_backward", "quantize_weights"});
+      QuantizeCounts& own = stack.quantize_on.emplace_back(architecture, stack.quantize).second;
+      read_quantize(counts, own);
+    }
+  }
   read_number(reader, "attention_score_passes_forward", 0, 1e4, stack.attention_score_passes_forward);
   read_number(reader, "attention_score_passes_backward", 0, 1e4, stack.attention_score_passes_backward);
   read_count(reader, "kernels_forward", 0, stack.kernels_forward);
@@ -199,6 +238,11 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "backward_passes",
                "quantize_forward",
                "quantize_backward",
+               "quantize_weights",
+               "quantize_on",
+               "quantized_gather",
+               "adapter_forward",
+               "adapter_backward",
                "attention_score_passes_forward",
                "attention_score_passes_backward",
                "kernels_forward",
@@ -237,6 +281,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   if (reader.has("collectives")) read_collectives(reader.at("collectives"), stack);
   read_host_times(reader, stack);
   read_count(reader, "vocab_multiple", 1, stack.vocab_multiple);
+  read_flag(reader, "quantized_gather", stack.quantized_gather);
   read_flag(reader, "embedding_as_layer", stack.embedding_as_layer);
   read_flag(reader, "scatter_gather_pipeline", stack.scatter_gather_pipeline);
   read_flag(reader, "async_tensor_backward", stack.async_tensor_backward);
@@ -256,14 +301,18 @@ std::optional<YearMonth> read_year_month(const SpecReader& reader) {
   return date;
 }
 
-void SoftwareStack::choose_attention_kernel(const std::string& architecture) {
+void SoftwareStack::choose_for_architecture(const std::string& architecture) {
   for (const auto& [place, kernel] : attention_kernel_on) {
     if (place == architecture) attention_kernel = kernel;
   }
+  for (const auto& [place, counts] : quantize_on) {
+    if (place == architecture) quantize = counts;
+  }
 }
 
-SoftwareStack read_software_stack(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype) {
-  const StackDocument document = lay_out_software(reader, gradient_dtype);
+SoftwareStack read_software_stack(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype,
+                                  Precision precision) {
+  const StackDocument document = lay_out_software(reader, gradient_dtype, precision);
   if (document.values.empty()) return {};
   SoftwareStack stack = read_stack_values(SpecReader(document.values, reader.pointer(), reader.problems()));
   stack.name = document.preset;

@@ -34,6 +34,21 @@ struct ElementwisePasses {
   double feed_forward(bool gated) const { return gated ? ffn_gated : ffn; }
 };
 
+/// Element-wise traffic of a low-rank adapter, in passes over its input and over its output.
+struct AdapterPasses {
+  double input = 0, output = 0;
+};
+
+/// What casting to 8 or 4 bits moves and keeps beside the products.
+struct QuantizeCounts {
+  ElementwisePasses forward, backward;  ///< casts of activations and of their gradients
+  double weight_traffic = 0;  ///< bytes moved a matrix weight and step to cast it from its 16-bit copy
+  double gathered_weight_traffic = 0;  ///< the same where the gather brings 8-bit parameters
+  double weight_bytes = 0;             ///< kept of a matrix weight in the products' format
+  /// Share of the casts' traffic that is left where no weight gradient reads them.
+  double frozen_share = 1.0;
+};
+
 /// What the training framework does, as data: no framework's name appears in C++ (contract section 2,
 /// `software`). Every number of a preset stands in its JSON with a source.
 struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): grouped by meaning
@@ -51,7 +66,12 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   MoeSoftware moe;
   bool fp8_parameter_gather = false;
   ElementwisePasses forward_passes, backward_passes;
-  ElementwisePasses quantize_forward, quantize_backward;  ///< added under a quantised precision
+  QuantizeCounts quantize;  ///< added under a quantised precision
+  /// Where the casts depend on the GPU (products that take an operand in any layout need no transposed copy):
+  /// counts by DeviceSpec::architecture.
+  std::vector<std::pair<std::string, QuantizeCounts>> quantize_on;
+  AdapterPasses adapter_forward, adapter_backward;
+  bool quantized_gather = false;  ///< tensor groups gather activations in the products' format
   double attention_score_passes_forward =
       0;  ///< unfused attention: passes over batch x heads x seq^2 / tensor
   double attention_score_passes_backward = 0;
@@ -107,14 +127,17 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   double slowest_gpu_spread = 0;      ///< relative sd of GPU speed; a synchronous step waits for the slowest
   std::string source;
 
-  /// Settles `attention_kernel` for a GPU; an architecture without a kernel of its own keeps the default.
-  void choose_attention_kernel(const std::string& architecture);
+  /// Settles `attention_kernel` and `quantize` for a GPU; an architecture without one of its own keeps the
+  /// default.
+  void choose_for_architecture(const std::string& architecture);
 };
 
 /// Reads `software`: a preset's name or {"preset": ..., overrides}, as of its date (lay_out_software).
 /// @param gradient_dtype  what the training asks for, if anything: some counts depend on it
+/// @param precision       of the training: the casts depend on it
 SoftwareStack read_software_stack(const SpecReader& reader,
-                                  std::optional<GradientDtype> gradient_dtype = std::nullopt);
+                                  std::optional<GradientDtype> gradient_dtype = std::nullopt,
+                                  Precision precision = Precision::bf16);
 
 /// Reads a stack's keys strictly; what is not there keeps SoftwareStack's value.
 SoftwareStack read_stack_values(const SpecReader& reader);

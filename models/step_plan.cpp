@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "models/plan_assembly.hpp"
+#include "models/plan_shapes.hpp"
 
 namespace orrery {
 namespace {
@@ -18,27 +19,6 @@ double normal_quantile(double probability) {
     (0.5 * std::erfc(-middle / std::sqrt(2.0)) < probability ? low : high) = middle;
   }
   return 0.5 * (low + high);
-}
-
-/// Shape of the group that touches most scale-up domains. All groups of a kind do the same at the same time
-/// and wait for one another, so one that straddles two nodes (tensor 6 on nodes of 8) sets the pace. The
-/// pattern repeats within the least common multiple of the group's span and a domain; no more groups than
-/// that are looked at.
-template <typename GroupOf>
-GroupShape widest_shape(const ClusterShape& cluster, const ParallelPlan& parallel, const GroupOf& group_of) {
-  GroupShape widest = group_shape(cluster, group_of(0));
-  if (widest.ranks <= 1 || cluster.gpus_per_domain % widest.ranks == 0) return widest;
-  const int gpus = std::min(parallel.gpus(), widest.ranks * cluster.gpus_per_domain);
-  for (int rank = 1; rank < gpus; ++rank) {
-    const std::vector<int> group = group_of(rank);
-    if (group.front() != rank) continue;
-    const GroupShape shape = group_shape(cluster, group);
-    if (shape.domains > widest.domains ||
-        (shape.domains == widest.domains && shape.ranks_per_domain < widest.ranks_per_domain)) {
-      widest = shape;
-    }
-  }
-  return widest;
 }
 
 /// Of a stage's forward passes, the mean share that runs beside a backward pass of another micro-batch: all
@@ -97,9 +77,20 @@ double LayerCosts::expert_parameters_of(Part part, int kind) const {
   return layer ? kinds[static_cast<size_t>(kind)].expert_parameters : 0.0;
 }
 
+double LayerCosts::trained_parameters_of(Part part, int kind) const {
+  const bool layer = part == Part::layer || part == Part::layer_without_recompute;
+  if (layer) return kinds[static_cast<size_t>(kind)].trained_parameters;
+  return frozen ? 0.0 : parameters_of(part, kind);
+}
+
+double LayerCosts::matrix_parameters_of(Part part, int kind) const {
+  const bool layer = part == Part::layer || part == Part::layer_without_recompute;
+  return layer ? kinds[static_cast<size_t>(kind)].matrix_parameters : 0.0;
+}
+
 double LayerCosts::mean_layer_parameters() const {
   double sum = 0;
-  for (const int kind : kind_of_layer) sum += kinds[static_cast<size_t>(kind)].parameters;
+  for (const int kind : kind_of_layer) sum += kinds[static_cast<size_t>(kind)].trained_parameters;
   return sum / static_cast<double>(kind_of_layer.size());
 }
 
@@ -109,6 +100,7 @@ struct StepPlanner::Key {
   std::int64_t seq, micro_batch;
   int precision, gradient, recompute, recompute_layers, tensor, context, flags, context_method, zero;
   std::vector<std::string> modules;
+  std::optional<LoraSpec> lora;
   GroupShape tensor_shape, context_shape;
   double straggler;
   int expert, expert_tensor;
@@ -153,6 +145,7 @@ std::shared_ptr<const LayerCosts> StepPlanner::layer_costs(const TrainingSpec& t
           static_cast<int>(parallel.context_method),
           parallel.zero,
           training.recompute_modules,
+          training.lora,
           inputs.tensor,
           inputs.context,
           inputs.straggler_factor,
@@ -173,15 +166,13 @@ std::shared_ptr<const LayerCosts> StepPlanner::layer_costs(const TrainingSpec& t
 
 CostInputs StepPlanner::inputs_for(const TrainingSpec& training, const ParallelPlan& parallel) const {
   const RankMap map(parallel);
-  const auto widest = [&](Members members) {
-    return widest_shape(cluster_, parallel, [&](int rank) { return map.group(members, rank); });
-  };
-  CostInputs inputs{cost_, collectives_, widest(Members::tensor), widest(Members::context)};
+  const PlanShapes shapes(cluster_, parallel, map);
+  CostInputs inputs{cost_, collectives_, shapes.tensor(), shapes.context()};
   inputs.straggler_factor = slowest_of(parallel.gpus(), stack_.slowest_gpu_spread);
   if (!model_.moe) return inputs;
-  inputs.expert = widest(Members::expert);
-  inputs.expert_tensor = widest(Members::expert_tensor);
-  inputs.tensor_and_expert = widest(Members::tensor_and_expert);
+  inputs.expert = shapes.of_experts(Members::expert);
+  inputs.expert_tensor = shapes.of_experts(Members::expert_tensor);
+  inputs.tensor_and_expert = shapes.of_experts(Members::tensor_and_expert);
   inputs.exchange = exchange_;
   if (parallel.overlap.expert) inputs.paired_share = paired_share(training, parallel);
   return inputs;

@@ -84,8 +84,10 @@ struct LayerCosts {
     LayerKind kind;
     PartCost layer;  ///< with the training's recomputation
     PartCost layer_without_recompute;
-    double parameters = 0;         ///< held by one rank
-    double expert_parameters = 0;  ///< of these, its experts'
+    double parameters = 0;          ///< held by one rank
+    double expert_parameters = 0;   ///< of these, its experts'
+    double matrix_parameters = 0;   ///< of all, weights of its products
+    double trained_parameters = 0;  ///< all of them, or LoRA's adapters beside them
   };
   std::vector<Kind> kinds;         ///< layer_kinds(model)
   std::vector<int> kind_of_layer;  ///< kinds_by_layer(model)
@@ -95,10 +97,14 @@ struct LayerCosts {
   /// Time-weighted relative spread (one standard deviation of ln) of kernels and of collectives in a layer.
   double kernel_spread = 0, communication_spread = 0;
   std::array<Evidence, kBreakdownTerms> evidence{};
+  bool frozen = false;  ///< base weights are (LoRA)
 
   const PartCost& cost_of(Part part, int kind) const;
   double parameters_of(Part part, int kind) const;
   double expert_parameters_of(Part part, int kind) const;
+  /// Those that have gradients and an optimizer state: all, or LoRA's adapters.
+  double trained_parameters_of(Part part, int kind) const;
+  double matrix_parameters_of(Part part, int kind) const;
   double mean_layer_parameters() const;
 };
 
@@ -149,8 +155,9 @@ struct VirtualStage {
   int first_layer = 0;
   bool embedding = false, head = false;
   std::vector<PartRun> runs;     ///< what it consists of, in forward order
-  double parameters = 0;         ///< on one rank
+  double parameters = 0;         ///< on one rank, those that are trained
   double expert_parameters = 0;  ///< of these, its experts'
+  double matrix_parameters = 0;  ///< of all, weights of the layers' products
   /// Segments of its passes by PassKind, and of the passes that run in a pair; -1: the schedule has none.
   std::array<int, kPassKinds> segment_of = {-1, -1, -1, -1}, paired_segment_of = {-1, -1, -1, -1};
   std::vector<SegmentUse> uses;  ///< all its passes of a step
@@ -169,7 +176,10 @@ struct VirtualStage {
   Exchange expert_reduce, expert_replica_reduce, expert_gather;
   std::vector<double> expert_ready_s, expert_ready_apart_s, expert_needed_s;
   size_t expert_buckets() const { return std::max(expert_ready_s.size(), expert_ready_apart_s.size()); }
-  bool reduces() const { return reduce.exists() || expert_reduce.exists(); }
+  bool reduces() const {
+    return reduce.exists() || replica_reduce.exists() || expert_reduce.exists() ||
+           expert_replica_reduce.exists();
+  }
   bool gathers() const { return gather.exists() || expert_gather.exists(); }
 };
 

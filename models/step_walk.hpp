@@ -198,9 +198,12 @@ class StepWalk {
                      std::int32_t micro_batch, Handle ready) {
     const Exchange& reduce = experts ? here.expert_reduce : here.reduce;
     const Exchange& replica = experts ? here.expert_replica_reduce : here.replica_reduce;
-    data_[stage] = sink_.exchange(static_cast<int>(stage), reduce, chunk, micro_batch, {ready, data_[stage]});
-    if (replica.exists()) {
-      data_[stage] = sink_.exchange(static_cast<int>(stage), replica, chunk, micro_batch, {data_[stage]});
+    // A shard group of one rank leaves nothing to do but the reduction across replicas.
+    for (const Exchange* exchange : {&reduce, &replica}) {
+      if (!exchange->exists()) continue;
+      data_[stage] =
+          sink_.exchange(static_cast<int>(stage), *exchange, chunk, micro_batch, {ready, data_[stage]});
+      ready = Handle{};
     }
   }
 
@@ -294,8 +297,8 @@ class StepWalk {
   }
 
   void reduce_unit(const Exchange& reduce, const Exchange& replica, std::int32_t micro_batch, Handle done) {
-    unit_exchange(reduce, micro_batch, done);
-    if (replica.exists()) unit_exchange(replica, micro_batch, data_[0]);
+    const Handle reduced = unit_exchange(reduce, micro_batch, done);
+    unit_exchange(replica, micro_batch, reduced);
   }
 
   Handle unit_compute(int segment, std::int32_t micro_batch, Handle parameters) {

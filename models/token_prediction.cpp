@@ -26,7 +26,7 @@ double projection_flops(const ModelSpec& model, double tokens) {
 }  // namespace
 
 void LayerBuilder::token_prediction_forward() {
-  const PassBytes cast = casts(stack_.quantize_forward);
+  const PassBytes cast = casts(stack_.quantize.forward);
   const double hidden_bytes = shape_.hidden_elements * shape_.element;
   memory(LayerPart::norm, "token_prediction_norms", kTwoNormPasses * hidden_bytes, MemoryKind::norm);
   memory(LayerPart::mlp, "token_prediction_join", kJoinPasses * hidden_bytes);
@@ -42,7 +42,7 @@ void LayerBuilder::token_prediction_forward() {
 }
 
 void LayerBuilder::token_prediction_backward() {
-  const PassBytes cast = casts(stack_.quantize_backward);
+  const PassBytes cast = casts(stack_.quantize.backward);
   const double hidden_bytes = shape_.hidden_elements * shape_.element;
   const std::int64_t columns = largest_share(shape_.hidden, plan_.tensor);
   const bool sequence = plan_.sequence;

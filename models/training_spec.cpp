@@ -18,20 +18,9 @@ constexpr std::array<std::string_view, 3> kGradientDtypes = {"fp32", "bf16", "fp
 constexpr std::array<std::string_view, 2> kFlopsConventions = {"full", "causal"};
 constexpr std::array<std::string_view, 6> kModules = {"core_attn", "mla_up_proj", "mlp",
                                                       "layernorm", "moe_act",     "moe"};
-constexpr std::array<Precision, 4> kPrecisionsNotModelled = {Precision::fp8_current, Precision::fp8_block,
-                                                             Precision::mxfp8, Precision::nvfp4};
 
 void refuse_not_modelled(const SpecReader& reader, const std::string& what) {
   reader.refuse_message(what + " is not modelled yet");
-}
-
-Precision read_precision(const SpecReader& reader) {
-  const auto precision = static_cast<Precision>(reader.choice(precision_names()));
-  if (std::find(kPrecisionsNotModelled.begin(), kPrecisionsNotModelled.end(), precision) !=
-      kPrecisionsNotModelled.end()) {
-    refuse_not_modelled(reader, "precision \"" + std::string(name_of(precision)) + "\"");
-  }
-  return precision;
 }
 
 void read_modules(const SpecReader& reader, TrainingSpec& training) {
@@ -68,6 +57,22 @@ void read_recompute(const SpecReader& reader, TrainingSpec& training) {
   if (training.recompute == Recompute::selective && training.recompute_modules.empty()) {
     training.recompute_modules = {"core_attn"};
   }
+}
+
+LoraSpec read_lora(const SpecReader& reader) {
+  constexpr std::array<std::string_view, 3> kTargets = {"attention", "mlp", "all"};
+  LoraSpec lora;
+  reader.only({"rank", "targets"});
+  if (!reader.is_object()) return lora;
+  lora.rank = static_cast<int>(reader.at("rank").integer(1, 1 << 20));
+  const SpecReader targets = reader.at("targets");
+  for (const SpecReader& element : targets.elements()) {
+    const size_t target = element.choice(kTargets);
+    lora.attention = lora.attention || target != 1;
+    lora.mlp = lora.mlp || target != 0;
+  }
+  if (targets.is_list() && targets.json().empty()) targets.refuse("at least one of attention, mlp, all");
+  return lora;
 }
 
 /// Synchronisation after every step is what is modelled; local and asynchronous training are known names.
@@ -114,7 +119,9 @@ TrainingSpec read_training_spec(const SpecReader& reader) {
   training.seq_length = reader.at("seq_length").integer(1, kMostSequences);
   training.global_batch = reader.at("global_batch").integer(1, kMostSequences);
   training.micro_batch = reader.at("micro_batch").integer(1, kMostSequences);
-  if (reader.has("precision")) training.precision = read_precision(reader.at("precision"));
+  if (reader.has("precision")) {
+    training.precision = static_cast<Precision>(reader.at("precision").choice(precision_names()));
+  }
   training.gradient_dtype = read_gradient_dtype(reader);
   if (reader.has("optimizer")) {
     training.optimizer = static_cast<Optimizer>(reader.at("optimizer").choice(kOptimizers));
@@ -123,7 +130,7 @@ TrainingSpec read_training_spec(const SpecReader& reader) {
   if (reader.has("sync")) read_sync(reader.at("sync"));
   if (reader.has("tokens")) reader.at("tokens").number_above(0.0);
   if (reader.has("offload")) refuse_not_modelled(reader.at("offload"), "offloading");
-  if (reader.has("lora")) refuse_not_modelled(reader.at("lora"), "LoRA");
+  if (reader.has("lora")) training.lora = read_lora(reader.at("lora"));
   if (reader.has("data")) refuse_not_modelled(reader.at("data"), "the input pipeline");
   if (reader.has("checkpoint")) refuse_not_modelled(reader.at("checkpoint"), "checkpointing");
   if (reader.has("flops_convention")) {

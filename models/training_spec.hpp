@@ -15,6 +15,13 @@ enum class Optimizer { sgd, momentum, adagrad, adam, adamw, lamb };
 enum class GradientDtype { fp32, bf16, fp16 };
 enum class FlopsConvention { full, causal };
 
+/// Low-rank adapters beside frozen base weights.
+struct LoraSpec {
+  int rank = 0;
+  bool attention = false, mlp = false;
+  auto operator<=>(const LoraSpec&) const = default;
+};
+
 /// Contract section 2, `training`.
 struct TrainingSpec {
   std::int64_t seq_length = 0;
@@ -27,6 +34,7 @@ struct TrainingSpec {
   std::vector<std::string>
       recompute_modules;      ///< of selective: core_attn mlp layernorm ...; empty with none and full
   int recompute_layers = -1;  ///< layers of each stage that recompute; -1: all
+  std::optional<LoraSpec> lora;
   FlopsConvention flops_convention = FlopsConvention::full;
 };
 

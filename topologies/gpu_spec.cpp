@@ -17,7 +17,7 @@ void read_peaks(const SpecReader& peaks, DeviceSpec& device) {
   for (const std::string_view name : precision_names()) {
     if (peaks.has(name)) peak_of(device, *precision_named(name)) = peaks.at(name).quantity<FlopsPerSecond>();
   }
-  for (const Precision recipe : {Precision::fp8_current, Precision::fp8_block, Precision::mxfp8}) {
+  for (const Precision recipe : {Precision::fp8_current, Precision::fp8_block}) {
     if (!peak_of(device, recipe)) peak_of(device, recipe) = peak_of(device, Precision::fp8);
   }
 }

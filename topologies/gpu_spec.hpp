@@ -19,7 +19,8 @@ struct GpuSpec {
 };
 
 /// Reads a GPU preset's name, an object, or a preset with overrides; problems go to the reader.
-/// Of fp8_current, fp8_block and mxfp8 what is left out takes fp8's peak, as one unit computes all of them.
+/// Of fp8_current and fp8_block what is left out takes fp8's peak, as one unit computes all of them; mxfp8
+/// needs units that scale blocks themselves, and is only there where the preset says so.
 GpuSpec read_gpu(const SpecReader& value, Provenance& provenance, const std::string& path);
 
 }  // namespace orrery

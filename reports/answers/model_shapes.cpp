@@ -71,8 +71,8 @@ Setting read_setting(const ModelShapesOptions& options) {
   training["global_batch"] = training["micro_batch"];
   const Json software = options.software.empty() ? Json::object() : document_of(options.software);
   setting.training = read_training_spec(SpecReader(training, "/training", problems));
-  setting.software =
-      read_software_stack(SpecReader(software, "/software", problems), setting.training.gradient_dtype);
+  setting.software = read_software_stack(SpecReader(software, "/software", problems),
+                                         setting.training.gradient_dtype, setting.training.precision);
   const std::int64_t gpus = degree(options.parallel, "tensor") * degree(options.parallel, "pipeline") *
                             degree(options.parallel, "context");
   if (problems.empty() && gpus <= (1 << 20)) {
@@ -89,7 +89,7 @@ Setting read_setting(const ModelShapesOptions& options) {
     by_option.throw_if_any();
   }
   if (!options.gpu.empty())
-    setting.software.choose_attention_kernel(read_gpu_argument(options.gpu).architecture);
+    setting.software.choose_for_architecture(read_gpu_argument(options.gpu).architecture);
   return setting;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "models/estimate.hpp"
+#include "models/plan_shapes.hpp"
 #include "models/step_plan.hpp"
 #include "reports/answers/beside.hpp"
 #include "reports/answers/communication_lines.hpp"
@@ -84,6 +85,16 @@ void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
     for (std::string& line : fabric_warnings(cluster)) lines.push_back(std::move(line));
   }
   for (std::string& line : lines) prediction.warnings.push_back("cluster.fabric: " + std::move(line));
+}
+
+void warn_about_uneven_groups(const Experiment& experiment, Prediction& prediction) {
+  if (prediction.engine != EngineKind::estimate) return;
+  const RankMap map(experiment.parallel);
+  if (!PlanShapes(experiment.shape, experiment.parallel, map).uneven()) return;
+  prediction.warnings.push_back(
+      "parallel: groups of one kind lie unevenly over the nodes; the estimate takes the worst one for all "
+      "and "
+      "does not know where their traffic meets, the simulation does");
 }
 
 }  // namespace
@@ -169,6 +180,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   warn_about_evidence(prediction);
   warn_about_keys_without_effect(experiment, prediction);
   warn_about_fabric(experiment.cluster, prediction);
+  warn_about_uneven_groups(experiment, prediction);
   if (options.tier == Tier::measured && !options.calibration.empty() &&
       models.kernels->profile_name() != experiment.device.name) {
     prediction.warnings.push_back("calibration " + models.kernels->profile_name() +

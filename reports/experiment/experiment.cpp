@@ -23,15 +23,48 @@ std::string default_name(const Experiment& experiment) {
                      experiment.shape.gpus, experiment.device.name);
 }
 
+/// What a stack's own defaults leave alone but a given key may ask for.
+void check_parameter_gather(const SpecReader& reader, const Experiment& experiment) {
+  const Json::json_pointer place("/software/fp8_parameter_gather");
+  if (!experiment.software.fp8_parameter_gather || !reader.json().contains(place)) return;
+  const std::string at = reader.pointer() + place.to_string();
+  if (operand_bytes(experiment.training.precision) != 1.0) {
+    reader.problems().add(
+        at, "true",
+        fmt::format("false with precision {}: parameters are gathered in 8 bits only under fp8, "
+                    "fp8_current, fp8_block and mxfp8",
+                    name_of(experiment.training.precision)));
+  } else if (experiment.parallel.zero == 0) {
+    reader.problems().add(at, "true", "false with zero 0, which gathers no parameters");
+  }
+}
+
+/// The GPU has units for the products' format.
+void check_precision(const SpecReader& reader, const Experiment& experiment) {
+  const DeviceSpec& device = experiment.device;
+  const Precision asked = experiment.training.precision;
+  if (device.peak_for(asked)) {
+    check_parameter_gather(reader, experiment);
+    return;
+  }
+  std::vector<std::string> available;
+  for (const std::string_view name : precision_names()) {
+    if (device.peak_for(*precision_named(name))) available.emplace_back(name);
+  }
+  // The next wider format that the GPU has; formats stand in the order of their width.
+  auto nearest = static_cast<size_t>(asked);
+  while (nearest > 0 && !device.peak_for(static_cast<Precision>(nearest))) --nearest;
+  reader.problems().add(
+      reader.pointer() + "/training/precision", fmt::format("\"{}\"", name_of(asked)),
+      fmt::format("a precision that {} has matrix units for: {}; the nearest is {}", device.name,
+                  list_names(available), name_of(static_cast<Precision>(nearest))));
+}
+
 /// What reads well on its own but cannot be predicted, or not together.
 void cross_check(const SpecReader& reader, const Experiment& experiment) {
   Problems& problems = reader.problems();
   if (!problems.empty()) return;
-  if (!experiment.device.peak_for(experiment.training.precision)) {
-    problems.add(reader.pointer() + "/training/precision",
-                 fmt::format("\"{}\"", name_of(experiment.training.precision)),
-                 fmt::format("a precision that {} has matrix units for", experiment.device.name));
-  }
+  check_precision(reader, experiment);
 }
 
 }  // namespace
@@ -51,12 +84,13 @@ Experiment read_experiment(const SpecReader& reader) {
   experiment.model = read_model_spec(reader.at("model"));
   experiment.training = read_training_spec(reader.at("training"));
   experiment.software =
-      read_software_stack(optional_section(reader, "software"), experiment.training.gradient_dtype);
+      read_software_stack(optional_section(reader, "software"), experiment.training.gradient_dtype,
+                          experiment.training.precision);
   const bool cluster_is_sound = reader.problems().empty();
   if (cluster_is_sound) {
     experiment.shape = cluster_shape(experiment.cluster);
     experiment.device = device_spec(experiment.cluster);
-    experiment.software.choose_attention_kernel(experiment.device.architecture);
+    experiment.software.choose_for_architecture(experiment.device.architecture);
   }
   // With problems so far, read_parallel_plan checks the keys alone and leaves the GPUs out of it.
   experiment.parallel =

@@ -144,7 +144,8 @@ class Resolver {
   /// True for a value of a software preset that this experiment does not use.
   bool is_idle(const std::string& key) const {
     const TrainingSpec& training = experiment_.training;
-    if (key.starts_with("quantize_")) return !is_quantized(training.precision);
+    if (key.starts_with("quantize")) return !is_quantized(training.precision);
+    if (key.starts_with("adapter_")) return !training.lora;
     if (key.starts_with("attention_score_passes_")) {
       return experiment_.software.attention_kernel != AttentionKernel::unfused;
     }
@@ -245,7 +246,8 @@ class Resolver {
     Json software = section("software");
     if (software.is_null()) software = Json::object();
     StackDocument document =
-        lay_out_software(SpecReader(software, "", problems), experiment_.training.gradient_dtype);
+        lay_out_software(SpecReader(software, "", problems), experiment_.training.gradient_dtype,
+                         experiment_.training.precision);
     problems.throw_if_any();
     return document;
   }

@@ -89,14 +89,21 @@ Json training_json(const TrainingSpec& training, GradientDtype gradient_dtype) {
   Json recompute = {{"kind", name_at(kRecomputes, training.recompute)}};
   if (training.recompute_layers >= 0) recompute["layers"] = training.recompute_layers;
   if (!training.recompute_modules.empty()) recompute["modules"] = training.recompute_modules;
-  return {{"seq_length", training.seq_length},
-          {"global_batch", training.global_batch},
-          {"micro_batch", training.micro_batch},
-          {"precision", std::string(name_of(training.precision))},
-          {"gradient_dtype", name_at(kGradientTypes, gradient_dtype)},
-          {"optimizer", name_at(kOptimizers, training.optimizer)},
-          {"recompute", recompute},
-          {"flops_convention", name_at(kConventions, training.flops_convention)}};
+  Json json = {{"seq_length", training.seq_length},
+               {"global_batch", training.global_batch},
+               {"micro_batch", training.micro_batch},
+               {"precision", std::string(name_of(training.precision))},
+               {"gradient_dtype", name_at(kGradientTypes, gradient_dtype)},
+               {"optimizer", name_at(kOptimizers, training.optimizer)},
+               {"recompute", recompute},
+               {"flops_convention", name_at(kConventions, training.flops_convention)}};
+  if (training.lora) {
+    Json targets = Json::array();
+    if (training.lora->attention) targets.push_back("attention");
+    if (training.lora->mlp) targets.push_back("mlp");
+    json["lora"] = {{"rank", training.lora->rank}, {"targets", targets}};
+  }
+  return json;
 }
 
 Json plan_json(const ParallelPlan& plan) {

@@ -42,6 +42,19 @@ double operand_bytes(Precision precision) {
   return 4.0;
 }
 
+double stored_operand_bytes(Precision precision) {
+  switch (precision) {
+    case Precision::fp8_block:
+      return 1.0 + 4.0 / 128.0;
+    case Precision::mxfp8:
+      return 1.0 + 1.0 / 32.0;
+    case Precision::nvfp4:
+      return 0.5 + 1.0 / 16.0;
+    default:
+      return operand_bytes(precision);
+  }
+}
+
 double activation_bytes(Precision precision) { return std::max(2.0, operand_bytes(precision)); }
 
 bool is_quantized(Precision precision) { return operand_bytes(precision) < 2.0; }

@@ -21,6 +21,11 @@ std::span<const std::string_view> precision_names();
 /// Bytes of one operand element of a matrix product in this format, without block scales (fp32 and tf32: 4,
 /// nvfp4: 0.5).
 double operand_bytes(Precision precision);
+/// The same with its share of the block scales, as a quantised tensor is stored: fp8_block four bytes for 128
+/// elements of a row (1 x 128 blocks), mxfp8 one for 32, nvfp4 one for 16; scales of a whole tensor count
+/// nothing. Sources: OCP Microscaling Formats 1.0, section 5; Transformer Engine, Float8BlockScaling and
+/// NVFP4BlockScaling (common/recipe/__init__.py).
+double stored_operand_bytes(Precision precision);
 /// Bytes of one activation element outside matrix products: the 8- and 4-bit recipes keep bf16 there
 /// (contract section 2).
 double activation_bytes(Precision precision);

@@ -68,12 +68,13 @@ LibraryTime all_to_all_across(const FabricConstants& fabric, const LibraryConsta
   time.algorithm = CollectiveAlgorithm::point_to_point;
   const double n = shape.ranks;
   const double r = shape.ranks_per_domain;
+  const double peers = n - shape.narrowest_domain();  // outside the domain of those who have most
   const double racks = shape.nodes > shape.domains ? fabric.rack_all_to_all_efficiency : 1.0;
   const double spread = shape.domains > 2 ? std::pow(0.5 * shape.domains, fabric.all_to_all_node_power) : 1.0;
-  const double outside = payload * (n - r) / n / (rate * fabric.all_to_all_efficiency * racks) * spread;
+  const double outside = payload * peers / n / (rate * fabric.all_to_all_efficiency * racks) * spread;
   const double inside = r > 1.0 ? payload * (r - 1.0) / n / inner.all_to_all_bus : 0.0;
   time.transfer = std::max(outside, inside);
-  const double host = (fabric.start + (n - r) * fabric.peer_latency) * host_slowness(fabric, library);
+  const double host = (fabric.start + peers * fabric.peer_latency) * host_slowness(fabric, library);
   time.total = host + time.transfer + fabric.all_to_all_fill * std::sqrt(host * time.transfer);
   return time;
 }
@@ -86,7 +87,7 @@ LibraryTime fabric_time(const FabricConstants& fabric, const LibraryConstants& l
   if (op == CollectiveOp::send_receive) return send_receive_across(fabric, library, payload, shape);
   LibraryTime best;
   best.total = std::numeric_limits<double>::infinity();
-  const double domain_rate = shape.scale_out_per_rank.base() * shape.ranks_per_domain;
+  const double domain_rate = shape.scale_out_per_rank.base() * shape.narrowest_domain();
   const bool all_reduce = op == CollectiveOp::all_reduce;
   const double rounds = all_reduce ? 2.0 : 1.0;
   const double domain_hops = rounds * (shape.domains - 1);

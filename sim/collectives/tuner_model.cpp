@@ -39,7 +39,7 @@ double least_domain_time(TunerAlgorithm algorithm, CollectiveOp op, double paylo
 double least_network_time(CollectiveOp op, double payload, const GroupShape& shape) {
   if (shape.domains < 2) return 0.0;
   const double rate = shape.scale_out_per_rank.base();
-  const double domain_rate = rate * shape.ranks_per_domain;
+  const double domain_rate = rate * shape.narrowest_domain();
   const double others = (shape.domains - 1.0) / shape.domains;
   switch (op) {
     case CollectiveOp::all_reduce:
@@ -50,7 +50,7 @@ double least_network_time(CollectiveOp op, double payload, const GroupShape& sha
     case CollectiveOp::broadcast:
       return payload / domain_rate;
     case CollectiveOp::all_to_all:
-      return payload * (shape.ranks - shape.ranks_per_domain) / shape.ranks / rate;
+      return payload * (shape.ranks - shape.narrowest_domain()) / shape.ranks / rate;
     case CollectiveOp::send_receive:
       return payload / rate;
   }
@@ -60,7 +60,7 @@ double least_network_time(CollectiveOp op, double payload, const GroupShape& sha
 double least_time(TunerAlgorithm algorithm, CollectiveOp op, double payload, const GroupShape& shape) {
   const double inside = least_domain_time(algorithm, op, payload, shape);
   if (!shape.crosses_domains()) return inside;
-  const double domain_rate = shape.scale_out_per_rank.base() * shape.ranks_per_domain;
+  const double domain_rate = shape.scale_out_per_rank.base() * shape.narrowest_domain();
   if (algorithm == TunerAlgorithm::ring)
     return std::max(inside, payload * bus_factor(op, shape.ranks) / domain_rate);
   if (op == CollectiveOp::all_reduce)

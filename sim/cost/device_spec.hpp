@@ -18,8 +18,8 @@ struct DeviceSpec {
   Bytes memory_capacity;  ///< what the driver reports as total
   Bytes l2_cache;
   Watts board_power;
-  /// Dense peak of matrix products by Precision; fp8_current, fp8_block and mxfp8 share fp8's. Absent: no
-  /// such unit.
+  /// Dense peak of matrix products by Precision; fp8_current and fp8_block share fp8's. Absent: no such
+  /// unit.
   std::array<std::optional<FlopsPerSecond>, 9> peak;
 
   std::optional<FlopsPerSecond> peak_for(Precision precision) const {

@@ -24,10 +24,10 @@ Tier meeting_tier(const ClusterShape& cluster, int node_a, int node_b, bool same
   return cluster.rail_optimized && !same_rail ? Tier::spine : Tier::leaf;
 }
 
-/// Distinct blocks of `size` that the GPUs fall into, and the largest number in one.
+/// Distinct blocks of `size` that the GPUs fall into, and the largest and the smallest number in one.
 struct Blocks {
   int count = 0;
-  int largest = 0;
+  int largest = 0, smallest = 0;
   std::vector<int> members;  ///< by block, from the first one touched
   int first = 0;
 };
@@ -42,6 +42,10 @@ Blocks blocks_of(std::span<const int> gpus, int size) {
     int& members = blocks.members[static_cast<std::size_t>(gpu / size - blocks.first)];
     if (members++ == 0) ++blocks.count;
     blocks.largest = std::max(blocks.largest, members);
+  }
+  blocks.smallest = blocks.largest;
+  for (const int members : blocks.members) {
+    if (members > 0) blocks.smallest = std::min(blocks.smallest, members);
   }
   return blocks;
 }
@@ -75,6 +79,7 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
   shape.ranks = static_cast<int>(gpus.size());
   shape.domains = domains.count;
   shape.ranks_per_domain = domains.largest;
+  if (domains.smallest < domains.largest) shape.fewest_ranks_per_domain = domains.smallest;
   shape.nodes = blocks_of(gpus, cluster.gpus_per_node).count;
   shape.scale_up = cluster.scale_up;
   shape.scale_up_bandwidth = cluster.scale_up_bandwidth;

@@ -45,7 +45,10 @@ struct GroupShape {
   int ranks = 1;
   int domains = 1;           ///< scale-up domains it touches
   int ranks_per_domain = 1;  ///< largest number of its ranks in one domain
-  int nodes = 1;             ///< hosts it touches
+  /// Smallest number of its ranks in a domain that it touches; 0: all hold ranks_per_domain. What crosses
+  /// domains is held up where the group has the fewest NICs.
+  int fewest_ranks_per_domain = 0;
+  int nodes = 1;  ///< hosts it touches
   ScaleUpKind scale_up = ScaleUpKind::none;
   BytesPerSecond scale_up_bandwidth;
   Seconds scale_up_latency;
@@ -59,6 +62,9 @@ struct GroupShape {
   NicProtocol protocol = NicProtocol::infiniband;
 
   bool crosses_domains() const { return domains > 1; }
+  int narrowest_domain() const {
+    return fewest_ranks_per_domain > 0 ? fewest_ranks_per_domain : ranks_per_domain;
+  }
   auto operator<=>(const GroupShape&) const = default;
 };
 

@@ -7,29 +7,14 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <random>
 
 #include "sim/network/cuts.hpp"
+#include "tests/properties/dice.hpp"
 #include "topologies/build_topology.hpp"
 #include "topologies/cluster.hpp"
 
 namespace orrery {
 namespace {
-
-class Dice {
- public:
-  explicit Dice(unsigned seed) : engine_(seed) {}
-  int pick(int least, int most) {
-    return least + static_cast<int>(engine_() % static_cast<unsigned>(most - least + 1));
-  }
-  template <typename T, size_t n>
-  T one_of(const std::array<T, n>& all) {
-    return all[static_cast<size_t>(pick(0, static_cast<int>(n) - 1))];
-  }
-
- private:
-  std::mt19937 engine_;  // the same numbers on any machine
-};
 
 Json random_node(Dice& dice) {
   const int gpus = dice.one_of(std::array{1, 2, 4, 8});

@@ -45,5 +45,16 @@ TEST(Precision, BytesFollowFromTheBitsOfTheFormat) {
   }
 }
 
+TEST(Precision, StoredOperandsCarryTheirBlockScales) {
+  // 1 x 128 blocks with a scale of 4 bytes, 1 x 32 with one byte, 1 x 16 with one byte; one scale a tensor.
+  EXPECT_EQ(stored_operand_bytes(Precision::fp8_block) * 128, 128 + 4);
+  EXPECT_EQ(stored_operand_bytes(Precision::mxfp8) * 32, 32 + 1);
+  EXPECT_EQ(stored_operand_bytes(Precision::nvfp4) * 16, 8 + 1);
+  for (const Precision precision :
+       {Precision::fp32, Precision::bf16, Precision::fp8, Precision::fp8_current}) {
+    EXPECT_EQ(stored_operand_bytes(precision), operand_bytes(precision));
+  }
+}
+
 }  // namespace
 }  // namespace orrery

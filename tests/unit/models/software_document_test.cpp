@@ -99,8 +99,8 @@ TEST_F(SoftwareHistory, GivenKeysWin) {
 TEST_F(SoftwareHistory, TheGpuChoosesAmongKernels) {
   SoftwareStack ampere = stack(R"({"preset": "early", "date": "2024-01"})");
   SoftwareStack hopper = ampere;
-  ampere.choose_attention_kernel("ampere");
-  hopper.choose_attention_kernel("hopper");
+  ampere.choose_for_architecture("ampere");
+  hopper.choose_for_architecture("hopper");
   EXPECT_EQ(ampere.attention_kernel, AttentionKernel::flash1);
   EXPECT_EQ(hopper.attention_kernel, AttentionKernel::cudnn);  // the default
 }
@@ -208,7 +208,7 @@ TEST(ShippedSoftware, IsReadWithoutAProblemAtEveryDate) {
 TEST(ShippedSoftware, TakesTheAttentionOfItsDayAndGpu) {
   const auto kernel = [](const std::string& name, const std::string& date, const std::string& architecture) {
     SoftwareStack stack = reading::software(Json{{"preset", name}, {"date", date}}.dump()).spec;
-    stack.choose_attention_kernel(architecture);
+    stack.choose_for_architecture(architecture);
     return stack.attention_kernel;
   };
   // Transformer Engine 1.2 (January 2024) turned to cuDNN on Hopper; on Ampere flash-attn stays first.

@@ -40,16 +40,28 @@ TEST(TrainingSpec, AcceptsWhatDoesNotChangeAStep) {
             std::vector<std::string>{});
 }
 
+TEST(TrainingSpec, ReadsEveryPrecision) {
+  for (const std::string_view name : precision_names()) {
+    const auto outcome = reading::training(training_with(R"("precision": ")" + std::string(name) + '"'));
+    EXPECT_EQ(outcome.lines, std::vector<std::string>{});
+    EXPECT_EQ(name_of(outcome.spec.precision), name);
+  }
+}
+
+TEST(TrainingSpec, ReadsAdapters) {
+  const auto all = reading::training(training_with(R"("lora": {"rank": 16, "targets": ["all"]})"));
+  EXPECT_EQ(all.lines, std::vector<std::string>{});
+  EXPECT_EQ(all.spec.lora, (LoraSpec{16, true, true}));
+  const auto one = reading::training(training_with(R"("lora": {"rank": 8, "targets": ["mlp"]})"));
+  EXPECT_EQ(one.spec.lora, (LoraSpec{8, false, true}));
+}
+
 TEST(TrainingSpec, RefusesByName) {
   const std::string at = "experiment.json: /training";
   const std::vector<reading::Refusal> refusals = {
       {R"({"seq_length": 2048, "micro_batch": 1})",
        {at + "/global_batch: found nothing, expected an integer in [1, 1099511627776]"}},
       {training_with(R"("seq_len": 1)"), {}},
-      {training_with(R"("precision": "nvfp4")"),
-       {at + "/precision: precision \"nvfp4\" is not modelled yet"}},
-      {training_with(R"("precision": "fp8_current")"),
-       {at + "/precision: precision \"fp8_current\" is not modelled yet"}},
       {training_with(R"("optimizer": "adamv")"),
        {at + "/optimizer: found \"adamv\", expected \"adam\" or one of sgd, momentum, adagrad, adamw, lamb"}},
       {training_with(R"("recompute": {"kind": "selective", "modules": ["mla_down_proj"]})"),
@@ -63,8 +75,11 @@ TEST(TrainingSpec, RefusesByName) {
       {training_with(R"("recompute": {"kind": "none", "layers": 1})"),
        {at + "/recompute/layers: is only legal with kind \"selective\" or \"full\""}},
       {training_with(R"("offload": {"optimizer": true})"), {at + "/offload: offloading is not modelled yet"}},
-      {training_with(R"("lora": {"rank": 16, "targets": ["all"]})"),
-       {at + "/lora: LoRA is not modelled yet"}},
+      {training_with(R"("lora": {"rank": 16, "targets": ["attn"]})"),
+       {at + "/lora/targets/0: found \"attn\", expected one of attention, mlp, all"}},
+      {training_with(R"("lora": {"rank": 0, "targets": []})"),
+       {at + "/lora/rank: found 0, expected an integer in [1, 1048576]",
+        at + "/lora/targets: found a list, expected at least one of attention, mlp, all"}},
       {training_with(R"("sync": {"kind": "local", "period": 10})"),
        {at + "/sync/kind: synchronisation \"local\" is not modelled yet"}},
       {training_with(R"("sync": {"kind": "step", "period": 10})"),

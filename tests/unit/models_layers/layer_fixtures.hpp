@@ -69,8 +69,8 @@ inline SoftwareStack stack() {
   software.attention_kernel = AttentionKernel::flash2;
   software.forward_passes = {7, 2, 3, 4, 2};
   software.backward_passes = {14, 2, 5, 6, 2};
-  software.quantize_forward = {2.5, 1, 1, 1.5};
-  software.quantize_backward = {7, 2, 2, 3};
+  software.quantize.forward = {2.5, 1, 1, 1.5};
+  software.quantize.backward = {7, 2, 2, 3};
   software.attention_score_passes_forward = 4.5;
   software.attention_score_passes_backward = 5.5;
   software.kernels_forward = 20;

@@ -15,7 +15,8 @@ TEST(Cluster, PresetNameGivesOneScalableUnit) {
   EXPECT_EQ(cluster.device.sms, 132);
   EXPECT_EQ(cluster.device.memory_capacity, mebibytes(81559));
   EXPECT_EQ(cluster.device.peak_for(Precision::bf16), teraflops(989));
-  EXPECT_EQ(cluster.device.peak_for(Precision::mxfp8), teraflops(1979));
+  EXPECT_EQ(cluster.device.peak_for(Precision::fp8_block), teraflops(1979));
+  EXPECT_FALSE(cluster.device.peak_for(Precision::mxfp8).has_value());
   EXPECT_FALSE(cluster.device.peak_for(Precision::nvfp4).has_value());
   EXPECT_EQ(cluster.shape.scale_up_bandwidth, gigabytes_per_second(450));
   EXPECT_EQ(cluster.shape.nic_bandwidth, gigabits_per_second(400));

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <vector>
+
+#include "models/parallel_plan.hpp"
+#include "models/rank_map.hpp"
+#include "sim/network/group_shape.hpp"
+
+namespace orrery {
+
+/// How the groups of a plan lie on a cluster.
+///
+/// All groups of a kind do the same at the same time and wait for one another, so the one that has it worst
+/// sets the pace: the one that touches most scale-up domains, and among those the one with the fewest ranks
+/// in one of them (tensor 6 on nodes of 8: 6, 2 + 4, 4 + 2, 6). Places repeat with the domains, so one group
+/// for each place that a group can have in a domain is looked at.
+class PlanShapes {
+ public:
+  /// The references must outlive it.
+  PlanShapes(const ClusterShape& cluster, const ParallelPlan& plan, const RankMap& map);
+  GroupShape tensor() const;
+  GroupShape context() const;
+  GroupShape data() const;     ///< data x context ranks
+  GroupShape shard() const;    ///< ZeRO shard groups
+  GroupShape replica() const;  ///< across shard groups
+  /// Groups of a mixture's experts.
+  GroupShape of_experts(Members members) const;
+  /// The same coordinates on two pipeline stages.
+  GroupShape stages(int from, int to) const;
+  /// True if groups of one kind lie differently (tensor 3 on nodes of 8) or hold unequal numbers of ranks in
+  /// the domains they touch: then their traffic meets in ways that one shape for all cannot tell.
+  bool uneven() const;
+
+ private:
+  template <typename GroupOf>
+  GroupShape widest(const std::vector<int>& starts, const GroupOf& group_of) const;
+  const ClusterShape& cluster_;
+  const ParallelPlan& plan_;
+  const RankMap& map_;
+};
+
+}  // namespace orrery

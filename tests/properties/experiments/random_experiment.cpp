@@ -1,0 +1,433 @@
+#include "tests/properties/experiments/random_experiment.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace orrery {
+
+namespace {
+
+struct Degrees {
+  int tensor = 1, pipeline = 1, context = 1, data = 1, interleave = 1;
+};
+
+/// A divisor of `number`, at most `most`.
+int random_divisor(Dice& dice, int number, int most) {
+  std::vector<int> divisors;
+  for (int d = 1; d <= std::min(number, most); ++d) {
+    if (number % d == 0) divisors.push_back(d);
+  }
+  return divisors[static_cast<size_t>(dice.pick(0, static_cast<int>(divisors.size()) - 1))];
+}
+
+struct Machine {
+  const char* cluster;
+  int gpus_a_node;
+  bool volta, fp8;
+};
+constexpr std::array<Machine, 6> kMachines = {{{"dgx1-v100", 8, true, false},
+                                               {"dgx-a100-80gb", 8, false, false},
+                                               {"dgx-h100", 8, false, true},
+                                               {"dgx-h200", 8, false, true},
+                                               {"dgx-b200", 8, false, true},
+                                               {"gb200-nvl72", 4, false, true}}};
+
+class ExperimentDraw {
+ public:
+  explicit ExperimentDraw(Dice& dice) : dice_(dice), machine_(dice.one_of(kMachines)) {}
+
+  Json draw() {
+    draw_cluster();
+    draw_degrees();
+    draw_parallel();
+    draw_model();
+    draw_training();
+    draw_software();
+    return {{"cluster", cluster_},
+            {"model", model_},
+            {"training", training_},
+            {"software", software_},
+            {"parallel", parallel_}};
+  }
+
+ private:
+  void draw_cluster() {
+    nodes_ = dice_.one_of(std::array{1, 2, 3, 4, 6, 8});
+    gpus_ = nodes_ * machine_.gpus_a_node;
+    cluster_ = {{"preset", machine_.cluster}, {"nodes", nodes_}};
+    if (nodes_ > 1 && machine_.gpus_a_node == 8 && dice_.once_in(4)) {
+      cluster_["fabric"] = {{"kind", nodes_ <= 4
+                                         ? dice_.one_of(std::array{"leaf_spine", "fat_tree", "single_switch"})
+                                         : dice_.one_of(std::array{"leaf_spine", "fat_tree"})}};
+    }
+  }
+
+  void draw_degrees() {
+    degrees_.tensor = random_divisor(dice_, gpus_, 8);
+    degrees_.pipeline = random_divisor(dice_, gpus_ / degrees_.tensor, 8);
+    degrees_.context =
+        dice_.once_in(3) ? random_divisor(dice_, gpus_ / degrees_.tensor / degrees_.pipeline, 4) : 1;
+    degrees_.data = gpus_ / degrees_.tensor / degrees_.pipeline / degrees_.context;
+    if (degrees_.pipeline > 1 && dice_.once_in(3)) degrees_.interleave = dice_.pick(2, 3);
+  }
+
+  bool chance() { return dice_.once_in(2); }
+
+  void draw_overlap() {
+    Json overlap = Json::object();
+    for (const char* key : {"gradient", "parameter", "tensor", "pipeline"}) {
+      if (dice_.once_in(4)) overlap[key] = chance();
+    }
+    // There is no parameter gather to overlap without a distributed optimizer.
+    if (zero_ == 0) overlap.erase("parameter");
+    if (degrees_.interleave == 1) overlap.erase("pipeline");
+    if (!overlap.empty()) parallel_["overlap"] = overlap;
+  }
+
+  void draw_parallel() {
+    parallel_ = {{"tensor", degrees_.tensor}, {"pipeline", degrees_.pipeline}};
+    if (degrees_.context > 1) {
+      parallel_["context"] = degrees_.context;
+      parallel_["context_method"] = dice_.one_of(std::array{"ring", "all_gather", "ulysses"});
+    }
+    if (chance()) parallel_["data"] = degrees_.data;
+    if (degrees_.interleave > 1) parallel_["interleave"] = degrees_.interleave;
+    if (degrees_.interleave == 1 && chance())
+      parallel_["schedule"] = dice_.one_of(std::array{"gpipe", "1f1b"});
+    if (degrees_.tensor > 1) parallel_["sequence"] = chance();
+    zero_ = dice_.pick(0, degrees_.pipeline > 1 ? 2 : 3);
+    parallel_["zero"] = zero_;
+    const int replicas = degrees_.data * degrees_.context;
+    if (zero_ > 0 && replicas > 1 && dice_.once_in(4)) {
+      parallel_["shard_group"] = random_divisor(dice_, replicas, replicas);
+    }
+    draw_overlap();
+    if (dice_.once_in(6)) parallel_["bucket"] = dice_.one_of(std::array{5e6, 25e6, 200e6});
+    if (dice_.once_in(8)) parallel_["placement"] = {"tensor", "context", "pipeline", "data"};
+  }
+
+  void draw_stage_layers() {
+    if (degrees_.pipeline == 1 || !dice_.once_in(4)) return;
+    std::vector<int> layers(static_cast<size_t>(degrees_.pipeline), 1);
+    int left = layers_ - degrees_.pipeline;
+    while (left > 0) {
+      ++layers[static_cast<size_t>(dice_.pick(0, degrees_.pipeline - 1))];
+      --left;
+    }
+    parallel_["stage_layers"] = layers;
+  }
+
+  void draw_model() {
+    const int stages = degrees_.pipeline * degrees_.interleave;
+    // At least four layers: a step of one is all ends.
+    layers_ = stages * dice_.pick((stages + 3) / stages, 4) +
+              (degrees_.interleave == 1 ? dice_.pick(0, stages - 1) : 0);
+    const int head_dim = dice_.one_of(std::array{64, 128});
+    // Under ulysses heads are dealt over tensor x context.
+    // Hidden sizes of 1,024 to 16,384: a smaller model on these GPUs is all latency.
+    const int unit = degrees_.tensor * degrees_.context;
+    const int heads = unit * dice_.pick((1024 / head_dim + unit - 1) / unit,
+                                        std::max(16384 / head_dim / 2 / unit, 1024 / head_dim / unit + 1));
+    const int hidden = heads * head_dim;
+    const bool gated = chance();
+    model_ = {{"layers", layers_},
+              {"hidden", hidden},
+              {"heads", heads},
+              {"ffn_hidden", hidden * dice_.pick(2, 4)},
+              {"vocab", 1024 * degrees_.tensor * dice_.pick(4, 32)},
+              {"activation", gated ? dice_.one_of(std::array{"swiglu", "geglu"})
+                                   : dice_.one_of(std::array{"gelu", "relu", "squared_relu"})},
+              {"norm", dice_.one_of(std::array{"layernorm", "rmsnorm"})},
+              {"position", dice_.one_of(std::array{"learned", "rope", "alibi", "none"})}};
+    if (dice_.once_in(3))
+      model_["kv_heads"] = random_divisor(dice_, heads / (degrees_.tensor * degrees_.context), 8) *
+                           degrees_.tensor * degrees_.context;
+    if (chance()) model_["tied_embeddings"] = chance();
+    if (chance()) model_["bias"] = chance();
+    if (model_["position"] == "rope" && dice_.once_in(4)) model_["rotary_fraction"] = 0.5;
+    if (dice_.once_in(4)) model_["qk_norm"] = true;
+    if (dice_.once_in(8)) {
+      model_["objective"] = "masked_lm";
+      if (chance()) model_["masked_fraction"] = 0.2;
+      if (chance()) model_["pooler"] = true;
+    }
+    draw_stage_layers();
+  }
+
+  void draw_recompute() {
+    switch (dice_.pick(0, 4)) {
+      case 0:
+        training_["recompute"] = "full";
+        break;
+      case 1:
+        training_["recompute"] = "selective";
+        break;
+      case 2:
+        training_["recompute"] = {{"kind", "full"}, {"layers", 1}};
+        break;
+      case 3:
+        training_["recompute"] = {{"kind", "selective"},
+                                  {"modules", {dice_.one_of(std::array{"mlp", "layernorm", "core_attn"})}}};
+        break;
+      default:
+        break;
+    }
+  }
+
+  void draw_training() {
+    const int micro_batch = dice_.one_of(std::array{1, 1, 2, 4});
+    int micro_batches = dice_.pick(1, 12);
+    if (degrees_.interleave > 1) micro_batches = degrees_.pipeline * dice_.pick(1, 3);
+    training_ = {
+        {"seq_length", 64 * degrees_.tensor * degrees_.context * dice_.one_of(std::array{4, 8, 16, 32})},
+        {"global_batch", micro_batch * degrees_.data * micro_batches},
+        {"micro_batch", micro_batch}};
+    if (machine_.volta) {
+      training_["precision"] = dice_.one_of(std::array{"fp16", "fp32"});
+    } else {
+      training_["precision"] = dice_.one_of(std::array{"bf16", "bf16", "fp16", "tf32"});
+      if (machine_.fp8 && dice_.once_in(3)) training_["precision"] = "fp8";
+    }
+    if (dice_.once_in(3)) {
+      training_["optimizer"] =
+          dice_.one_of(std::array{"sgd", "momentum", "adagrad", "adam", "adamw", "lamb"});
+    }
+    if (dice_.once_in(4)) training_["gradient_dtype"] = dice_.one_of(std::array{"fp32", "bf16"});
+    if (dice_.once_in(6)) training_["flops_convention"] = "causal";
+    draw_recompute();
+  }
+
+  void draw_software() {
+    software_ = {{"preset", dice_.one_of(std::array{"megatron-core", "megatron-core", "megatron-lm-2021",
+                                                    "torchtitan", "huggingface-ddp", "nanotron"})}};
+    if (machine_.volta) software_["attention_kernel"] = "unfused";
+    if (dice_.once_in(8)) software_["launch"] = dice_.one_of(std::array{"eager", "cuda_graph"});
+  }
+
+  Dice& dice_;
+  Machine machine_;
+  int nodes_ = 1, gpus_ = 1, layers_ = 1, zero_ = 0;
+  Degrees degrees_;
+  Json cluster_, model_, training_, software_, parallel_ = Json::object();
+};
+
+}  // namespace
+
+Json random_experiment(Dice& dice) { return ExperimentDraw(dice).draw(); }
+
+namespace {
+
+/// One way to break an experiment: changes the document, or returns false where it does not apply.
+struct Fault {
+  const char* what;
+  const char* names;
+  bool (*apply)(Json&, Dice&);
+};
+
+Json& degree_of(Json& e, const char* key) { return e["parallel"][key]; }
+
+int whole(const Json& object, const char* key, int otherwise) {
+  return object.contains(key) ? object[key].get<int>() : otherwise;
+}
+
+constexpr std::array kFaults = {
+    Fault{"an unknown key", "/training/seq_lenght",
+          [](Json& e, Dice&) {
+            e["training"]["seq_lenght"] = 512;
+            return true;
+          }},
+    Fault{"an unknown key of the plan", "/parallel/tensor_parallel",
+          [](Json& e, Dice&) {
+            e["parallel"]["tensor_parallel"] = 2;
+            return true;
+          }},
+    Fault{"an unknown cluster", "/cluster/preset",
+          [](Json& e, Dice&) {
+            e["cluster"] = {{"preset", "dgx-h1000"}, {"nodes", 2}};
+            return true;
+          }},
+    Fault{"an unknown software", "/software/preset",
+          [](Json& e, Dice&) {
+            e["software"]["preset"] = "megatron";
+            return true;
+          }},
+    Fault{"a text for a number", "/training/micro_batch",
+          [](Json& e, Dice&) {
+            e["training"]["micro_batch"] = "one";
+            return true;
+          }},
+    Fault{"a fraction of a layer", "/model/layers",
+          [](Json& e, Dice&) {
+            e["model"]["layers"] = 3.5;
+            return true;
+          }},
+    Fault{"no layers", "/model/layers",
+          [](Json& e, Dice&) {
+            e["model"]["layers"] = 0;
+            return true;
+          }},
+    Fault{"a negative degree", "/parallel/tensor",
+          [](Json& e, Dice&) {
+            e["parallel"]["tensor"] = -2;
+            return true;
+          }},
+    Fault{"a huge degree", "GPUs",
+          [](Json& e, Dice& dice) {
+            e["parallel"].erase("data");
+            e["parallel"].erase("shard_group");
+            e["parallel"].erase("stage_layers");
+            if (whole(e["parallel"], "interleave", 1) > 1) return false;
+            degree_of(e, "pipeline") = 65 + dice.pick(0, 1000);
+            e["model"]["layers"] = 2000;
+            if (e["parallel"]["zero"] == 3) e["parallel"]["zero"] = 1;
+            return true;
+          }},
+    Fault{"a missing length", "/training/seq_length",
+          [](Json& e, Dice&) {
+            e["training"].erase("seq_length");
+            return true;
+          }},
+    Fault{"no model", "/model",
+          [](Json& e, Dice&) {
+            e.erase("model");
+            return true;
+          }},
+    Fault{"a batch that does not divide", "/training/global_batch",
+          [](Json& e, Dice&) {
+            const int micro = e["training"]["micro_batch"];
+            if (micro < 2) return false;
+            e["training"]["global_batch"] = e["training"]["global_batch"].get<int>() + 1;
+            return true;
+          }},
+    Fault{"heads that do not divide", "heads",
+          [](Json& e, Dice&) {
+            if (whole(e["parallel"], "tensor", 1) < 2 || e["parallel"].contains("context")) return false;
+            const int heads = e["model"]["heads"];
+            const int head_dim = e["model"]["hidden"].get<int>() / heads;
+            e["model"]["heads"] = heads + 1;
+            e["model"]["head_dim"] = head_dim;
+            e["model"]["kv_heads"] = 1;
+            return true;
+          }},
+    Fault{"a vocabulary that does not divide", "vocab",
+          [](Json& e, Dice&) {
+            const int tensor = whole(e["parallel"], "tensor", 1);
+            if (tensor < 2) return false;
+            e["model"]["vocab"] = 32000 * tensor + 1;
+            return true;
+          }},
+    Fault{"key heads that do not divide heads", "/model/kv_heads",
+          [](Json& e, Dice&) {
+            const int heads = e["model"]["heads"];
+            e["model"]["kv_heads"] = heads + 1;
+            return true;
+          }},
+    Fault{"a bare number for a quantity", "/cluster/node/host_link",
+          [](Json& e, Dice&) {
+            e["cluster"]["node"] = {{"host_link", 32}};
+            return true;
+          }},
+    Fault{"a wrong unit", "/cluster/node/host_link",
+          [](Json& e, Dice&) {
+            e["cluster"]["node"] = {{"host_link", "32 GHz"}};
+            return true;
+          }},
+    Fault{"an unknown precision", "/training/precision",
+          [](Json& e, Dice&) {
+            e["training"]["precision"] = "bf61";
+            return true;
+          }},
+    Fault{"an unknown optimizer", "/training/optimizer",
+          [](Json& e, Dice&) {
+            e["training"]["optimizer"] = "adamm";
+            return true;
+          }},
+    Fault{"a gate on an activation without one", "/model/gated",
+          [](Json& e, Dice&) {
+            e["model"]["activation"] = "gelu";
+            e["model"]["gated"] = true;
+            return true;
+          }},
+    Fault{"experts without a mixture", "/parallel/expert",
+          [](Json& e, Dice&) {
+            if (e["model"].contains("moe")) return false;
+            e["parallel"]["expert"] = 2;
+            return true;
+          }},
+    Fault{"a window without sliding attention", "/model/attention/window",
+          [](Json& e, Dice&) {
+            e["model"]["attention"] = {{"window", 128}};
+            return true;
+          }},
+    Fault{"virtual stages without a pipeline", "/parallel/interleave",
+          [](Json& e, Dice&) {
+            if (whole(e["parallel"], "pipeline", 1) > 1) return false;
+            e["parallel"].erase("schedule");
+            e["parallel"].erase("overlap");
+            e["parallel"]["interleave"] = 2;
+            return true;
+          }},
+    Fault{"stages that do not add up to the model", "/parallel/stage_layers",
+          [](Json& e, Dice&) {
+            if (whole(e["parallel"], "pipeline", 1) < 2) return false;
+            std::vector<int> layers(e["parallel"]["pipeline"].get<size_t>(), 0);
+            e["parallel"]["stage_layers"] = layers;
+            return true;
+          }},
+    Fault{"a shard group without sharding", "/parallel/shard_group",
+          [](Json& e, Dice&) {
+            if (e["parallel"]["zero"] != 0) return false;
+            e["parallel"]["shard_group"] = 1;
+            return true;
+          }},
+    Fault{"a ZeRO level that does not exist", "/parallel/zero",
+          [](Json& e, Dice&) {
+            e["parallel"]["zero"] = 4;
+            return true;
+          }},
+    Fault{"more recomputed layers than there are", "/training/recompute/layers",
+          [](Json& e, Dice&) {
+            e["training"]["recompute"] = {{"kind", "full"}, {"layers", 4096}};
+            return true;
+          }},
+    Fault{"a placement without the pipeline", "/parallel/placement",
+          [](Json& e, Dice&) {
+            e["parallel"]["placement"] = {"tensor", "context", "data"};
+            return true;
+          }},
+    Fault{"a date before the software", "/software/date",
+          [](Json& e, Dice&) {
+            e["software"]["date"] = "1999-01";
+            return true;
+          }},
+    Fault{"a failed switch that is not there", "/cluster/fabric/failed_switches",
+          [](Json& e, Dice&) {
+            e["cluster"]["fabric"]["failed_switches"] = {"leaf999"};
+            return true;
+          }},
+    Fault{"periods without local steps", "/training/sync/period",
+          [](Json& e, Dice&) {
+            e["training"]["sync"] = {{"kind", "step"}, {"period", 4}};
+            return true;
+          }},
+    Fault{"a fraction above one", "/model/rotary_fraction",
+          [](Json& e, Dice&) {
+            e["model"]["rotary_fraction"] = 1.5;
+            return true;
+          }},
+};
+
+}  // namespace
+
+BrokenExperiment random_broken_experiment(Dice& dice) {
+  while (true) {
+    BrokenExperiment broken{random_experiment(dice), "", ""};
+    const Fault& fault = dice.one_of(kFaults);
+    if (!fault.apply(broken.document, dice)) continue;
+    broken.fault = fault.what;
+    broken.names = fault.names;
+    return broken;
+  }
+}
+
+}  // namespace orrery
