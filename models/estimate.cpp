@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/loop_estimate.hpp"
 #include "models/pass_order.hpp"
 #include "models/step_walk.hpp"
 
@@ -80,6 +81,15 @@ class TimeSink {
       last_end_[static_cast<size_t>(stage)] = std::max(last_end_[static_cast<size_t>(stage)], result.end);
     }
     return result;
+  }
+
+  Handle storage(int stage, const StorageAccess& access, std::initializer_list<Handle> after) {
+    double start = 0.0;
+    for (const Handle& handle : after) start = std::max(start, handle.end);
+    const auto s = static_cast<size_t>(stage);
+    const double end = start + access.total().base();
+    last_end_[s] = std::max(last_end_[s], end);
+    return {end, start, static_cast<int>(access.term)};
   }
 
   double makespan() const { return *std::max_element(last_end_.begin(), last_end_.end()); }
@@ -198,6 +208,8 @@ double extrapolate(double at_first, double at_second, double steps) {
 
 /// Micro-batches of a step with split backwards that is followed to its end.
 constexpr std::int32_t kWalkedWhole = 512;
+/// Micro-batches that are walked one by one where they are not all alike.
+constexpr std::int32_t kMostWalked = 4096;
 
 /// Walks the whole step if it is short, else two short steps one period apart.
 Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
@@ -209,7 +221,11 @@ Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
   const std::int32_t late = splits_backward(plan.parallel.schedule) ? kWalkedWhole : 0;
   const std::int32_t fill = std::max(3 * plan.stages(), late / period * period);
   const std::int32_t warm_up = plan.sharded.enabled ? 2 : fill + plan.micro_batches % plan.stages();
-  if (plan.micro_batches <= warm_up + 2 * period) return walk(plan, orders, plan.micro_batches);
+  // What runs beside the step from its start on slows some micro-batches and not others.
+  const bool periodic = !plan.loop || plan.loop->sync.push.empty();
+  if (plan.micro_batches <= warm_up + 2 * period || (!periodic && plan.micro_batches <= kMostWalked)) {
+    return walk(plan, orders, plan.micro_batches);
+  }
   Walked first = walk(plan, orders, warm_up);
   const Walked second = walk(plan, orders, warm_up + period);
   const double steps = static_cast<double>(plan.micro_batches - warm_up) / period;
@@ -293,6 +309,10 @@ void add_exchange(std::vector<CommunicationTotal>& list, const Exchange& exchang
 std::vector<CommunicationTotal> exchanges_of(const StepPlan& plan, int stage) {
   std::vector<CommunicationTotal> list;
   const std::int64_t micro_batches = plan.micro_batches;
+  if (plan.loop && !plan.loop->sync.push.empty()) {
+    add_exchange(list, plan.loop->sync.push[static_cast<size_t>(stage)], 1);
+    add_exchange(list, plan.loop->sync.pull[static_cast<size_t>(stage)], 1);
+  }
   if (plan.sharded.enabled) {
     const ShardedUnits& units = plan.sharded;
     for (const ShardedUnits::Unit& unit : units.units) {
@@ -415,6 +435,7 @@ StepEstimate estimate_step(const StepPlan& plan, PassOrders& orders) {
   for (CommunicationTotal& layer : layer_communications(plan, result.slowest_stage)) {
     result.communications.push_back(layer);
   }
+  if (plan.loop) add_loop(plan, result);
   return result;
 }
 

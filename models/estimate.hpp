@@ -23,6 +23,7 @@ struct CommunicationTotal {
   std::string_view algorithm = "ring", protocol = "simple";
   double bus_bandwidth = 0;  ///< B/s
   Evidence evidence = Evidence::assumed;
+  std::int64_t every = 1;  ///< steps from one to the next: beyond one, the rest is of the step that has it
 };
 
 struct StepEstimate {

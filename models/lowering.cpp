@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "models/crossing_collectives.hpp"
+#include "models/loop_plan.hpp"
 #include "models/pass_order.hpp"
 #include "models/step_walk.hpp"
 
@@ -72,6 +73,26 @@ class GraphSink {
   Handle send(int from, int to, bool forward, const Exchange& exchange, int chunk, int micro_batch,
               std::initializer_list<Handle> after) {
     return pair_tasks(from, to, exchange, forward ? 3 : 4, chunk, micro_batch, after, {});
+  }
+
+  /// One task a group of clients; its leader moves the bytes and all of the group wait.
+  /// @param share of the bytes, and of their time
+  Handle storage(int stage, const StorageAccess& access, std::initializer_list<Handle> after,
+                 double share = 1.0) {
+    Task task;
+    task.kind = TaskKind::communication;
+    task.stream = 5;
+    return group_tasks(stage, access.clients, task, after,
+                       [&](size_t g) { return storage_communication(access, share, stage, g); });
+  }
+
+  /// Compute of a stage that no pass has.
+  Handle work(int stage, const PassCost& cost, std::initializer_list<Handle> after) {
+    Segment segment;
+    segment.name = "outer optimizer";
+    segment.pieces = cost.pieces;
+    segment.duration = cost.duration;
+    return segment_tasks(stage, builder_.add_segment(std::move(segment)), {}, after);
   }
 
   WorkloadGraph finish() { return builder_.finish(); }
@@ -224,6 +245,26 @@ class GraphSink {
     return communications_.emplace(key, builder_.add_communication(std::move(communication))).first->second;
   }
 
+  std::int32_t storage_communication(const StorageAccess& access, double share, int stage, size_t g) {
+    const auto key = std::tuple(static_cast<int>(access.use), stage, full_ ? g : 0);
+    const auto known = storage_.find(key);
+    if (known != storage_.end()) return known->second;
+    Communication communication;
+    communication.storage = access.use;
+    communication.storage_term = access.term;
+    communication.payload = access.bytes * share;
+    communication.latency = access.latency * share;
+    communication.transfer = access.transfer * share;
+    communication.algorithm = "p2p";
+    communication.evidence = Evidence::datasheet;
+    const Groups& groups = groups_of(access.clients, stage);
+    for (size_t each = full_ ? g : 0; each < groups.gpus.size(); ++each) {
+      communication.groups.push_back({groups.gpus[each].front()});
+      if (full_) break;
+    }
+    return storage_.emplace(key, builder_.add_communication(std::move(communication))).first->second;
+  }
+
   std::int32_t crossing_communication(const CrossingTraffic& traffic, const ScriptStep& step, int stage,
                                       size_t g) {
     const auto key = std::tuple(step.traffic, step.exposed_s, stage, g);
@@ -327,20 +368,52 @@ class GraphSink {
   std::map<std::pair<Members, int>, Groups> groups_;
   std::map<std::tuple<int, int, double, int, size_t>, std::int32_t> communications_;
   std::map<std::tuple<int, int, int>, std::int32_t> pairs_;
+  std::map<std::tuple<int, int, size_t>, std::int32_t> storage_;
   std::map<std::tuple<int, double, double>, std::vector<ScriptStep>> scripts_;
   std::map<std::tuple<int, double, int, size_t>, std::int32_t> crossing_communications_;
 };
 
 }  // namespace
 
-WorkloadGraph lower(const StepPlan& plan, Scope scope) {
+WorkloadGraph lower(const StepPlan& plan, Scope scope, double checkpoint_share) {
   GraphSink sink(plan, scope);
+  if (plan.loop) {
+    const InputPlan& input = plan.loop->input;
+    for (size_t stage = 0; stage < input.read.size() && input.prefetched; ++stage) {
+      if (input.read[stage].exists()) sink.storage(static_cast<int>(stage), input.read[stage], {});
+    }
+    const std::vector<StorageAccess>& write = plan.loop->checkpoint.write;
+    for (size_t stage = 0; stage < write.size() && checkpoint_share > 0.0; ++stage) {
+      sink.storage(static_cast<int>(stage), write[stage], {}, checkpoint_share);
+    }
+  }
   std::vector<OrderedPass> order;
   if (!plan.sharded.enabled) {
     order = execution_order(
         make_schedule(plan.parallel.schedule, plan.stages(), plan.parallel.interleave, plan.micro_batches));
   }
   StepWalk<GraphSink>(plan, sink).run(order, plan.micro_batches);
+  return sink.finish();
+}
+
+WorkloadGraph lower_checkpoint(const StepPlan& plan, Scope scope) {
+  GraphSink sink(plan, scope);
+  const std::vector<StorageAccess>& write = plan.loop->checkpoint.write;
+  for (size_t stage = 0; stage < write.size(); ++stage) {
+    sink.storage(static_cast<int>(stage), write[stage], {});
+  }
+  return sink.finish();
+}
+
+WorkloadGraph lower_averaging(const StepPlan& plan, Scope scope) {
+  GraphSink sink(plan, scope);
+  const SyncPlan& sync = plan.loop->sync;
+  for (size_t stage = 0; stage < sync.average.size(); ++stage) {
+    if (!sync.average[stage].exists()) continue;
+    const int number = static_cast<int>(stage);
+    const auto averaged = sink.exchange(number, sync.average[stage], 0, -1, {});
+    sink.work(number, sync.outer[stage], {averaged});
+  }
   return sink.finish();
 }
 

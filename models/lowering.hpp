@@ -10,6 +10,14 @@ enum class Scope { folded, full };
 /// Lays a plan out as a graph of tasks: folded, one rank a pipeline stage stands for all that do the same
 /// (its communications carry their twins); full, every GPU is a rank. Kernels between communications are one
 /// segment.
-WorkloadGraph lower(const StepPlan& plan, Scope scope);
+///
+/// Loader workers read the next step's batch from the start on; the graph ends when they have. With
+/// `checkpoint_share` above zero so does the write of an asynchronous checkpoint, or that share of its bytes.
+WorkloadGraph lower(const StepPlan& plan, Scope scope, double checkpoint_share = 0.0);
+
+/// What comes between steps (LoopPlan), alone: the write of a checkpoint.
+WorkloadGraph lower_checkpoint(const StepPlan& plan, Scope scope);
+/// The workers of local training averaging their parameters, and what applies the mean.
+WorkloadGraph lower_averaging(const StepPlan& plan, Scope scope);
 
 }  // namespace orrery

@@ -5,6 +5,7 @@
 
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/loop_plan.hpp"
 #include "models/low_rank_adapters.hpp"
 #include "models/moe_memory.hpp"
 #include "models/moe_shape.hpp"
@@ -58,7 +59,7 @@ double peak_in_flight(const Schedule& schedule, int stage, const std::vector<dou
 
 /// 1F1B's order repeats once its warm-up is over: four micro-batches a stage show the peak of any number.
 Schedule representative_schedule(const TrainingSpec& training, const ParallelPlan& plan) {
-  std::int64_t micro_batches = plan.micro_batches(training);
+  std::int64_t micro_batches = plan.largest_share(training) / training.micro_batch;
   if (plan.schedule != ScheduleKind::gpipe) {
     micro_batches = std::min<std::int64_t>(micro_batches, std::int64_t{4} * plan.pipeline);
   }
@@ -258,6 +259,8 @@ class StageCounter {
     memory.gradients = trained * bytes.gradient;
     memory.optimizer = trained * bytes.optimizer;
     if (plan_.zero >= 1) memory.optimizer /= shards;
+    if (training_.sync.kind == SyncKind::async) memory.optimizer /= plan_.data;  // on the servers
+    memory.optimizer += trained * outer_state_bytes(training_) / (plan_.zero >= 1 ? shards : 1.0);
     // With a pipeline ZeRO 3 reduces and frees only after a stage's last backward.
     const bool stays_whole = plan_.zero >= 3 && plan_.pipeline > 1;
     if (plan_.zero >= 2 && !stays_whole) {

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <string_view>
 
+#include "models/workers.hpp"
+
 #include "models/layer_shapes.hpp"
 #include "sim/cost/year_month.hpp"
 
@@ -13,8 +15,6 @@ namespace orrery {
 
 namespace {
 
-/// Micro-batches of a step beyond which nobody trains; a simulation of so many takes seconds.
-constexpr std::int64_t kMostMicroBatches = 1'000'000;
 /// Largest head of the fused attention kernels (FlashAttention 2 and 3, cuDNN: up to 256).
 constexpr std::int64_t kLargestFusedHead = 256;
 
@@ -51,6 +51,8 @@ class PlanReader {
     if (!reader_.problems().empty()) return plan_;
     derive_data();
     if (!reader_.problems().empty()) return plan_;
+    check_workers(reader_, training_, plan_);
+    if (!reader_.problems().empty()) return plan_;
     check_batch();
     check_shapes();
     check_attention();
@@ -59,6 +61,7 @@ class PlanReader {
     deal_layers();
     check_zero();
     check_experts();
+    check_loop(reader_, model_, training_, plan_);
     return plan_;
   }
 
@@ -216,6 +219,7 @@ class PlanReader {
   }
 
   void check_batch() const {
+    if (training_.data && !training_.data->shards.empty()) return;
     const std::int64_t global = training_.global_batch;
     const bool too_large = training_.micro_batch > global;
     const std::int64_t unit = training_.micro_batch * plan_.data;

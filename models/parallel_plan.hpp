@@ -49,9 +49,20 @@ struct ParallelPlan {
   }
   int gpus() const { return tensor * pipeline * context * data; }
   PipelinePlacement pipeline_placement() const { return {schedule, pipeline, interleave}; }
+  /// Of a step of the worker (data rank) that it waits for.
   std::int64_t micro_batches(const TrainingSpec& training) const {
-    return training.global_batch / (training.micro_batch * data);
+    return pacing_worker(training).micro_batches;
   }
+  /// The worker that takes longest: with (m + pipeline - 1) / speed micro-batch times for its m
+  /// micro-batches. Its speed is against the others'. Without a bound on staleness nobody waits: one of the
+  /// mean speed.
+  struct Worker {
+    std::int64_t micro_batches = 1;
+    double speed = 1.0;
+  };
+  Worker pacing_worker(const TrainingSpec& training) const;
+  /// Sequences of the global batch that the worker with most of them works on.
+  std::int64_t largest_share(const TrainingSpec& training) const;
 };
 
 /// Reads `parallel` and completes it: `data` from the GPUs, `stage_layers` dealt evenly (as the stack deals

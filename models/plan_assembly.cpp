@@ -4,6 +4,7 @@
 
 #include "models/layer_costs.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/loop_plan.hpp"
 #include "models/plan_shapes.hpp"
 
 namespace orrery {
@@ -14,12 +15,6 @@ constexpr int kMostBucketTasks = 64;
 /// Parts of a multi-token-prediction layer, in a row (Part).
 constexpr int kTokenPredictionParts = 3;
 constexpr BreakdownTerm kExpertTerm = BreakdownTerm::expert_comm_exposed;
-
-/// Bytes of a gradient as it is reduced: fp32 and tf32 training has fp32 gradients unless it says otherwise.
-double reduced_gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
-  if (!training.gradient_dtype && activation_bytes(training.precision) > 2.0) return 4.0;
-  return gradient_bytes(gradient_dtype_of(training, stack));
-}
 
 /// A part of a virtual stage with its parameters and its time in one pass.
 struct Unit {
@@ -95,15 +90,28 @@ class PlanAssembly {
     }
     add_optimizers();
     note_exchange_evidence();
+    add_loop();
     return std::move(plan_);
   }
 
  private:
   static double seconds_of(const PassCost& pass) { return pass.duration.base(); }
 
+  void add_loop() {
+    plan_.loop = make_loop_plan(model_, training_, plan_, cluster_, stack_, inputs_);
+    note_loop_evidence(plan_);
+  }
+
   void shape_groups() {
-    data_shape_ = shapes_.data();
-    const int replicas = data_shape_.ranks / std::max(parallel_.shard_group, 1);
+    // Workers that do not synchronise in the step reduce among their own ranks alone.
+    const bool apart = training_.sync.kind == SyncKind::local || serves_beside_step(training_);
+    if (apart && parallel_.zero == 0) data_members_ = Members::context;
+    data_shape_ = apart && parallel_.zero == 0 ? shapes_.context() : shapes_.data();
+    const int replicas = apart ? 1 : data_shape_.ranks / std::max(parallel_.shard_group, 1);
+    if (apart && parallel_.zero >= 1) {
+      shard_shape_ = shapes_.shard();
+      return;
+    }
     if (parallel_.zero >= 1 && replicas > 1) {
       shard_shape_ = shapes_.shard();
       replica_shape_ = shapes_.replica();
@@ -140,7 +148,7 @@ class PlanAssembly {
     Members data_members, shard_members, replica_members;
   };
   ReductionGroups dense_groups() const {
-    return {data_shape_, shard_shape_, replica_shape_, Members::data, Members::shard, Members::replica};
+    return {data_shape_, shard_shape_, replica_shape_, data_members_, Members::shard, Members::replica};
   }
   ReductionGroups expert_groups() const {
     return {expert_data_shape_,   expert_shard_shape_,   expert_replica_shape_,
@@ -151,8 +159,9 @@ class PlanAssembly {
   Exchange reduction(const ReductionGroups& groups, double parameters, int calls) const {
     const Bytes payload(parameters * gradient_bytes_);
     if (parallel_.zero == 0) {
-      return exchange(GroupKind::data, groups.data_members, CollectiveOp::all_reduce, payload, groups.data,
-                      calls);
+      // Servers sharded over the workers: a push is dealt over all of them, and so is a pull.
+      const CollectiveOp op = serves_in_step(training_) ? CollectiveOp::all_to_all : CollectiveOp::all_reduce;
+      return exchange(GroupKind::data, groups.data_members, op, payload, groups.data, calls);
     }
     return exchange(GroupKind::data, groups.shard_members, CollectiveOp::reduce_scatter, payload,
                     groups.shard, calls);
@@ -166,9 +175,13 @@ class PlanAssembly {
   /// @param matrix_share of the parameters that are weights of the layers' products
   Exchange parameter_gather(const ReductionGroups& groups, double parameters, double matrix_share,
                             int calls) const {
-    if (parallel_.zero == 0) return {};
     const Bytes payload(parameters * (matrix_share * gathered_weight_bytes(training_, stack_) +
                                       (1.0 - matrix_share) * parameter_bytes_));
+    if (parallel_.zero == 0 && serves_in_step(training_)) {
+      return exchange(GroupKind::data, groups.data_members, CollectiveOp::all_to_all, payload, groups.data,
+                      calls);
+    }
+    if (parallel_.zero == 0) return {};
     return exchange(GroupKind::data, groups.shard_members, CollectiveOp::all_gather, payload, groups.shard,
                     calls);
   }
@@ -364,7 +377,7 @@ class PlanAssembly {
       plan_.reduce_overlapped = true;
       plan_.gather_at = GatherAt::next_forward;
     }
-    if (parallel_.zero == 1 || parallel_.zero == 2) {
+    if (parallel_.zero == 1 || parallel_.zero == 2 || serves_in_step(training_)) {
       plan_.gather_at = parallel_.overlap.parameter ? GatherAt::next_forward : GatherAt::after_optimizer;
     }
     for (VirtualStage& stage : plan_.virtual_stages) {
@@ -681,6 +694,7 @@ class PlanAssembly {
   PlanShapes shapes_;
   double gradient_bytes_;
   double parameter_bytes_;
+  Members data_members_ = Members::data;  // of a reduction without ZeRO
   GroupShape data_shape_, shard_shape_, replica_shape_;
   GroupShape expert_data_shape_, expert_shard_shape_, expert_replica_shape_;
   StepPlan plan_;

@@ -197,6 +197,8 @@ std::vector<int> RankMap::group(Members members, int rank) const {
       return expert_shard_group(rank);
     case Members::expert_replica:
       return expert_replica_group(rank);
+    case Members::self:
+      return {rank};
     case Members::stages:
       break;
   }

@@ -22,6 +22,7 @@ enum class Members : std::uint8_t {
   expert_data,        ///< ranks that hold the same slices of the same experts
   expert_shard,       ///< as shard, of the expert_data group
   expert_replica,     ///< as replica, of the expert_data group
+  self,               ///< each rank alone
 };
 
 /// Where a GPU stands in every group.

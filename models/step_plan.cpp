@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "models/layer_shapes.hpp"
 #include "models/plan_assembly.hpp"
 #include "models/plan_shapes.hpp"
 
@@ -32,6 +33,11 @@ double paired_share(const TrainingSpec& training, const ParallelPlan& parallel) 
 }
 
 }  // namespace
+
+double reduced_gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
+  if (!training.gradient_dtype && activation_bytes(training.precision) > 2.0) return 4.0;
+  return gradient_bytes(gradient_dtype_of(training, stack));
+}
 
 double slowest_of(int gpus, double relative_spread) {
   if (gpus <= 1 || relative_spread <= 0) return 1.0;
@@ -168,7 +174,10 @@ CostInputs StepPlanner::inputs_for(const TrainingSpec& training, const ParallelP
   const RankMap map(parallel);
   const PlanShapes shapes(cluster_, parallel, map);
   CostInputs inputs{cost_, collectives_, shapes.tensor(), shapes.context()};
-  inputs.straggler_factor = slowest_of(parallel.gpus(), stack_.slowest_gpu_spread);
+  // Workers without a bound on staleness never wait for one another.
+  const int in_step = training.sync.unbounded() ? parallel.gpus() / parallel.data : parallel.gpus();
+  inputs.straggler_factor =
+      slowest_of(in_step, stack_.slowest_gpu_spread) / parallel.pacing_worker(training).speed;
   if (!model_.moe) return inputs;
   inputs.expert = shapes.of_experts(Members::expert);
   inputs.expert_tensor = shapes.of_experts(Members::expert_tensor);

@@ -148,6 +148,18 @@ struct SegmentUse {
   std::int64_t times = 0;
 };
 
+/// Bytes between a stage's GPUs and storage, all at once: of each group of the kind `clients` the first
+/// member moves `bytes`.
+struct StorageAccess {
+  StorageUse use = StorageUse::none;
+  BreakdownTerm term = BreakdownTerm::input_exposed;  ///< what waiting for it counts as
+  Members clients = Members::tensor;
+  Bytes bytes;
+  Seconds latency, transfer;  ///< while nothing else uses the links
+  bool exists() const { return use != StorageUse::none; }
+  Seconds total() const { return latency + transfer; }
+};
+
 /// One virtual stage of the pipeline (see PipelinePlacement).
 struct VirtualStage {
   int layers = 0;
@@ -213,6 +225,8 @@ struct ShardedUnits {
   const Unit& unit(size_t layer) const { return units[static_cast<size_t>(unit_of_layer[layer])]; }
 };
 
+struct LoopPlan;
+
 /// Everything a step is made of, with a time on each part, before it is laid out over ranks: what the
 /// lowering and the estimate share.
 ///
@@ -223,6 +237,7 @@ struct ShardedUnits {
 /// contends in the engine.
 struct StepPlan {
   ParallelPlan parallel;
+  std::shared_ptr<const LoopPlan> loop;  ///< what surrounds the passes; null: nothing
   std::int32_t micro_batches = 1;
   std::shared_ptr<const LayerCosts> costs;
   std::vector<PlanSegment> segments;
@@ -288,6 +303,9 @@ StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, co
                         const ParallelPlan& parallel, const ClusterShape& cluster, const CostModel& cost,
                         const CollectiveModel& collectives,
                         const ExpertExchangeConstants* exchange = nullptr);
+
+/// Bytes of a gradient as it is reduced: fp32 and tf32 training has fp32 gradients unless it says otherwise.
+double reduced_gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack);
 
 /// Expected speed of the slowest of n GPUs against the mean when speeds spread normally with this relative
 /// standard deviation: 1 + spread * E[max of n standard normals], by Blom's approximation (Blom 1958: alpha =

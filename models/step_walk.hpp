@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/loop_plan.hpp"
 #include "models/pass_order.hpp"
 #include "models/step_plan.hpp"
 
@@ -23,6 +24,7 @@ namespace orrery {
 ///   after) Handle exchange_between(int first_stage, int last_stage, const Exchange&,
 ///   std::initializer_list<Handle> first_after,
 ///                           std::initializer_list<Handle> last_after)
+///   Handle storage(int stage, const StorageAccess&, std::initializer_list<Handle> after)
 ///   Handle send(int from_stage, int to_stage, bool forward, const Exchange&, int chunk, int micro_batch,
 ///               std::initializer_list<Handle> after)
 /// Handles of one stage stand for all its ranks.
@@ -41,6 +43,7 @@ class StepWalk {
     data_.assign(stages, Handle{});
     forward_link_.assign(stages, Handle{});
     backward_link_.assign(stages, Handle{});
+    begin_loop();
     if (plan_.sharded.enabled) {
       for (std::int32_t m = 0; m < micro_batches; ++m) run_sharded_micro_batch(m);
     } else {
@@ -52,6 +55,22 @@ class StepWalk {
   }
 
  private:
+  /// What the training process reads itself comes before all passes; servers are reached beside them.
+  void begin_loop() {
+    if (!plan_.loop) return;
+    const LoopPlan& loop = *plan_.loop;
+    for (size_t stage = 0; stage < loop.input.read.size() && !loop.input.prefetched; ++stage) {
+      const StorageAccess& read = loop.input.read[stage];
+      if (read.exists()) compute_[stage] = sink_.storage(static_cast<int>(stage), read, {});
+    }
+    for (size_t stage = 0; stage < loop.sync.push.size(); ++stage) {
+      const int number = static_cast<int>(stage);
+      if (!loop.sync.push[stage].exists()) continue;
+      const Handle pushed = sink_.exchange(number, loop.sync.push[stage], 0, -1, {});
+      sink_.exchange(number, loop.sync.pull[stage], 0, -1, {pushed});
+    }
+  }
+
   void run_passes(const std::vector<OrderedPass>& order, std::int32_t micro_batches) {
     chain_micro_batches_ = static_cast<size_t>(micro_batches / plan_.placement.chains());
     const auto count = plan_.virtual_stages.size() * chain_micro_batches_;

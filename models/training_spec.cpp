@@ -75,20 +75,6 @@ LoraSpec read_lora(const SpecReader& reader) {
   return lora;
 }
 
-/// Synchronisation after every step is what is modelled; local and asynchronous training are known names.
-void read_sync(const SpecReader& reader) {
-  reader.only({"kind", "period", "staleness"});
-  if (!reader.is_object()) return;
-  const SpecReader kind = reader.at("kind");
-  if (kind.choice({"step", "local", "async"}) != 0) {
-    refuse_not_modelled(kind, "synchronisation \"" + kind.text() + "\"");
-    return;
-  }
-  for (const std::string_view key : {"period", "staleness"}) {
-    if (reader.has(key)) reader.at(key).refuse_message("is only legal with kind \"local\" or \"async\"");
-  }
-}
-
 }  // namespace
 
 int optimizer_states(Optimizer optimizer) {
@@ -127,12 +113,12 @@ TrainingSpec read_training_spec(const SpecReader& reader) {
     training.optimizer = static_cast<Optimizer>(reader.at("optimizer").choice(kOptimizers));
   }
   if (reader.has("recompute")) read_recompute(reader.at("recompute"), training);
-  if (reader.has("sync")) read_sync(reader.at("sync"));
+  if (reader.has("sync")) training.sync = read_sync_spec(reader.at("sync"));
   if (reader.has("tokens")) reader.at("tokens").number_above(0.0);
   if (reader.has("offload")) refuse_not_modelled(reader.at("offload"), "offloading");
   if (reader.has("lora")) training.lora = read_lora(reader.at("lora"));
-  if (reader.has("data")) refuse_not_modelled(reader.at("data"), "the input pipeline");
-  if (reader.has("checkpoint")) refuse_not_modelled(reader.at("checkpoint"), "checkpointing");
+  if (reader.has("data")) training.data = read_data_spec(reader.at("data"));
+  if (reader.has("checkpoint")) training.checkpoint = read_checkpoint_spec(reader.at("checkpoint"));
   if (reader.has("flops_convention")) {
     training.flops_convention =
         static_cast<FlopsConvention>(reader.at("flops_convention").choice(kFlopsConventions));

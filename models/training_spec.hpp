@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "models/loop_spec.hpp"
 #include "sim/base/json_reader.hpp"
 #include "sim/base/precision.hpp"
 
@@ -36,6 +37,9 @@ struct TrainingSpec {
   int recompute_layers = -1;  ///< layers of each stage that recompute; -1: all
   std::optional<LoraSpec> lora;
   FlopsConvention flops_convention = FlopsConvention::full;
+  SyncSpec sync;
+  std::optional<DataSpec> data;
+  std::optional<CheckpointSpec> checkpoint;
 };
 
 /// Numbers that an optimizer keeps a parameter beside the weight, one fp32 each (momentum; mean and

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "sim/network/storage_shape.hpp"
 #include "sim/network/topology.hpp"
 #include "topologies/cluster_spec.hpp"
 
@@ -25,8 +26,5 @@ Topology build_topology(const ClusterSpec& cluster);
 /// The group that each vertex of a dragonfly's graph is a switch of, -1 for the others; empty unless the
 /// fabric is a dragonfly.
 std::vector<int> dragonfly_groups(const ClusterSpec& cluster, const Topology& topology);
-
-/// The storage vertex that a node reads from and writes to; -1 if the cluster has none.
-VertexId storage_endpoint(const Topology& topology, int node);
 
 }  // namespace orrery

@@ -134,6 +134,36 @@ void shape_graph(const ClusterSpec& cluster, ClusterShape& shape) {
   shape.oversubscription = shape.oversubscription_leaf = std::max(1.0, half / bisection_bandwidth(topology));
 }
 
+/// Rates of a custom graph's own storage: what its links carry out and in.
+StorageShape storage_of_graph(const ClusterSpec& cluster) {
+  const Topology topology = build_healthy_topology(cluster);
+  StorageShape shape;
+  const VertexId endpoint = storage_endpoint(topology, 0);
+  if (endpoint < 0) return shape;
+  shape.exists = true;
+  shape.local = topology.vertices()[static_cast<size_t>(endpoint)].node >= 0;
+  for (const LinkId l : topology.links_from(endpoint)) {
+    shape.read += link_of(topology, l).bandwidth;
+    shape.latency = max(shape.latency, link_of(topology, l).latency);
+  }
+  for (const LinkId l : topology.links_to(endpoint)) shape.write += link_of(topology, l).bandwidth;
+  return shape;
+}
+
+StorageShape storage_shape(const ClusterSpec& cluster) {
+  if (!cluster.storage) {
+    return cluster.fabric.kind == FabricKind::graph ? storage_of_graph(cluster) : StorageShape();
+  }
+  StorageShape shape;
+  shape.exists = true;
+  shape.local = cluster.storage->kind == StorageSpec::Kind::local;
+  shape.read = cluster.storage->read_rate();
+  shape.write = cluster.storage->client_write_rate();
+  shape.per_client = cluster.storage->per_client_bandwidth;
+  shape.latency = cluster.storage->access_latency;
+  return shape;
+}
+
 /// The worst member's share of what it had. One that has lost everything counts nowhere: its traffic goes
 /// another way, and the tier below has lost it.
 class WorstShare {
@@ -242,6 +272,7 @@ ClusterShape healthy_shape(const ClusterSpec& cluster) {
   shape.host_link = node.host_link;
   shape.protocol = node.nics.protocol;
   shape.payload_efficiency = fabric.payload_efficiency;
+  shape.storage = storage_shape(cluster);
   if (fabric.kind == FabricKind::graph) {
     shape_graph(cluster, shape);
   } else if (cluster.nodes > 1) {

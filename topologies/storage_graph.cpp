@@ -32,12 +32,13 @@ void add_shared(const ClusterSpec& cluster, FabricGraph& graph) {
   const VertexId servers = topology.add_vertex(VertexKind::storage, -1, "storage0");
   const VertexId hub = topology.add_vertex(VertexKind::pcie_switch, -1, "storage0/hub");
   const VertexId nic = topology.add_vertex(VertexKind::nic, -1, "storage0/nic");
-  // The servers' rate is that of hub and NIC: the cables beyond are enough for it together.
+  // The servers' rate is that of hub and NIC: the cables beyond are enough for it together, headers included.
   topology.add_link(servers, hub, storage.read_rate(), Seconds());
   topology.add_link(hub, servers, storage.client_write_rate(), Seconds());
   topology.add_link(hub, nic, storage.read_rate(), storage.access_latency);
   topology.add_link(nic, hub, storage.client_write_rate(), storage.access_latency);
-  const BytesPerSecond total = max(storage.read_rate(), storage.client_write_rate());
+  const BytesPerSecond total =
+      max(storage.read_rate(), storage.client_write_rate()) / cluster.fabric.payload_efficiency;
   const BytesPerSecond cable =
       max(cluster.fabric.link_bandwidth, total / static_cast<double>(graph.top_switches.size()));
   for (const VertexId each : graph.top_switches) add_switch_cable(cluster, graph, nic, each, cable);
@@ -81,19 +82,6 @@ std::string storage_problem(const ClusterSpec& cluster) {
     return "nodes without NICs reach no shared storage: expected the node's nics";
   }
   return {};
-}
-
-VertexId storage_endpoint(const Topology& topology, int node) {
-  for (const std::string& id :
-       {numbered("node", node) + "/nvme", "storage0/" + numbered("node", node), std::string("storage0")}) {
-    if (const VertexId found = topology.find(id); found >= 0) return found;
-  }
-  for (size_t v = 0; v < topology.vertices().size(); ++v) {
-    const Vertex& vertex = topology.vertices()[v];
-    if (vertex.kind == VertexKind::storage && (vertex.node == node || vertex.node < 0))
-      return static_cast<VertexId>(v);
-  }
-  return -1;
 }
 
 }  // namespace orrery

@@ -51,6 +51,7 @@ std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& ste
   std::array<double, 2> crossing{};  // seconds of tensor and of context tasks
   for (const CommunicationUse& use : communication_use(step.graph, step.timeline, rank)) {
     const Communication& what = step.graph.communications[static_cast<size_t>(use.communication)];
+    if (what.storage != StorageUse::none) continue;
     if (inside_layers(what.group)) {
       crossing[what.group == GroupKind::tensor ? 0 : 1] += use.total_s;
       continue;

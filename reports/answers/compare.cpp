@@ -6,6 +6,7 @@
 #include <cmath>
 #include <future>
 #include <stdexcept>
+#include <utility>
 
 #include "sim/base/unit_text.hpp"
 #include "sim/engine/child_process.hpp"
@@ -107,12 +108,17 @@ std::vector<TermDifference> attribute_difference(const Breakdown& a, const Break
 Comparison compare(const Experiment& a, const Experiment& b, const PredictOptions& options, int threads) {
   if (!options.echo) throw std::invalid_argument("compare needs the experiments written out");
   CalibrationStore calibrations;
-  Comparison comparison;
   // Deferred: runs in get(), on this thread.
   auto later = std::async(worker_count(threads) > 1 ? std::launch::async : std::launch::deferred,
                           [&] { return predict_to_compare(b, options, calibrations); });
-  comparison.a = predict_to_compare(a, options, calibrations);
-  comparison.b = later.get();
+  ComparablePrediction of_a = predict_to_compare(a, options, calibrations);
+  return compare_predictions(std::move(of_a), later.get());
+}
+
+Comparison compare_predictions(ComparablePrediction a, ComparablePrediction b) {
+  Comparison comparison;
+  comparison.a = std::move(a);
+  comparison.b = std::move(b);
   const Prediction& left = comparison.a.prediction;
   const Prediction& right = comparison.b.prediction;
   comparison.delta_s = right.step_time.base() - left.step_time.base();

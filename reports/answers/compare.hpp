@@ -40,6 +40,9 @@ struct Comparison {
 /// @throws std::logic_error if more than 1e-9 of a step is left over: time that no term holds
 std::vector<TermDifference> attribute_difference(const Breakdown& a, const Breakdown& b, double delta_s);
 
+/// Sets one prediction beside another. @throws std::logic_error as attribute_difference()
+Comparison compare_predictions(ComparablePrediction a, ComparablePrediction b);
+
 /// Predicts both (side by side with `threads` above one; the answer is the same) and sets B beside A.
 /// @throws as predict() does; std::invalid_argument if options leave out the echo, which the differences need
 Comparison compare(const Experiment& a, const Experiment& b, const PredictOptions& options, int threads);

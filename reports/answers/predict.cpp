@@ -13,6 +13,7 @@
 #include "reports/answers/communication_lines.hpp"
 #include "reports/answers/communicator_memory.hpp"
 #include "reports/answers/latency_difference.hpp"
+#include "reports/answers/loop_simulation.hpp"
 #include "reports/answers/simulation.hpp"
 #include "sim/base/quantile.hpp"
 #include "topologies/fabric_checks.hpp"
@@ -48,6 +49,17 @@ void run_simulation(const Experiment& experiment, const PredictOptions& options,
   prediction.tasks = static_cast<std::int64_t>(graph.tasks.size());
   prediction.links = std::move(simulation.links);
   prediction.simulated = std::move(simulation.step);
+  // What comes between steps runs alone, a job beside this one left out.
+  const LoopAddition loop = simulate_loop({experiment.name, experiment.file, &plan, {}}, experiment.cluster,
+                                          prediction.full_scope ? Scope::full : Scope::folded,
+                                          options.beside ? nullptr : prediction.simulated);
+  prediction.step_time += seconds(loop.seconds());
+  for (size_t term = 0; term < loop.breakdown.size(); ++term)
+    prediction.breakdown[term] += loop.breakdown[term];
+  prediction.contended = prediction.contended || loop.contended;
+  prediction.communication = simulated_communication(*prediction.simulated, plan);
+  prediction.communication.insert(prediction.communication.end(), loop.communication.begin(),
+                                  loop.communication.end());
 }
 
 /// One line a kind of weak evidence, with the terms above 5 % of the step that rest on it.
@@ -71,7 +83,8 @@ void warn_about_keys_without_effect(const Experiment& experiment, Prediction& pr
       (!experiment.parallel.overlap.gradient || !experiment.parallel.overlap.parameter)) {
     prediction.warnings.push_back("ZeRO 3 gathers and reduces beside compute whatever parallel.overlap says");
   }
-  if (experiment.cluster.storage) {
+  const bool reads = experiment.training.data && experiment.training.data->reads;
+  if (experiment.cluster.storage && !reads && !experiment.training.checkpoint) {
     prediction.warnings.push_back(
         "cluster.storage does not move a step's time: nothing is read or written in it");
   }
@@ -163,12 +176,12 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.plan = experiment.parallel;
   prediction.micro_batches = experiment.parallel.micro_batches(experiment.training);
   prediction.term_evidence = plan.term_evidence;
+  prediction.loop = plan.loop;
 
   if (options.engine == EngineKind::estimate) {
     run_estimate(plan, prediction);
   } else {
     run_simulation(experiment, options, plan, calibrations, prediction);
-    prediction.communication = simulated_communication(*prediction.simulated, plan);
   }
   if (!std::isfinite(prediction.step_time.base()) || prediction.step_time <= Seconds(0)) {
     throw std::runtime_error("the step time is not a positive finite number: a part of " + experiment.name +

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/estimate.hpp"
+#include "models/loop_plan.hpp"
 #include "models/memory.hpp"
 #include "models/parallel_plan.hpp"
 #include "reports/experiment/experiment.hpp"
@@ -79,6 +80,8 @@ struct Prediction {
   std::vector<CommunicationTotal> communication;
   std::vector<LinkClassUse> links;  ///< with engine simulate only
   std::optional<BesideUse> beside;
+
+  std::shared_ptr<const LoopPlan> loop;  ///< what surrounds the step; null: nothing
 
   MemoryUse memory;
   Bytes memory_capacity;

@@ -22,10 +22,13 @@ InputError refusal(const std::string& file, std::string message) {
   return InputError(InputProblem{file, "", "", "", std::move(message)});
 }
 
-WorkloadGraph graph_of(const SimulatedJob& job, Scope scope) {
-  WorkloadGraph graph = lower(*job.plan, scope);
+WorkloadGraph numbered_as_on_fabric(const SimulatedJob& job, WorkloadGraph graph) {
   if (!job.gpu_of.empty()) renumber_gpus(graph, job.gpu_of);
   return graph;
+}
+
+WorkloadGraph graph_of(const SimulatedJob& job, Scope scope) {
+  return numbered_as_on_fabric(job, lower(*job.plan, scope));
 }
 
 /// Footprints of what a cluster's links see; a group without a path is the cluster's fault.
@@ -39,8 +42,7 @@ Traffic routed(const SimulatedJob& job, const WorkloadGraph& graph, const Topolo
 
 std::string what_is_uneven(const WorkloadGraph& graph, std::int32_t communication) {
   const Communication& uneven = graph.communications[static_cast<size_t>(communication)];
-  return fmt::format("the groups of the {} {} do not have alike bottlenecks on this fabric",
-                     name_of(uneven.group), name_of(uneven.op));
+  return fmt::format("the groups of the {} do not have alike bottlenecks on this fabric", name_of(uneven));
 }
 
 /// Upper bound of the tasks with every GPU a rank.
@@ -64,12 +66,17 @@ std::string note_of(const std::string& why) { return why + ": all GPUs are simul
 }  // namespace
 
 Simulation simulate_step(const SimulatedJob& job, const ClusterSpec& cluster, Scope scope) {
-  const Topology topology = build_topology(cluster);
+  return simulate_graph(job, build_topology(cluster), scope,
+                        [&job](Scope each) { return lower(*job.plan, each); });
+}
+
+Simulation simulate_graph(const SimulatedJob& job, const Topology& topology, Scope scope,
+                          const std::function<WorkloadGraph(Scope)>& graph_of_scope) {
   Simulation result;
   result.full_scope = scope == Scope::full;
   result.step = std::make_shared<SimulatedStep>();
   WorkloadGraph& graph = result.step->graph;
-  graph = graph_of(job, scope);
+  graph = numbered_as_on_fabric(job, graph_of_scope(scope));
   Traffic traffic = routed(job, graph, topology);
   result.step->timeline = run_step(graph, traffic);
   // Where nothing contends with the load of all twins on the links, it does not matter where they are.
@@ -78,7 +85,7 @@ Simulation simulate_step(const SimulatedJob& job, const ClusterSpec& cluster, Sc
     if (uneven >= 0) {
       const std::string why = what_is_uneven(graph, uneven);
       refuse_unfolding(job, topology, why, tasks_unfolded(graph, *job.plan));
-      graph = graph_of(job, Scope::full);
+      graph = numbered_as_on_fabric(job, graph_of_scope(Scope::full));
       traffic = routed(job, graph, topology);
       result.full_scope = true;
       result.note = note_of(why);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,6 +41,11 @@ inline constexpr std::int64_t kMostNeighbourTasks = 20'000'000;
 /// (first_uneven_communication), every GPU is simulated as long as that stays below kMostTasksUnfolded.
 /// @throws InputError beyond that, and where the fabric has no path between GPUs of a group
 Simulation simulate_step(const SimulatedJob& job, const ClusterSpec& cluster, Scope scope);
+
+/// The same for any part of a job's work.
+/// @param graph_of the work in a scope, in the plan's GPU numbers
+Simulation simulate_graph(const SimulatedJob& job, const Topology& topology, Scope scope,
+                          const std::function<WorkloadGraph(Scope)>& graph_of);
 
 /// Simulates one step of a job while a neighbour repeats its own on the same fabric.
 /// @param neighbour_alone_s  length of the neighbour's step without the job: how many of its steps are laid

@@ -42,9 +42,11 @@ void add_lines(const Prediction& prediction, OperationUse OperationPair::*side,
     if (use.count == 0) longest[index] = -1.0;
     use.count += line.count;
     use.ranks = std::max(use.ranks, line.ranks);
-    use.bytes += line.payload.base() * static_cast<double>(line.count);
-    use.total_s += line.total.base();
-    use.exposed_s += line.exposed.base();
+    // Of a step on average.
+    const double share = 1.0 / static_cast<double>(line.every);
+    use.bytes += line.payload.base() * static_cast<double>(line.count) * share;
+    use.total_s += line.total.base() * share;
+    use.exposed_s += line.exposed.base() * share;
     if (line.total.base() > longest[index]) {
       longest[index] = line.total.base();
       use.algorithm = line.algorithm;
@@ -172,6 +174,28 @@ std::string reason_of_optimizer(const Prediction& a, const Prediction& b) {
   return a.gpu != b.gpu ? instead(b.gpu, a.gpu) : "the same state at another rate";
 }
 
+std::string reason_of_input(const Prediction& a, const Prediction& b) {
+  const auto load = [](const Prediction& of) {
+    return of.loop && !of.loop->input.read.empty() ? std::optional(of.loop->input.load) : std::nullopt;
+  };
+  if (!load(a)) return "samples are read";
+  if (!load(b)) return "no samples are read any more";
+  return "a step's batch is read in " + instead(format_quantity(*load(b)), format_quantity(*load(a))) +
+         (b.loop->input.prefetched ? ", a step ahead" : ", before the step");
+}
+
+std::string reason_of_checkpoint(const Prediction& a, const Prediction& b) {
+  const auto written = [](const Prediction& of) { return of.loop && of.loop->checkpoint.every > 0; };
+  if (!written(b)) return "no checkpoints any more";
+  const CheckpointPlan& now = b.loop->checkpoint;
+  const std::string what = fmt::format("{} every {} steps{}", format_quantity(now.bytes), now.every,
+                                       now.async ? ", asynchronously" : "");
+  if (!written(a)) return "checkpoints of " + what;
+  const CheckpointPlan& before = a.loop->checkpoint;
+  return instead(what, fmt::format("{} every {} steps{}", format_quantity(before.bytes), before.every,
+                                   before.async ? ", asynchronously" : ""));
+}
+
 }  // namespace
 
 double slowed_seconds(const ComparablePrediction& side) {
@@ -205,6 +229,10 @@ std::string reason_of_term(BreakdownTerm term, const ComparablePrediction& a, co
       return reason_of_bubble(a.prediction, b.prediction);
     case BreakdownTerm::optimizer:
       return reason_of_optimizer(a.prediction, b.prediction);
+    case BreakdownTerm::input_exposed:
+      return reason_of_input(a.prediction, b.prediction);
+    case BreakdownTerm::checkpoint_exposed:
+      return reason_of_checkpoint(a.prediction, b.prediction);
     default:
       return "";
   }

@@ -2,18 +2,20 @@
 #include <optional>
 
 #include "reports/answers/compare.hpp"
+#include "reports/answers/variants.hpp"
 #include "reports/cli/commands.hpp"
 #include "reports/cli/options.hpp"
 #include "reports/cli/output.hpp"
 #include "reports/experiment/settings.hpp"
 #include "reports/writers/comparison_writer.hpp"
 #include "reports/writers/json_text.hpp"
+#include "reports/writers/variants_writer.hpp"
 
 namespace orrery {
 namespace {
 
 struct CompareArguments {
-  std::string a, b;
+  std::string a, b, variants;
   std::vector<std::string> settings_of_b;
   CommonOptions common;
 };
@@ -32,9 +34,16 @@ std::string formatted(const Comparison& comparison, OutputFormat format) {
 
 void check_arguments(const CompareArguments& arguments) {
   std::vector<InputProblem> problems;
-  if (arguments.b.empty() && arguments.settings_of_b.empty()) {
+  const bool one_other = !arguments.b.empty() || !arguments.settings_of_b.empty();
+  if (!arguments.variants.empty() && one_other) {
+    problems.push_back({"--variants", "", "", "", "stands for B: expected neither B nor --set-b beside it"});
+  }
+  if (arguments.variants == "-" && arguments.a == "-")
+    problems.push_back(
+        {"orrery compare", "", "\"-\" twice", "standard input for one of A and --variants", ""});
+  if (!one_other && arguments.variants.empty()) {
     problems.push_back({"orrery compare", "", "one experiment",
-                        "a second one, or --set-b path=value for what differs in B", ""});
+                        "a second one, --set-b path=value for what differs in B, or --variants FILE", ""});
   }
   if (arguments.a == "-" && arguments.b == "-")
     problems.push_back({"orrery compare", "", "\"-\" twice", "standard input for one of A and B", ""});
@@ -105,8 +114,40 @@ ExperimentPair read_pair(const CompareArguments& arguments) {
   return pair;
 }
 
+std::string formatted(const VariantsComparison& comparison, OutputFormat format) {
+  switch (format) {
+    case OutputFormat::json:
+      return json_text(variants_json(comparison));
+    case OutputFormat::csv:
+      return variants_csv(comparison);
+    case OutputFormat::text:
+      break;
+  }
+  return variants_text(comparison);
+}
+
+int run_variants(const CompareArguments& arguments) {
+  const RunOptions options = check_common_options(arguments.common, EngineKind::simulate);
+  Stopwatch stopwatch(arguments.common.timing);
+  const ExperimentDocument list = read_variants_document(arguments.variants);
+  const std::vector<Variant> variants = read_variants(list.json, list.file);
+  ExperimentDocument base = read_experiment_document(arguments.a);
+  for (const std::string& setting : arguments.common.settings) apply_setting(base.json, setting);
+  stopwatch.lap("reading");
+  const VariantsComparison comparison = compare_variants(base, variants, options.predict);
+  stopwatch.lap("comparing");
+  const std::string result = formatted(comparison, options.format);
+  if (options.format != OutputFormat::text && !arguments.common.quiet) {
+    for (const std::string& warning : comparison.base.prediction.warnings) print_note("warning: " + warning);
+  }
+  print_result(result);
+  stopwatch.lap("writing");
+  return comparison.fits() ? kSuccess : kDoesNotFit;
+}
+
 int run_compare(const CompareArguments& arguments) {
   check_arguments(arguments);
+  if (!arguments.variants.empty()) return run_variants(arguments);
   const RunOptions options = check_common_options(arguments.common, EngineKind::simulate);
   Stopwatch stopwatch(arguments.common.timing);
   const ExperimentPair pair = read_pair(arguments);
@@ -138,6 +179,11 @@ Command add_compare_command(CLI::App& application) {
                    "path.to.key=value, applied to B alone and after --set, which applies to both")
       ->allow_extra_args(false)
       ->type_name("PATH=VALUE");
+  command
+      ->add_option("--variants", arguments->variants,
+                   "instead of B: a file of variants of A, - for standard input, or the name of one in "
+                   "examples/variants")
+      ->type_name("FILE");
   add_common_options(*command, arguments->common);
   return {command, [arguments] { return run_compare(*arguments); }};
 }

@@ -64,6 +64,17 @@ void check_precision(const SpecReader& reader, const Experiment& experiment) {
 void cross_check(const SpecReader& reader, const Experiment& experiment) {
   Problems& problems = reader.problems();
   if (!problems.empty()) return;
+  if (!experiment.shape.storage.exists) {
+    const std::string expected =
+        "cluster.storage, such as {\"kind\": \"local\", \"read_bandwidth\": \"14 GB/s\"}";
+    const auto refuse_without_storage = [&](std::string_view key, std::string_view what) {
+      problems.add_message(reader.pointer() + "/training/" + std::string(key),
+                           fmt::format("{}, but the cluster has no storage; expected {}", what, expected));
+    };
+    if (experiment.training.data && experiment.training.data->reads)
+      refuse_without_storage("data", "samples are read");
+    if (experiment.training.checkpoint) refuse_without_storage("checkpoint", "checkpoints are written");
+  }
   check_precision(reader, experiment);
 }
 

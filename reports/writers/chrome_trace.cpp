@@ -8,8 +8,8 @@ namespace orrery {
 namespace {
 
 constexpr double kMicrosecondsPerSecond = 1e6;
-constexpr std::array kStreamNames = {"compute", "tensor and context", "data", "pipeline send",
-                                     "pipeline receive"};
+constexpr std::array kStreamNames = {"compute",       "tensor and context", "data",
+                                     "pipeline send", "pipeline receive",   "storage"};
 
 Json metadata(const char* what, int process, int thread, const std::string& name) {
   return {{"ph", "M"}, {"name", what}, {"pid", process}, {"tid", thread}, {"args", {{"name", name}}}};
@@ -51,15 +51,14 @@ void add_communication(const WorkloadGraph& graph, std::int32_t index, double st
                        Json& events) {
   const Task& task = graph.tasks[static_cast<size_t>(index)];
   const Communication& what = graph.communications[static_cast<size_t>(task.index)];
-  const std::string name = std::string(name_of(what.group)) + " " + std::string(name_of(what.op));
+  const std::string name = name_of(what);
   const Json arguments = {{"bytes", what.payload.base()},
                           {"algorithm", std::string(what.algorithm)},
                           {"protocol", std::string(what.protocol)},
                           {"micro_batch", task.micro_batch}};
   for (const std::int32_t rank : graph.participants_of(index)) {
     if (!is_traced(graph, rank)) continue;
-    Json entry =
-        event(name, std::string(name_of(exposed_term(what.group))), rank, task.stream, start_s, end_s);
+    Json entry = event(name, std::string(name_of(what.exposed())), rank, task.stream, start_s, end_s);
     entry["args"] = arguments;
     events.push_back(std::move(entry));
   }

@@ -4,6 +4,7 @@
 #include "reports/experiment/spec_json.hpp"
 #include "reports/experiment/version.hpp"
 #include "reports/writers/json_text.hpp"
+#include "reports/writers/loop_writer.hpp"
 #include "reports/writers/prediction_writer.hpp"
 
 namespace orrery {
@@ -43,7 +44,8 @@ Json communication_json(const Prediction& prediction) {
                      {"algorithm", std::string(line.algorithm)},
                      {"protocol", std::string(line.protocol)},
                      {"bus_bandwidth_bytes_per_s", line.bus_bandwidth},
-                     {"evidence", std::string(name_of(line.evidence))}});
+                     {"evidence", std::string(name_of(line.evidence))},
+                     {"every_steps", line.every}});
   }
   return lines;
 }
@@ -163,6 +165,7 @@ Json prediction_json(const Prediction& prediction) {
                {"memory", memory_json(prediction)},
                {"plan", plan_json(prediction.plan)}};
   json["plan"]["micro_batches"] = prediction.micro_batches;
+  add_loop_json(prediction, json);
   if (prediction.beside) json["beside"] = beside_json(*prediction.beside);
   json["calibration"] = {{"profile", prediction.calibration.profile},
                          {"source", prediction.calibration.source},

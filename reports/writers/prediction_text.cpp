@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include "reports/writers/loop_writer.hpp"
 #include "reports/writers/prediction_writer.hpp"
 #include "reports/writers/text_table.hpp"
 #include "sim/base/unit_text.hpp"
@@ -150,8 +151,9 @@ std::string measured_line(const Prediction& prediction) {
 
 std::string prediction_text(const Prediction& prediction) {
   return what_was_assumed(prediction) + step_line(prediction) + throughput_line(prediction) +
-         memory_lines(prediction) + beside_lines(prediction) + measured_line(prediction) +
-         breakdown_table(prediction) + communication_table(prediction) + link_table(prediction);
+         memory_lines(prediction) + loop_lines(prediction) + beside_lines(prediction) +
+         measured_line(prediction) + breakdown_table(prediction) + communication_table(prediction) +
+         link_table(prediction);
 }
 
 }  // namespace orrery

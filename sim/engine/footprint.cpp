@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <numeric>
+#include <stdexcept>
+#include <string>
+
+#include "sim/network/storage_shape.hpp"
 
 namespace orrery {
 
@@ -147,6 +151,12 @@ void FootprintBuilder::add_link(LinkId link, double weight) {
 }
 
 void FootprintBuilder::add_group(const Communication& communication, const Members& group) {
+  if (communication.storage != StorageUse::none) {
+    for (const int gpu : group) {
+      add_storage_path(gpu, communication.storage == StorageUse::read);
+    }
+    return;
+  }
   if (group.size() < 2) {
     return;
   }
@@ -247,20 +257,37 @@ void FootprintBuilder::add_path(int from_gpu, int to_gpu, double weight) {
   const std::uint64_t flows = in_one_domain ? 1 : std::max(nics_of_gpu_[from], nics_of_gpu_[to]);
   const double part = weight / static_cast<double>(flows);
   for (std::uint64_t flow = 0; flow < flows; ++flow) {
-    const Trunks::Way& way = trunks_->way(topology_.gpu(from_gpu), topology_.gpu(to_gpu), flow);
-    for (const RouteLink& link : way.own) {
-      add_link(link.link, part * link.share);
-    }
-    if (way.trunk < 0) {
-      continue;
-    }
-    trunk_weight_.resize(std::max(trunk_weight_.size(), trunks_->count()), 0.0);
-    double& total = trunk_weight_[static_cast<size_t>(way.trunk)];
-    if (total == 0.0) {
-      touched_trunks_.push_back(way.trunk);
-    }
-    total += part;
+    add_flow(topology_.gpu(from_gpu), topology_.gpu(to_gpu), flow, part);
   }
+}
+
+/// @throws std::runtime_error if the GPU's node has no storage
+void FootprintBuilder::add_storage_path(int gpu, bool read) {
+  const VertexId storage = storage_endpoint(topology_, topology_.node_of_gpu(gpu));
+  if (storage < 0) {
+    throw std::runtime_error("no storage for GPU " + std::to_string(gpu));
+  }
+  const std::uint64_t flows = nics_of_gpu_.at(static_cast<size_t>(gpu));
+  for (std::uint64_t flow = 0; flow < flows; ++flow) {
+    const VertexId end = topology_.gpu(gpu);
+    add_flow(read ? storage : end, read ? end : storage, flow, 1.0 / static_cast<double>(flows));
+  }
+}
+
+void FootprintBuilder::add_flow(VertexId from, VertexId to, std::uint64_t flow, double weight) {
+  const Trunks::Way& way = trunks_->way(from, to, flow);
+  for (const RouteLink& link : way.own) {
+    add_link(link.link, weight * link.share);
+  }
+  if (way.trunk < 0) {
+    return;
+  }
+  trunk_weight_.resize(std::max(trunk_weight_.size(), trunks_->count()), 0.0);
+  double& total = trunk_weight_[static_cast<size_t>(way.trunk)];
+  if (total == 0.0) {
+    touched_trunks_.push_back(way.trunk);
+  }
+  total += weight;
 }
 
 }  // namespace orrery

@@ -47,6 +47,7 @@ class FootprintBuilder {
   ///   over each of k ranks' links: every buffer is read once by the switch and every reduced share sent
   ///   once.
   /// - all_to_all: each member sends 1/(n-1) of its wire bytes to each other.
+  /// - With storage: each member and its node's storage_endpoint exchange all bytes, one way.
   /// - A GPU with several NICs of its own uses them alike.
   /// - Which links a path has is the topology's matter (Topology::spread): adaptive routing deals a path over
   ///   all shortest ones, failed links are gone round, PXN passes over a neighbour's NIC.
@@ -76,6 +77,8 @@ class FootprintBuilder {
   void add_ring_in_domain(const Members& members, double weight, bool open);
   bool has_own_links(const Members& members) const;
   void add_path(int from_gpu, int to_gpu, double weight);
+  void add_storage_path(int gpu, bool read);
+  void add_flow(VertexId from, VertexId to, std::uint64_t flow, double weight);
 
   const Topology& topology_;
   std::vector<int> domain_of_gpu_;

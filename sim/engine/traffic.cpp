@@ -31,8 +31,10 @@ Traffic traffic_of(const WorkloadGraph& graph, const Topology& topology) {
     }
     traffic.footprints[i] = builder.put_together(parts[i]);
     parts[i] = {};
-    const Bytes wire = wire_bytes(communication.op, communication.payload,
-                                  static_cast<int>(communication.groups.front().size()));
+    const Bytes wire = communication.storage != StorageUse::none
+                           ? communication.payload
+                           : wire_bytes(communication.op, communication.payload,
+                                        static_cast<int>(communication.groups.front().size()));
     traffic.flows[i].wire_bytes = wire.base();
     if (!traffic.footprints[i].empty() && wire.base() > 0.0 && communication.transfer.base() > 0.0) {
       traffic.flows[i].rate_bound = (wire / communication.transfer).base();

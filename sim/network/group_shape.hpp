@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "sim/base/quantity.hpp"
+#include "sim/network/storage_shape.hpp"
 
 namespace orrery {
 
@@ -38,6 +39,7 @@ struct ClusterShape {
   Seconds network_latency_pod;  ///< across leaf, spine, leaf; as the far one where there are no cores
   double oversubscription_leaf = 1.0;  ///< of the leaves' uplinks alone
   double payload_efficiency = 1.0;     ///< share of line rate left for payload (headers, framing)
+  StorageShape storage;
 };
 
 /// How one communication group lies on the cluster.

@@ -31,7 +31,8 @@ bool takes_part(const WorkloadGraph& graph, std::int32_t task, int rank) {
 
 namespace {
 
-/// Gives one gap of the compute stream to the communications that were in flight, latest end first.
+/// Gives one gap of the compute stream to the communications that were in flight, latest end first; what
+/// these leave to transfers with storage, which run beside whatever else there is to wait for.
 class GapWalk {
  public:
   GapWalk(const WorkloadGraph& graph, const StepTimeline& timeline, const Predecessors& predecessors,
@@ -42,6 +43,7 @@ class GapWalk {
   /// (a gather that waits for a reduction exposes both).
   void before_task(std::int32_t next, double begin_s, double end_s) {
     candidates_.clear();
+    transfers_.clear();
     add_predecessors(next, begin_s);
     double cursor = end_s;
     std::int32_t previous = -1;
@@ -56,16 +58,15 @@ class GapWalk {
       cursor = give(task, begin_s, cursor);
       add_predecessors(task, begin_s);
     }
-    if (cursor > begin_s) {
-      activity_.idle(cursor - begin_s);
-    }
+    leave(begin_s, cursor);
   }
 
   /// The rest of the step after the rank's last segment: `own` holds its communications that end later.
   void after_last(const std::vector<std::int32_t>& own, double begin_s, double end_s) {
     candidates_.clear();
+    transfers_.clear();
     for (const std::int32_t task : own) {
-      candidates_.emplace_back(end_of(task), -task);
+      (is_transfer(task) ? transfers_ : candidates_).emplace_back(end_of(task), -task);
     }
     std::sort(candidates_.begin(), candidates_.end());
     double cursor = end_s;
@@ -73,12 +74,38 @@ class GapWalk {
          ++candidate) {
       cursor = give(-candidate->second, begin_s, cursor);
     }
-    if (cursor > begin_s) {
-      activity_.idle(cursor - begin_s);
-    }
+    leave(begin_s, cursor);
   }
 
  private:
+  bool is_transfer(std::int32_t task) const {
+    const Task& what = graph_.tasks[static_cast<size_t>(task)];
+    return graph_.communications[static_cast<size_t>(what.index)].storage != StorageUse::none;
+  }
+
+  /// No communication was in flight from `from_s` to `to_s`: transfers with storage, latest end first, and
+  /// idle.
+  void leave(double from_s, double to_s) {
+    std::sort(transfers_.begin(), transfers_.end());
+    double cursor = to_s;
+    for (auto transfer = transfers_.rbegin(); transfer != transfers_.rend() && cursor > from_s; ++transfer) {
+      const std::int32_t task = -transfer->second;
+      const double end = std::min(cursor, end_of(task));
+      const double start = std::max(from_s, timeline_.start_s[static_cast<size_t>(task)]);
+      if (end <= start) {
+        continue;
+      }
+      if (end < cursor) {
+        activity_.idle(cursor - end);
+      }
+      activity_.exposed(task, end - start);
+      cursor = start;
+    }
+    if (cursor > from_s) {
+      activity_.idle(cursor - from_s);
+    }
+  }
+
   double end_of(std::int32_t task) const { return timeline_.end_s[static_cast<size_t>(task)]; }
 
   /// Idle from the communication's end to the cursor, exposed from its start to its end; returns the new
@@ -88,9 +115,7 @@ class GapWalk {
     if (end <= begin_s) {
       return cursor;
     }
-    if (end < cursor) {
-      activity_.idle(cursor - end);
-    }
+    leave(end, cursor);
     const double start = std::max(begin_s, timeline_.start_s[static_cast<size_t>(task)]);
     if (start < end) {
       activity_.exposed(task, end - start);
@@ -103,6 +128,10 @@ class GapWalk {
     for (const std::int32_t before : predecessors_.of(task)) {
       if (graph_.tasks[static_cast<size_t>(before)].kind == TaskKind::communication &&
           end_of(before) > begin_s && takes_part(graph_, before, rank_)) {
+        if (is_transfer(before)) {
+          transfers_.emplace_back(end_of(before), -before);
+          continue;
+        }
         candidates_.emplace_back(end_of(before), -before);
         std::push_heap(candidates_.begin(), candidates_.end());
       }
@@ -116,6 +145,7 @@ class GapWalk {
   const RankActivity& activity_;
   std::vector<std::pair<double, std::int32_t>>
       candidates_;  // end and minus the task: ties go to the lower number
+  std::vector<std::pair<double, std::int32_t>> transfers_;  // the same, with storage
 };
 
 }  // namespace

@@ -28,7 +28,7 @@ Breakdown breakdown_of_rank(const WorkloadGraph& graph, const StepTimeline& time
   };
   activity.exposed = [&](std::int32_t task, double seconds_exposed) {
     const auto index = static_cast<size_t>(graph.tasks[static_cast<size_t>(task)].index);
-    term_of(exposed_term(graph.communications[index].group)) += seconds_exposed;
+    term_of(graph.communications[index].exposed()) += seconds_exposed;
   };
   activity.idle = [&](double seconds_idle) { term_of(idle_term) += seconds_idle; };
   attribute_rank(graph, timeline, rank, activity);

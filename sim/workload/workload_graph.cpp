@@ -147,4 +147,16 @@ WorkloadGraph WorkloadGraphBuilder::finish() {
   return std::move(graph_);
 }
 
+std::string name_of(const Communication& communication) {
+  switch (communication.storage) {
+    case StorageUse::read:
+      return "storage read";
+    case StorageUse::write:
+      return "storage write";
+    case StorageUse::none:
+      break;
+  }
+  return std::string(name_of(communication.group)) + " " + std::string(name_of(communication.op));
+}
+
 }  // namespace orrery

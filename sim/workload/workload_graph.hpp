@@ -44,6 +44,9 @@ struct PieceStretch {
 };
 PieceStretch stretch_of(const Segment& segment, double length_s);
 
+/// Whether a communication moves bytes between GPUs and the storage of their nodes.
+enum class StorageUse : std::uint8_t { none, read, write };
+
 /// A communication that goes through the network, as often as tasks refer to it.
 struct Communication {
   GroupKind group = GroupKind::data;
@@ -63,7 +66,16 @@ struct Communication {
   /// The first is the one simulated; the others are its twins, whose load on shared links counts. In full
   /// scope there is only one.
   std::vector<std::vector<int>> groups;
+  /// Not among the members of a group but between each of them and its node's storage: each moves `payload`.
+  /// `group` and `op` mean nothing then.
+  StorageUse storage = StorageUse::none;
+  BreakdownTerm storage_term = BreakdownTerm::input_exposed;  ///< what waiting for it counts as
+
+  BreakdownTerm exposed() const { return storage == StorageUse::none ? exposed_term(group) : storage_term; }
 };
+
+/// "data all_reduce", "storage read".
+std::string name_of(const Communication& communication);
 
 enum class TaskKind : std::uint8_t { segment, communication };
 

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "sim/base/quantity.hpp"
+#include "sim/network/topology.hpp"
+
+namespace orrery {
+
+struct ClusterShape;
+
+/// What the closed forms see of a cluster's storage. Built by topologies beside the graph's storage vertices
+/// (a test holds the two to each other).
+struct StorageShape {
+  bool exists = false;
+  bool local = false;    ///< drives in every node; else one store that all nodes reach over the fabric
+  BytesPerSecond read;   ///< of all clients together; local: of the drives of one node
+  BytesPerSecond write;  ///< the same, copies and parity already taken off
+  std::optional<BytesPerSecond> per_client;  ///< of a node, read or write; absent: no limit
+  Seconds latency;                           ///< of one access without its bytes
+};
+
+enum class StorageDirection { read, write };
+
+/// GPUs that move bytes to or from storage at the same time.
+struct StorageClients {
+  int clients = 0;        ///< GPUs
+  int most_per_node = 0;  ///< of them on one node
+};
+/// @param gpus cluster GPU numbers
+StorageClients storage_clients(const ClusterShape& cluster, std::span<const int> gpus);
+
+/// Rate of each of these clients when all move bytes at once and nothing else uses the links: the smallest of
+/// its part of the store's rate, its part of its node's rate with the store, its NICs and its host link.
+///
+/// Clients of a node share what the node has evenly, and so do nodes the store; on the way the NICs lose what
+/// headers take, and the uplinks of a fabric what they are oversubscribed by.
+/// @throws std::invalid_argument if the cluster has no storage or there is no client
+BytesPerSecond storage_rate(const ClusterShape& cluster, StorageDirection direction,
+                            const StorageClients& clients);
+
+/// The storage vertex that a node reads from and writes to; -1 if the fabric has none. Ids are those of
+/// build_topology; of a custom graph, the first storage vertex of the node or outside nodes.
+VertexId storage_endpoint(const Topology& topology, int node);
+
+}  // namespace orrery

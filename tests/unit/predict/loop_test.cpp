@@ -1,0 +1,154 @@
+// Data, checkpoints and synchronisation on whole experiments: the engines agree, reads meet gradients.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "reports/answers/predict.hpp"
+#include "reports/answers/variants.hpp"
+#include "sim/base/json_reader.hpp"
+
+namespace orrery {
+namespace {
+
+/// Two nodes that reduce the gradients of a small model over their NICs.
+Json two_nodes(const char* training) {
+  Json document = parse_json(R"({
+    "cluster": {"preset": "dgx-a100-80gb", "nodes": 2,
+                "storage": {"kind": "shared", "read_bandwidth": "400 GB/s", "write_bandwidth": "200 GB/s"}},
+    "model": {"layers": 8, "hidden": 2048, "heads": 16, "ffn_hidden": 8192, "vocab": 51200,
+              "norm": "layernorm", "activation": "gelu", "position": "learned"},
+    "training": {"seq_length": 1024, "global_batch": 64, "micro_batch": 1, "precision": "bf16"},
+    "parallel": {"tensor": 1, "overlap": {"gradient": true}}})",
+                             "test");
+  document["training"].update(parse_json(training, "test"));
+  return document;
+}
+
+Prediction run(const Json& document, EngineKind engine, bool full = false) {
+  PredictOptions options;
+  options.engine = engine;
+  options.full_scope = full;
+  options.echo = false;
+  return predict(read_experiment(document, "test.json"), options);
+}
+
+double term(const Prediction& prediction, BreakdownTerm which) {
+  return prediction.breakdown[static_cast<size_t>(which)];
+}
+
+TEST(Loop, EnginesAgreeWhereNothingContends) {
+  const std::vector<const char*> loops = {
+      R"({"data": {"workers": 2, "open_cost": "1 ms"}})",
+      R"({"data": {"workers": 1, "open_cost": "200 ms"}})",
+      R"({"data": {"workers": 0, "open_cost": "2 ms"}})",
+      R"({"checkpoint": {"every": 100}})",
+      R"({"checkpoint": {"every": 100, "async": true}})",
+      R"({"sync": {"kind": "local", "period": 16}})",
+      R"({"sync": {"kind": "local", "period": 16, "outer": "nesterov"}})",
+      R"({"sync": {"kind": "async"}})",
+      R"({"sync": {"kind": "async", "staleness": 0}})",
+      R"({"sync": {"kind": "local", "period": 8}, "checkpoint": {"every": 50, "async": true},
+          "data": {"workers": 4, "open_cost": "1 ms"}})",
+  };
+  for (const char* loop : loops) {
+    for (const char* plan : {R"({"tensor": 1, "overlap": {"gradient": true}})",
+                             R"({"tensor": 2, "pipeline": 2, "overlap": {"gradient": true}})"}) {
+      Json document = two_nodes(loop);
+      document["parallel"] = parse_json(plan, "test");
+      const Prediction estimate = run(document, EngineKind::estimate);
+      for (const bool full : {false, true}) {
+        const Prediction simulated = run(document, EngineKind::simulate, full);
+        if (!simulated.contended) {
+          EXPECT_NEAR(simulated.step_time / estimate.step_time, 1.0, 0.01) << loop << plan << full;
+        }
+        double sum = 0;
+        for (const double seconds : simulated.breakdown) sum += seconds;
+        EXPECT_NEAR(sum / simulated.step_time.base(), 1.0, 1e-9) << loop << plan;
+      }
+    }
+  }
+}
+
+TEST(Loop, ReadsAndGradientsShareTheNics) {
+  Json document = two_nodes(R"({"data": {"workers": 8, "bytes_per_sample": "800 MB"}})");
+  const Prediction with = run(document, EngineKind::simulate);
+  document["training"].erase("data");
+  const Prediction without = run(document, EngineKind::simulate);
+  // Four samples a GPU and step: 3.2 GB behind a NIC of 25 GB/s are 128 ms and more; the gradients at the end
+  // of the step meet them there.
+  EXPECT_TRUE(with.contended);
+  EXPECT_GT(term(with, BreakdownTerm::data_comm_exposed), term(without, BreakdownTerm::data_comm_exposed));
+  EXPECT_LE(with.step_time.base(), without.step_time.base() + 3.2e9 / 24e9);
+}
+
+TEST(Loop, AnAsynchronousCheckpointStopsTheStepForLess) {
+  const Prediction none = run(two_nodes("{}"), EngineKind::simulate);
+  const Prediction waits = run(two_nodes(R"({"checkpoint": {"every": 10}})"), EngineKind::simulate);
+  const Prediction beside =
+      run(two_nodes(R"({"checkpoint": {"every": 10, "async": true}})"), EngineKind::simulate);
+  EXPECT_LT(none.step_time, beside.step_time);
+  EXPECT_LT(beside.step_time, waits.step_time);
+  // Never less than the copy to the host over PCIe, spread over ten steps.
+  EXPECT_GE(term(beside, BreakdownTerm::checkpoint_exposed), beside.loop->checkpoint.staging.base() / 10);
+}
+
+TEST(Loop, SlowerStorageIsNeverFaster) {
+  for (const char* loop :
+       {R"({"data": {"workers": 2, "bytes_per_sample": "1 MB"}})",
+        R"({"data": {"workers": 0, "bytes_per_sample": "1 MB"}})", R"({"checkpoint": {"every": 20}})"}) {
+    double faster = 0;
+    for (const char* rate : {"400 GB/s", "40 GB/s", "4 GB/s", "400 MB/s"}) {
+      Json document = two_nodes(loop);
+      document["cluster"]["storage"] = {{"kind", "object"}, {"read_bandwidth", rate}};
+      const double step = run(document, EngineKind::simulate).step_time.base();
+      EXPECT_GE(step, faster * (1 - 1e-9)) << loop << rate;
+      faster = step;
+    }
+  }
+}
+
+TEST(Loop, LocalDrivesAreReadInEveryNode) {
+  Json document = two_nodes(R"({"data": {"workers": 1, "bytes_per_sample": "200 MB"}})");
+  document["cluster"]["storage"] = {{"kind", "local"}, {"read_bandwidth", "16 GB/s"}};
+  // Eight GPUs of a node share 16 GB/s: 4 x 200 MB at 2 GB/s, and four accesses.
+  const Prediction prediction = run(document, EngineKind::simulate);
+  EXPECT_NEAR(prediction.loop->input.load.base(), 0.4, 0.001);
+  EXPECT_NEAR(prediction.step_time.base(), 0.4, 0.004);
+}
+
+TEST(Variants, AreComparedWithWhatTheyChange) {
+  const Json list = parse_json(R"({"variants": [
+      {"name": "two workers", "set": {"training.data.workers": 2}},
+      {"name": "slow", "of": "two workers", "set": {"training.data.open_cost": "200 ms"}}]})",
+                               "test");
+  PredictOptions options;
+  options.engine = EngineKind::estimate;
+  const VariantsComparison answer =
+      compare_variants({"test.json", two_nodes(R"({"data": {"workers": 0, "open_cost": "2 ms"}})")},
+                       read_variants(list, "v.json"), options);
+  ASSERT_EQ(answer.variants.size(), 2u);
+  // Four samples a reader: 8 ms less, then 200 ms x 4 / 2 workers hold the step up.
+  EXPECT_LT(answer.variants[0].against.delta_s, -0.008);
+  EXPECT_EQ(answer.variants[1].against.a.prediction.step_time,
+            answer.variants[0].against.b.prediction.step_time);
+  EXPECT_NEAR(answer.variants[1].against.b.prediction.step_time.base(), 0.4, 0.001);
+}
+
+TEST(Variants, RefuseAFileLineByLine) {
+  const auto message = [](const char* text) {
+    try {
+      read_variants(parse_json(text, "v.json"), "v.json");
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(message(R"({"variants": [{"name": "a", "of": "b", "set": {"x": 1}}]})"),
+            "v.json: /variants/0/of: found \"b\", expected the name of a variant above");
+  EXPECT_EQ(message(R"({"variants": []})"), "v.json: /variants: found a list, expected at least one variant");
+  EXPECT_EQ(message(R"({"variants": [{"name": "a", "set": {}}]})"),
+            "v.json: /variants/0/set: found an object, expected at least one \"path.to.key\": value");
+}
+
+}  // namespace
+}  // namespace orrery
