@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/bucket_offsets.hpp"
 #include "models/layer_costs.hpp"
 #include "models/layer_shapes.hpp"
 #include "models/loop_plan.hpp"
@@ -15,42 +16,6 @@ constexpr int kMostBucketTasks = 64;
 /// Parts of a multi-token-prediction layer, in a row (Part).
 constexpr int kTokenPredictionParts = 3;
 constexpr BreakdownTerm kExpertTerm = BreakdownTerm::expert_comm_exposed;
-
-/// A part of a virtual stage with its parameters and its time in one pass.
-struct Unit {
-  double parameters;
-  double seconds;
-};
-
-/// Offsets at which the first k/n of the parameters are behind, for k = 1..n; the last is the pass's end.
-std::vector<double> offsets_of_parameter_shares(const std::vector<Unit>& units, int n) {
-  double total = 0;
-  double duration = 0;
-  for (const Unit& unit : units) {
-    total += unit.parameters;
-    duration += unit.seconds;
-  }
-  std::vector<double> offsets;
-  offsets.reserve(static_cast<size_t>(n));
-  double parameters = 0;
-  double seconds = 0;
-  size_t next = 0;
-  for (int k = 1; k < n; ++k) {
-    const double wanted = total * k / n;
-    while (next < units.size() && parameters + units[next].parameters < wanted) {
-      parameters += units[next].parameters;
-      seconds += units[next].seconds;
-      ++next;
-    }
-    const double inside = next < units.size() && units[next].parameters > 0
-                              ? (wanted - parameters) / units[next].parameters
-                              : 0.0;
-    const double offset = seconds + (next < units.size() ? inside * units[next].seconds : 0.0);
-    offsets.push_back(std::min(offset, duration));
-  }
-  offsets.push_back(duration);
-  return offsets;
-}
 
 /// Puts one plan together from the layer costs.
 class PlanAssembly {
@@ -333,8 +298,8 @@ class PlanAssembly {
   }
 
   /// @param experts  with the parameters of the experts instead of the others
-  std::vector<Unit> units_of(const VirtualStage& stage, PassKind kind, bool experts) const {
-    std::vector<Unit> units;
+  std::vector<TimedParameters> units_of(const VirtualStage& stage, PassKind kind, bool experts) const {
+    std::vector<TimedParameters> units;
     units.reserve(static_cast<size_t>(stage.layers) + 2);
     for (const PartRun& run : stage.runs) {
       const double of_experts = training_.lora ? 0.0 : plan_.costs->expert_parameters_of(run.part, run.kind);

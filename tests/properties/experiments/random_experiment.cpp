@@ -1,6 +1,7 @@
 #include "tests/properties/experiments/random_experiment.hpp"
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 namespace orrery {
@@ -36,13 +37,52 @@ class ExperimentDraw {
  public:
   explicit ExperimentDraw(Dice& dice) : dice_(dice), machine_(dice.one_of(kMachines)) {}
 
-  Json draw() {
+  /// A dense model trained as most are.
+  Json draw_plain() {
     draw_cluster();
     draw_degrees();
     draw_parallel();
     draw_model();
     draw_training();
     draw_software();
+    return together();
+  }
+
+  /// The same, three times in four with something rarer.
+  Json draw() {
+    draw_plain();
+    switch (dice_.pick(0, 11)) {
+      case 0:
+      case 1:
+        add_experts();
+        break;
+      case 2:
+        split_backward();
+        break;
+      case 3:
+        change_attention();
+        break;
+      case 4:
+        train_in_fewer_bits();
+        break;
+      case 5:
+        train_adapters();
+        break;
+      case 6:
+      case 7:
+        add_storage();
+        break;
+      case 8:
+        synchronise_less();
+        break;
+      default:
+        break;
+    }
+    return together();
+  }
+
+ private:
+  Json together() const {
     return {{"cluster", cluster_},
             {"model", model_},
             {"training", training_},
@@ -50,7 +90,6 @@ class ExperimentDraw {
             {"parallel", parallel_}};
   }
 
- private:
   void draw_cluster() {
     nodes_ = dice_.one_of(std::array{1, 2, 3, 4, 6, 8});
     gpus_ = nodes_ * machine_.gpus_a_node;
@@ -80,6 +119,11 @@ class ExperimentDraw {
     }
     // There is no parameter gather to overlap without a distributed optimizer.
     if (zero_ == 0) overlap.erase("parameter");
+    // FSDP always gathers and reduces beside compute, layer by layer.
+    if (zero_ == 3) {
+      overlap.erase("parameter");
+      overlap.erase("gradient");
+    }
     if (degrees_.interleave == 1) overlap.erase("pipeline");
     if (!overlap.empty()) parallel_["overlap"] = overlap;
   }
@@ -102,7 +146,7 @@ class ExperimentDraw {
       parallel_["shard_group"] = random_divisor(dice_, replicas, replicas);
     }
     draw_overlap();
-    if (dice_.once_in(6)) parallel_["bucket"] = dice_.one_of(std::array{5e6, 25e6, 200e6});
+    if (zero_ < 3 && dice_.once_in(6)) parallel_["bucket"] = dice_.one_of(std::array{5e6, 25e6, 200e6});
     if (dice_.once_in(8)) parallel_["placement"] = {"tensor", "context", "pipeline", "data"};
   }
 
@@ -202,6 +246,117 @@ class ExperimentDraw {
                                                     "torchtitan", "huggingface-ddp", "nanotron"})}};
     if (machine_.volta) software_["attention_kernel"] = "unfused";
     if (dice_.once_in(8)) software_["launch"] = dice_.one_of(std::array{"eager", "cuda_graph"});
+  }
+
+  /// What only the stack that counts it can do.
+  void take_megatron_core() {
+    software_["preset"] = "megatron-core";
+    if (zero_ == 3 && degrees_.pipeline > 1) parallel_["zero"] = zero_ = 1;
+  }
+
+  void add_experts() {
+    if (model_.contains("objective")) return;
+    take_megatron_core();
+    const int experts = 1 << dice_.pick(2, 6);
+    const int ranks = degrees_.tensor * degrees_.context * degrees_.data;
+    const int expert_tensor = dice_.once_in(4) ? degrees_.tensor : 1;
+    const int ffn = 256 * degrees_.tensor * dice_.pick(1, 8);
+    model_["moe"] = {{"experts", experts}, {"top_k", dice_.pick(1, 4)}, {"ffn_hidden", ffn}};
+    if (dice_.once_in(3)) model_["moe"]["shared_experts"] = 1;
+    if (dice_.once_in(3)) model_["moe"]["first_dense_layers"] = dice_.pick(0, layers_);
+    if (dice_.once_in(4)) model_["moe"]["every"] = 2;
+    if (dice_.once_in(4)) model_["moe"]["capacity_factor"] = 1.25;
+    if (dice_.once_in(3)) model_["moe"]["imbalance"] = 1.5;
+    int expert = 1;
+    while (expert < experts && (ranks / expert_tensor) % (2 * expert) == 0 && dice_.pick(1, 4) > 1)
+      expert *= 2;
+    parallel_["expert"] = expert;
+    parallel_["expert_tensor"] = expert_tensor;
+    if (degrees_.tensor > 1) parallel_["sequence"] = true;
+    parallel_.erase("shard_group");
+    if (dice_.once_in(3)) {
+      software_["date"] = "2026-01";
+      software_["moe_dispatcher"] = dice_.one_of(std::array{"deepep", "hybridep", "all_to_all"});
+    }
+    if (dice_.once_in(4)) {
+      training_["recompute"] = {{"kind", "selective"},
+                                {"modules", {dice_.one_of(std::array{"moe", "moe_act"})}}};
+    }
+  }
+
+  /// Schedules that take the weights' gradients out of the backward.
+  void split_backward() {
+    if (degrees_.pipeline == 1 || degrees_.interleave > 1 || zero_ > 1) return;
+    const int per_stage = training_["micro_batch"].get<int>() * degrees_.data * degrees_.pipeline;
+    const int kind = dice_.pick(0, degrees_.pipeline % 2 == 0 ? 2 : 1);
+    parallel_["schedule"] =
+        std::array{"zero_bubble_h1", "zero_bubble_v", "dualpipe"}[static_cast<size_t>(kind)];
+    if (kind == 1 && layers_ < 2 * degrees_.pipeline) model_["layers"] = layers_ = 2 * degrees_.pipeline;
+    parallel_.erase("stage_layers");
+    if (kind > 0) training_["global_batch"] = per_stage * 2 * dice_.pick(1, 3);
+    training_.erase("recompute");
+  }
+
+  void change_attention() {
+    const int heads = model_["heads"];
+    if (machine_.volta || model_.contains("objective")) return;
+    software_["preset"] = "megatron-core";
+    if (zero_ == 3 && degrees_.pipeline > 1) return;
+    if (dice_.once_in(2)) {
+      model_["attention"] = {{"kind", "sliding"}, {"window", 128 << dice_.pick(0, 4)}};
+      if (chance()) model_["attention"]["full_every"] = dice_.pick(2, 4);
+      if (degrees_.context > 1)
+        parallel_["context_method"] = dice_.one_of(std::array{"all_gather", "ulysses"});
+      return;
+    }
+    model_.erase("kv_heads");
+    model_["position"] = "rope";
+    model_.erase("rotary_fraction");
+    model_.erase("qk_norm");
+    model_["attention"] = {{"kind", "mla"},      {"kv_lora_rank", 512}, {"q_lora_rank", chance() ? 1536 : 0},
+                           {"qk_nope_dim", 128}, {"qk_rope_dim", 64},   {"v_dim", 128}};
+    model_["heads"] = heads;
+  }
+
+  void train_in_fewer_bits() {
+    if (!machine_.fp8) return;
+    take_megatron_core();
+    const bool blackwell = std::string(machine_.cluster).find("b200") != std::string::npos;
+    training_["precision"] = blackwell ? dice_.one_of(std::array{"fp8_current", "mxfp8", "nvfp4"})
+                                       : dice_.one_of(std::array{"fp8_current", "fp8_block"});
+  }
+
+  void train_adapters() {
+    if (machine_.volta || model_.contains("objective")) return;
+    take_megatron_core();
+    training_["lora"] = {{"rank", 8 << dice_.pick(0, 3)},
+                         {"targets", {dice_.one_of(std::array{"attention", "mlp", "all"})}}};
+  }
+
+  void add_storage() {
+    cluster_["storage"] = {{"kind", dice_.one_of(std::array{"shared", "local", "object"})},
+                           {"read_bandwidth", dice_.one_of(std::array{"10 GB/s", "100 GB/s"})}};
+    if (chance()) {
+      training_["data"] = {{"bytes_per_sample", dice_.one_of(std::array{"4 KiB", "1 MiB"})},
+                           {"workers", dice_.pick(0, 8)}};
+      if (dice_.once_in(3)) training_["data"]["open_cost"] = "0.1 ms";
+      if (dice_.once_in(3)) training_["data"]["split"] = "by_batch";
+    } else {
+      training_["checkpoint"] = {{"every", dice_.pick(1, 1000)}, {"async", chance()}};
+    }
+  }
+
+  void synchronise_less() {
+    if (degrees_.data == 1) return;
+    parallel_["zero"] = zero_ = 0;
+    parallel_.erase("shard_group");
+    parallel_.erase("overlap");
+    if (degrees_.context == 1 && chance()) {
+      training_["sync"] = {{"kind", "async"}, {"staleness", dice_.pick(0, 3)}};
+    } else {
+      training_["sync"] = {{"kind", "local"}, {"period", dice_.pick(2, 64)}};
+      if (chance()) training_["sync"]["outer"] = "nesterov";
+    }
   }
 
   Dice& dice_;
@@ -421,7 +576,7 @@ constexpr std::array kFaults = {
 
 BrokenExperiment random_broken_experiment(Dice& dice) {
   while (true) {
-    BrokenExperiment broken{random_experiment(dice), "", ""};
+    BrokenExperiment broken{ExperimentDraw(dice).draw_plain(), "", ""};
     const Fault& fault = dice.one_of(kFaults);
     if (!fault.apply(broken.document, dice)) continue;
     broken.fault = fault.what;

@@ -42,7 +42,8 @@ Json random_experiment(std::uint64_t seed) {
   parallel["zero"] = sharded ? 3 : static_cast<int>(random() % 3);
   if (interleaved) parallel["interleave"] = 2;
   const bool overlap = random() % 2 == 0;
-  if (!sharded) parallel["overlap"] = {{"gradient", overlap}, {"parameter", overlap}};
+  if (!sharded) parallel["overlap"] = {{"gradient", overlap}};
+  if (!sharded && parallel["zero"] != 0) parallel["overlap"]["parameter"] = overlap;
   Json fabric = {{"kind", pick<const char*>(random, {"leaf_spine", "rail_optimized", "single_switch"})}};
   if (fabric["kind"] != "single_switch") {
     fabric["oversubscription"] = Json::array({pick(random, {1.0, 1.0, 2.0, 4.0})});
@@ -194,7 +195,7 @@ TEST(Folding, SeesADegradedCableBesideACrowdedNic) {
   document["cluster"]["fabric"] = {{"kind", "rail_optimized"}, {"routing", "static"}, {"switch_radix", 16}};
   document["parallel"] = {{"tensor", 16}, {"pipeline", 2}, {"data", 3}, {"sequence", true}, {"zero", 0}};
   document["parallel"]["interleave"] = 2;
-  document["parallel"]["overlap"] = {{"gradient", true}, {"parameter", true}};
+  document["parallel"]["overlap"] = {{"gradient", true}};
   document["training"]["global_batch"] = 6;
   const auto experiment = read(with_degraded_link(document, 0));
   ASSERT_TRUE(experiment.has_value());

@@ -103,8 +103,7 @@ TEST(Experiment, RefusesAPrecisionThatTheGpuLacks) {
   } catch (const InputError& error) {
     EXPECT_EQ(error.problems().front().line(),
               "small.json: /training/precision: found \"fp8\", expected a precision that a100-sxm4-80gb has "
-              "matrix units "
-              "for");
+              "matrix units for: fp32, tf32, fp16 or bf16; the nearest is bf16");
   }
 }
 
