@@ -243,6 +243,7 @@ Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
 /// The virtual stages of a stage.
 std::vector<int> virtual_stages_of(const StepPlan& plan, int stage) {
   std::vector<int> result;
+  result.reserve(static_cast<size_t>(plan.placement.chunks()));
   for (int chunk = 0; chunk < plan.placement.chunks(); ++chunk) {
     result.push_back(plan.placement.virtual_stage(stage, chunk));
   }

@@ -55,7 +55,8 @@ std::vector<KindCount> count_kinds(const ModelSpec& model, const TrainingSpec& t
   ranges.resize(plan.stage_layers.size());  // a second chain holds the same layers for other micro-batches
   for (const LayerRange& range : ranges) {
     for (int i = 0; i < range.recomputed; ++i) {
-      ++counts[static_cast<size_t>(kinds[static_cast<size_t>(range.first + i)])].recomputing;
+      ++counts[static_cast<size_t>(kinds[static_cast<size_t>(range.first) + static_cast<size_t>(i)])]
+            .recomputing;
     }
   }
   return counts;

@@ -25,7 +25,7 @@ std::vector<LayerKind> layer_kinds(const ModelSpec& model) {
 std::vector<int> kinds_by_layer(const ModelSpec& model) {
   const std::vector<LayerKind> kinds = layer_kinds(model);
   std::vector<int> places;
-  places.reserve(static_cast<size_t>(model.layers + model.mtp_layers));
+  places.reserve(static_cast<size_t>(model.layers) + static_cast<size_t>(model.mtp_layers));
   for (int layer = 0; layer < model.layers + model.mtp_layers; ++layer) {
     const auto found = std::find(kinds.begin(), kinds.end(), kind_of_layer(model, layer));
     places.push_back(static_cast<int>(found - kinds.begin()));

@@ -193,6 +193,7 @@ class StageCounter {
  private:
   std::vector<size_t> virtual_stages_of(int stage) const {
     std::vector<size_t> result;
+    result.reserve(static_cast<size_t>(schedule_.placement.chunks()));
     for (int chunk = 0; chunk < schedule_.placement.chunks(); ++chunk) {
       result.push_back(static_cast<size_t>(schedule_.placement.virtual_stage(stage, chunk)));
     }

@@ -587,7 +587,7 @@ class PlanReader {
     refuse("shard_group", plan_.shard_group,
            "data x context / shard_group = " + text_of(replicas) + " to divide the " +
                text_of(plan_.expert_data()) + " ranks that hold the same experts, such as " +
-               text_of(plan_.data * plan_.context));
+               text_of(std::int64_t{plan_.data} * plan_.context));
   }
 
   /// What a stack needs to run one micro-batch's exchanges beside another's compute.

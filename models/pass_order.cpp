@@ -118,12 +118,12 @@ std::string find_irregular_pass(const Schedule& schedule, int stage) {
       return describe_pass(stage, pass) + " is not followed by a backward of another chunk to pair with";
     }
   }
-  for (std::int16_t chunk = 0; chunk < schedule.placement.chunks(); ++chunk) {
+  for (int chunk = 0; chunk < schedule.placement.chunks(); ++chunk) {
     for (std::int32_t i = 0; i < schedule.micro_batches; ++i) {
       const auto& found = times[static_cast<size_t>(chunk) * micro_batches + static_cast<size_t>(i)];
       const auto times_of = [&found](PassKind kind) { return found[static_cast<size_t>(kind)]; };
       const auto is = [&](PassKind kind, const char* what) {
-        return describe_pass(stage, {kind, chunk, i}) + what;
+        return describe_pass(stage, {kind, static_cast<std::int16_t>(chunk), i}) + what;
       };
       if (times_of(PassKind::forward) == 0) return is(PassKind::forward, " is missing");
       const bool split = times_of(PassKind::input_gradient) + times_of(PassKind::weight_gradient) > 0;

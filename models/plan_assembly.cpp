@@ -499,7 +499,7 @@ class PlanAssembly {
          {units.embedding_forward, units.embedding_backward, units.head_forward, units.head_backward}) {
       all.uses.push_back({segment, plan_.micro_batches});
     }
-    units.unit_of_layer.reserve(static_cast<size_t>(model_.layers + model_.mtp_layers));
+    units.unit_of_layer.reserve(static_cast<size_t>(model_.layers) + static_cast<size_t>(model_.mtp_layers));
     for (size_t i = 0; i < all.runs.size(); ++i) {
       const PartRun& run = all.runs[i];
       if (run.part == Part::embedding || run.part == Part::head) continue;

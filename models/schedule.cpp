@@ -99,7 +99,7 @@ class TwoChunkOrder {
   void append(PassKind kind, int chunk, std::int32_t micro_batch, bool paired = false) {
     order_.push_back({kind, static_cast<std::int16_t>(chunk), micro_batch, paired});
   }
-  void weight_gradient_of(Waiting::iterator waiting) {
+  void weight_gradient_of(const Waiting::iterator& waiting) {
     append(PassKind::weight_gradient, waiting->first, waiting->second);
     waiting_.erase(waiting);
   }

@@ -43,8 +43,9 @@ class WorkerCheck {
       const std::int64_t shard = training_.data->shards[i];
       sum += shard;
       const std::int64_t unit = training_.micro_batch * shard_rounding();
-      const std::int64_t least =
-          plan_.schedule == ScheduleKind::dualpipe ? 2 * plan_.pipeline * training_.micro_batch : unit;
+      const std::int64_t least = plan_.schedule == ScheduleKind::dualpipe
+                                     ? std::int64_t{2} * plan_.pipeline * training_.micro_batch
+                                     : unit;
       if (shard % unit == 0 && shard >= least && shard / training_.micro_batch <= kMostMicroBatches) continue;
       refuse_beside("training/data/shards/" + std::to_string(i), std::to_string(shard),
                     "a multiple of " + std::to_string(unit) + " (micro_batch " +

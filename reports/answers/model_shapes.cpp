@@ -139,7 +139,8 @@ std::vector<std::pair<LayerKind, std::int64_t>> layers_of_fullest_stage(const Se
     for (auto v = static_cast<size_t>(stage); v < ranges.size();
          v += static_cast<size_t>(setting.parallel.pipeline)) {
       for (int i = 0; i < ranges[v].count; ++i) {
-        ++layers[static_cast<size_t>(by_layer[static_cast<size_t>(ranges[v].first + i)])];
+        ++layers[static_cast<size_t>(
+            by_layer[static_cast<size_t>(ranges[v].first) + static_cast<size_t>(i)])];
       }
     }
     const auto total = [](const std::vector<std::int64_t>& of) {
@@ -148,7 +149,8 @@ std::vector<std::pair<LayerKind, std::int64_t>> layers_of_fullest_stage(const Se
     if (total(layers) > total(fullest)) fullest = layers;
   }
   for (int i = 0; i < setting.model.mtp_layers; ++i) {
-    ++fullest[static_cast<size_t>(by_layer[static_cast<size_t>(setting.model.layers + i)])];
+    ++fullest[static_cast<size_t>(
+        by_layer[static_cast<size_t>(setting.model.layers) + static_cast<size_t>(i)])];
   }
   std::vector<std::pair<LayerKind, std::int64_t>> result;
   for (size_t kind = 0; kind < kinds.size(); ++kind) result.emplace_back(kinds[kind], fullest[kind]);

@@ -11,12 +11,15 @@ namespace {
 
 constexpr const char* kVariantsFolder = "examples/variants";
 
+/// Where a variant (-1: the experiment) stands among the experiment and all variants.
+size_t place_of(int variant) { return static_cast<size_t>(variant) + 1; }
+
 /// The documents of the experiment and of every variant, in that order.
 std::vector<ExperimentDocument> documents_of(const ExperimentDocument& base,
                                              const std::vector<Variant>& variants) {
   std::vector<ExperimentDocument> documents = {base};
   for (const Variant& variant : variants) {
-    ExperimentDocument document = documents[static_cast<size_t>(variant.of + 1)];
+    ExperimentDocument document = documents[place_of(variant.of)];
     document.file = fmt::format("{}, variant \"{}\"", base.file, variant.name);
     document.json["name"] = variant.name;
     for (const auto& [path, value] : variant.set.items()) {
@@ -103,14 +106,14 @@ VariantsComparison compare_variants(const ExperimentDocument& base, const std::v
   if (!problems.empty()) throw InputError(std::move(problems));
   CalibrationStore calibrations;
   std::vector<ComparablePrediction> predictions;
+  predictions.reserve(experiments.size());
   for (const Experiment& experiment : experiments) {
     predictions.push_back(predict_to_compare(experiment, options, calibrations));
   }
   VariantsComparison result;
   for (size_t i = 0; i < variants.size(); ++i) {
     result.variants.push_back(
-        {variants[i],
-         compare_predictions(predictions[static_cast<size_t>(variants[i].of + 1)], predictions[i + 1])});
+        {variants[i], compare_predictions(predictions[place_of(variants[i].of)], predictions[i + 1])});
   }
   result.base = std::move(predictions.front());
   return result;

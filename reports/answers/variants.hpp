@@ -9,7 +9,7 @@
 namespace orrery {
 
 /// One line of a file of variants: an experiment with some values set otherwise.
-struct Variant {
+struct Variant {  // NOLINT(bugprone-exception-escape): moving ordered JSON allocates nothing
   std::string name;
   int of = -1;  ///< the variant that it changes and is compared with; -1: the experiment itself
   Json set;     ///< {"path.to.key": value}

@@ -162,10 +162,12 @@ class TwinComparison {
 
   std::vector<double> rates(const InFlight& set) {
     std::vector<std::int32_t> numbers;
+    numbers.reserve(set.size());
     for (const std::int32_t each : set)
       numbers.push_back(solver_.add(resources_.shares_of(each), bound(each)));
     solver_.settle();
     std::vector<double> result;
+    result.reserve(numbers.size());
     for (const std::int32_t number : numbers) result.push_back(solver_.rate(number));
     for (const std::int32_t number : numbers) solver_.remove(number);
     solver_.settle();
