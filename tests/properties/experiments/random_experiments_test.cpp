@@ -92,8 +92,9 @@ TEST(RandomExperiments, RunInBothEnginesWhichAgree) {
       ADD_FAILURE() << what << "\nrefused: " << error.what();
     }
   }
-  EXPECT_LE(idle.beyond_aim, idle.count / 100);
-  EXPECT_LE(contended.beyond_aim, contended.count / 100);
+  // Of fewer than a hundred (sanitized builds), one.
+  EXPECT_LE(idle.beyond_aim, 1 + idle.count / 100);
+  EXPECT_LE(contended.beyond_aim, 1 + contended.count / 100);
   std::cout << "idle links " << idle << "; contended " << contended << "; ZeRO 2 in a pipeline "
             << reduced_beside_sends << "; groups lie unevenly " << uneven << "\n";
 }
