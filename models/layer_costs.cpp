@@ -77,7 +77,9 @@ class PassCoster {
             stack_.async_tensor_backward && communication->beside_next_operator && i + 1 < pass.items.size()
                 ? cost.pieces[first + i + 1].duration.base()
                 : 0.0;
-        add_communication(*communication, beside_s, cost.pieces[first + i], hidden_s, communications);
+        const double pipelined_s = pipelined_product(pass, i, cost, first);
+        add_communication(*communication, beside_s, pipelined_s, cost.pieces[first + i], hidden_s,
+                          communications);
       }
     }
     if (slowed_s_ > 0) {
@@ -163,15 +165,33 @@ class PassCoster {
     return exposed_s;
   }
 
+  /// Time of the product that a cut-up collective is interleaved with: the one that reads what is gathered,
+  /// or the one whose output is reduced.
+  static double pipelined_product(const LayerPass& pass, size_t at, const PassCost& cost, size_t first) {
+    const auto* communication = std::get_if<LayerCommunication>(&pass.items[at]);
+    const bool reads = communication->op == CollectiveOp::all_gather;
+    for (size_t i = reads ? at + 1 : at; reads ? i < pass.items.size() : i > 0; reads ? ++i : --i) {
+      const size_t near = reads ? i : i - 1;
+      const auto* op = std::get_if<Operator>(&pass.items[near]);
+      if (op == nullptr) break;
+      if (std::holds_alternative<GemmShape>(op->shape)) return cost.pieces[first + near].duration.base();
+    }
+    return 0;
+  }
+
   /// @param beside_s time of the operator that runs beside it
+  /// @param pipelined_s time of the product that it is cut up with under overlap.tensor: no chunk can hide
+  ///   behind more than that (Wang et al. 2023, Overlap Communication with Dependent Computation via
+  ///   Decomposition, section 3)
   /// @param hidden_s attention time that is left to hide behind
-  void add_communication(const LayerCommunication& communication, double beside_s, Piece& piece,
-                         double& hidden_s, std::vector<InlineCommunication>& communications) {
+  void add_communication(const LayerCommunication& communication, double beside_s, double pipelined_s,
+                         Piece& piece, double& hidden_s, std::vector<InlineCommunication>& communications) {
     const GroupShape& shape = shape_of(communication);
     Bytes payload = communication.payload;
     const CollectiveTime each = time_of(communication, shape, payload);
-    double exposed_s = each.total().base() * communication.count * communication.exposed_share;
-    exposed_s = std::min(exposed_s, std::max(0.0, each.total().base() * communication.count - beside_s));
+    const double total_s = each.total().base() * communication.count;
+    double exposed_s = std::max(total_s * communication.exposed_share, total_s - pipelined_s);
+    exposed_s = std::min(exposed_s, std::max(0.0, total_s - beside_s));
     if (communication.overlaps_attention) {
       const double hides = std::min(hidden_s, exposed_s);
       hidden_s -= hides;
@@ -180,7 +200,7 @@ class PassCoster {
     exposed_s = exposed_beside_kernels(communication, exposed_s);
     // What stays hidden holds SMs and memory bandwidth of the kernels beside it: over the hidden time they
     // run at 1 / (1 + slowdown) of their rate.
-    const double beside = each.total().base() * communication.count - exposed_s;
+    const double beside = total_s - exposed_s;
     slowed_s_ += beside * stack_.overlap_slowdown / (1.0 + stack_.overlap_slowdown);
     piece.term = exposed_term(communication.group);
     piece.duration = Seconds(exposed_s);

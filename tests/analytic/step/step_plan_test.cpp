@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "models/estimate.hpp"
 #include "models/lowering.hpp"
 #include "sim/engine/engine.hpp"
@@ -153,6 +155,31 @@ TEST(StepPlan, HiddenCommunicationSlowsTheKernelsBesideIt) {
   EXPECT_NEAR(term(with.estimate, BreakdownTerm::backward) - term(without.estimate, BreakdownTerm::backward),
               reduced * 0.2, 1e-9);
   EXPECT_NEAR(with.timeline.makespan_s, with.estimate.step_time.base(), 1e-9);
+}
+
+// Chunks of a collective hide behind the product that they are interleaved with, never behind more than it.
+TEST(StepPlan, ATensorCollectiveHidesBehindItsOwnProductOnly) {
+  const ModelSpec model = plain_model(1);
+  ParallelPlan plan = plain_plan(model, 8, 1, 1);
+  plan.sequence = plan.overlap.tensor = true;
+  SoftwareStack stack;
+  stack.tensor_overlap_exposed = 0.25;
+  const double gathered_for = 1e-3, reduced_after = 2e-3;
+  const NamedCost cost(
+      {{"qkv_projection", gathered_for}, {"output_projection", reduced_after}, {"mlp_up_projection", 1.0}});
+  for (const double alpha : {0.1e-3, 10e-3}) {
+    const StepPlan step =
+        make_step_plan(model, plain_training(1), stack, plan, eight_gpu_nodes(8), cost, AlphaBeta(alpha));
+    // 1024 tokens x 1024 x 2 B over 8 GPUs at 400 GB/s.
+    const double each = alpha + 7.0 / 8 * 1024 * 1024 * 2 / 400e9;
+    // The gather before QKV, the scatter after attention's product, the gather before the MLP's first product
+    // (a whole second), and the scatter after its second, which takes no time.
+    const double exposed = std::max(0.25 * each, each - gathered_for) +
+                           std::max(0.25 * each, each - reduced_after) + 0.25 * each + each;
+    const PartCost& layer = step.costs->kinds.front().layer;
+    EXPECT_NEAR(layer.forward.by_term[static_cast<size_t>(BreakdownTerm::tensor_comm_exposed)], exposed,
+                1e-12);
+  }
 }
 
 // The memory-bound kernels of a layer move passes x tokens x hidden x 2 B: half the bandwidth doubles their
