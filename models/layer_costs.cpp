@@ -56,7 +56,7 @@ class PassCoster {
     for (const LayerItem& item : pass.items) {
       if (const auto* op = std::get_if<Operator>(&item)) {
         const KernelTime time = inputs_.cost.time(*op);
-        const Seconds duration = time.time * inputs_.straggler_factor;
+        const Seconds duration = time.time * (inputs_.straggler_factor * inputs_.factors.on(*op));
         if (std::holds_alternative<AttentionShape>(op->shape)) attention_s += duration.base();
         if (op->name.starts_with(kSharedExpertPrefix)) shared_s_ += duration.base();
         kernels_s_ += duration.base();
@@ -116,7 +116,7 @@ class PassCoster {
       host += stack_.host.per_moe_router + stack_.host.per_moe_preprocess + stack_.host.per_moe_experts +
               stack_.host.per_expert * pass.experts;
     }
-    return host;
+    return host * inputs_.factors[Factor::host];
   }
 
   Tally take_tally() {
@@ -139,13 +139,15 @@ class PassCoster {
   CollectiveTime time_of(const LayerCommunication& communication, const GroupShape& shape,
                          Bytes& payload) const {
     if (!communication.exchange) {
-      return inputs_.collectives.time(communication.op, communication.payload, shape);
+      return inputs_.collective_time(communication.group, communication.op, communication.payload, shape);
     }
     if (inputs_.exchange == nullptr) {
       throw std::invalid_argument("the kernels of this dispatcher have no times here");
     }
-    return expert_exchange_as_collective(*inputs_.exchange, communication.combines, *communication.exchange,
-                                         shape, inputs_.cost.device().name, payload);
+    return slowed(
+        expert_exchange_as_collective(*inputs_.exchange, communication.combines, *communication.exchange,
+                                      shape, inputs_.cost.device().name, payload),
+        inputs_.factors.on(communication.group, shape.nodes));
   }
 
   /// What of an exchange of tokens stays exposed where something runs beside it.
@@ -351,10 +353,11 @@ PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& 
   const LayerPass pass = optimizer_pass(training, stack, parallel, updated, resident, cast_weights);
   coster.add(pass, BreakdownTerm::optimizer, cost, communications);
   coster.add_host_floor(coster.host_time(pass, Seconds(0)), cost);
-  if (stack.host.per_step > Seconds(0)) {
-    cost.pieces.push_back({"host step", BreakdownTerm::other, stack.host.per_step, Evidence::assumed, -1});
-    cost.by_term[static_cast<size_t>(BreakdownTerm::other)] += stack.host.per_step.base();
-    cost.duration += stack.host.per_step;
+  const Seconds per_step = stack.host.per_step * inputs.factors[Factor::host];
+  if (per_step > Seconds(0)) {
+    cost.pieces.push_back({"host step", BreakdownTerm::other, per_step, Evidence::assumed, -1});
+    cost.by_term[static_cast<size_t>(BreakdownTerm::other)] += per_step.base();
+    cost.duration += per_step;
   }
   return cost;
 }

@@ -2,6 +2,7 @@
 
 #include "models/step_plan.hpp"
 #include "sim/collectives/expert_exchange.hpp"
+#include "sim/cost/factors.hpp"
 
 namespace orrery {
 
@@ -17,6 +18,13 @@ struct CostInputs {
   const ExpertExchangeConstants* exchange = nullptr;
   /// Of a stage's passes, how many run beside one of another micro-batch (overlap.expert).
   double paired_share = 0.0;
+  Factors factors = {};  ///< of the stack and the site
+
+  /// Time of a collective of a group of that kind, factors applied.
+  CollectiveTime collective_time(GroupKind group, CollectiveOp op, Bytes payload,
+                                 const GroupShape& shape) const {
+    return slowed(collectives.time(op, payload, shape), factors.on(group, shape.nodes));
+  }
 };
 
 /// Times every operator and collective of a transformer layer, the embedding and the head.

@@ -226,7 +226,7 @@ class LoopAssembly {
     result.op = op;
     result.payload = payload;
     result.ranks = shape.ranks;
-    result.time = inputs_.collectives.time(op, payload, shape);
+    result.time = inputs_.collective_time(GroupKind::data, op, payload, shape);
     result.slows = 1.0 + stack_.overlap_slowdown;
     return result;
   }
@@ -257,7 +257,7 @@ class LoopAssembly {
     PassCost cost;
     if (parameters <= 0) return cost;
     const KernelTime time = inputs_.cost.time(op);
-    cost.duration = time.time * inputs_.straggler_factor;
+    cost.duration = time.time * (inputs_.straggler_factor * inputs_.factors.on(op));
     cost.pieces.push_back({op.name, BreakdownTerm::optimizer, cost.duration, time.evidence, -1});
     cost.by_term[static_cast<size_t>(BreakdownTerm::optimizer)] = cost.duration.base();
     return cost;

@@ -102,7 +102,7 @@ class PlanAssembly {
     result.payload = payload;
     result.ranks = shape.ranks;
     result.calls = calls;
-    result.time = inputs_.collectives.time(op, payload, shape);
+    result.time = inputs_.collective_time(group, op, payload, shape);
     if (members != Members::stages) result.slows = 1.0 + stack_.overlap_slowdown;
     return result;
   }
@@ -465,9 +465,10 @@ class PlanAssembly {
     if (stack_.scatter_gather_pipeline && !parallel_.sequence && parallel_.tensor > 1) {
       // SC21 section 4.1: each tensor rank sends its slice, the receiver gathers the slices over its tensor
       // group.
-      result.time.latency +=
-          inputs_.collectives.time(CollectiveOp::all_gather, message * parallel_.tensor, inputs_.tensor)
-              .total();
+      result.time.latency += inputs_
+                                 .collective_time(GroupKind::tensor, CollectiveOp::all_gather,
+                                                  message * parallel_.tensor, inputs_.tensor)
+                                 .total();
     }
     return result;
   }

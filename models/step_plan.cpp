@@ -123,13 +123,14 @@ struct StepPlanner::Cache {
 
 StepPlanner::StepPlanner(const ModelSpec& model, const SoftwareStack& stack, const ClusterShape& cluster,
                          const CostModel& cost, const CollectiveModel& collectives,
-                         const ExpertExchangeConstants* exchange)
+                         const ExpertExchangeConstants* exchange, const Factors& factors)
     : model_(model),
       stack_(stack),
       cluster_(cluster),
       cost_(cost),
       collectives_(collectives),
       exchange_(exchange),
+      factors_(factors),
       cache_(std::make_unique<Cache>()) {}
 StepPlanner::~StepPlanner() = default;
 
@@ -178,6 +179,7 @@ CostInputs StepPlanner::inputs_for(const TrainingSpec& training, const ParallelP
   const int in_step = training.sync.unbounded() ? parallel.gpus() / parallel.data : parallel.gpus();
   inputs.straggler_factor =
       slowest_of(in_step, stack_.slowest_gpu_spread) / parallel.pacing_worker(training).speed;
+  inputs.factors = factors_;
   if (!model_.moe) return inputs;
   inputs.expert = shapes.of_experts(Members::expert);
   inputs.expert_tensor = shapes.of_experts(Members::expert_tensor);
@@ -195,8 +197,9 @@ StepPlan StepPlanner::plan(const TrainingSpec& training, const ParallelPlan& par
 
 StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                         const ParallelPlan& parallel, const ClusterShape& cluster, const CostModel& cost,
-                        const CollectiveModel& collectives, const ExpertExchangeConstants* exchange) {
-  return StepPlanner(model, stack, cluster, cost, collectives, exchange).plan(training, parallel);
+                        const CollectiveModel& collectives, const ExpertExchangeConstants* exchange,
+                        const Factors& factors) {
+  return StepPlanner(model, stack, cluster, cost, collectives, exchange, factors).plan(training, parallel);
 }
 
 }  // namespace orrery

@@ -21,6 +21,7 @@
 #include "sim/collectives/collective_model.hpp"
 #include "sim/collectives/expert_exchange.hpp"
 #include "sim/cost/cost_model.hpp"
+#include "sim/cost/factors.hpp"
 #include "sim/network/group_shape.hpp"
 #include "sim/workload/workload_graph.hpp"
 
@@ -277,9 +278,10 @@ struct CostInputs;
 class StepPlanner {
  public:
   /// @param exchange  of the stack's dispatcher of tokens, where it has kernels of its own
+  /// @param factors   of the stack and the site
   StepPlanner(const ModelSpec& model, const SoftwareStack& stack, const ClusterShape& cluster,
               const CostModel& cost, const CollectiveModel& collectives,
-              const ExpertExchangeConstants* exchange = nullptr);
+              const ExpertExchangeConstants* exchange = nullptr, const Factors& factors = {});
   ~StepPlanner();
   StepPlan plan(const TrainingSpec& training, const ParallelPlan& parallel);
 
@@ -295,14 +297,15 @@ class StepPlanner {
   const CostModel& cost_;
   const CollectiveModel& collectives_;
   const ExpertExchangeConstants* exchange_;
+  Factors factors_;
   std::unique_ptr<Cache> cache_;
 };
 
 /// A planner used once.
 StepPlan make_step_plan(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                         const ParallelPlan& parallel, const ClusterShape& cluster, const CostModel& cost,
-                        const CollectiveModel& collectives,
-                        const ExpertExchangeConstants* exchange = nullptr);
+                        const CollectiveModel& collectives, const ExpertExchangeConstants* exchange = nullptr,
+                        const Factors& factors = {});
 
 /// Bytes of a gradient as it is reduced: fp32 and tf32 training has fp32 gradients unless it says otherwise.
 double reduced_gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack);

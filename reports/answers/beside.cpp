@@ -130,11 +130,9 @@ Simulation simulate_with_neighbour(const Experiment& experiment, const PredictOp
         InputProblem{experiment.file, "/cluster/fabric", "", "",
                      fmt::format("with the nodes of {} as well: {}", neighbour.file, error.what())});
   }
-  const StepPlan own_plan =
-      plan_of(own_there, calibrations.models(experiment, options.tier, options.calibration), own_there.shape);
+  const StepPlan own_plan = plan_of(own_there, calibrations.models(experiment, options), own_there.shape);
   const StepPlan neighbour_plan =
-      plan_of(neighbour_there, calibrations.models(neighbour, options.tier, options.calibration),
-              neighbour_there.shape);
+      plan_of(neighbour_there, calibrations.models(neighbour, options), neighbour_there.shape);
   const SharedNumbers numbers = shared_numbers(experiment.cluster.nodes, neighbour.cluster.nodes,
                                                experiment.cluster.gpus_per_node(), placement);
   const SimulatedJob own_job{experiment.name, experiment.file, &own_plan, numbers.own};

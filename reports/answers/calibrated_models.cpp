@@ -77,14 +77,14 @@ std::shared_ptr<const ExpertExchangeConstants> CalibrationStore::exchange(const 
   return constants;
 }
 
-CalibratedModels CalibrationStore::models(const Experiment& experiment, Tier tier,
-                                          const std::string& calibration) {
-  check_calibration(experiment, calibration);
+CalibratedModels CalibrationStore::models(const Experiment& experiment, const PredictOptions& options) {
+  check_calibration(experiment, options.calibration);
   const std::lock_guard<std::mutex> lock(mutex_);
   try {
-    const std::string& used = calibration.empty() ? experiment.calibration : calibration;
-    return {kernels(experiment, tier, used), collectives(experiment, tier == Tier::datasheet ? "" : used),
-            exchange(experiment)};
+    const std::string& used = options.calibration.empty() ? experiment.calibration : options.calibration;
+    const bool measured = options.tier != Tier::datasheet;
+    return {kernels(experiment, options.tier, used), collectives(experiment, measured ? used : ""),
+            exchange(experiment), options.factors};
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});
   }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "reports/answers/prediction.hpp"
+#include "reports/answers/predict_options.hpp"
 #include "sim/collectives/collective_model.hpp"
 #include "sim/collectives/expert_exchange.hpp"
 #include "sim/cost/cost_model.hpp"
@@ -19,6 +19,7 @@ struct CalibratedModels {
   std::shared_ptr<const CollectiveModel> collectives;
   /// Of the stack's dispatcher of tokens, where it has kernels of its own.
   std::shared_ptr<const ExpertExchangeConstants> exchange;
+  Factors factors = {};  ///< of the stack and the site
 };
 
 /// Refuses the name of a calibration that does not ship; empty names and files pass.
@@ -31,10 +32,10 @@ class CalibrationStore {
   /// The models that a tier allows: measured profiles (of this GPU, else of its architecture), or the
   /// datasheet's peaks with assumed shares. Collectives come from the same profiles in both: the library's
   /// own constants stand behind them.
-  /// @param calibration name or file of a kernel profile; empty: what the experiment says, else the one of
-  /// its GPU
+  /// `options.calibration` is the name or file of a kernel profile; empty: what the experiment says, else the
+  /// one of its GPU.
   /// @throws InputError for an unknown calibration, or a GPU that no model can be made for
-  CalibratedModels models(const Experiment& experiment, Tier tier, const std::string& calibration);
+  CalibratedModels models(const Experiment& experiment, const PredictOptions& options);
 
  private:
   std::shared_ptr<const CostModel> kernels(const Experiment& experiment, Tier tier,

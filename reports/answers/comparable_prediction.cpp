@@ -90,7 +90,7 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
   result.prediction = predict(experiment, options, calibrations);
   Prediction& prediction = result.prediction;
   // predict() has made the same plan a moment ago, so that nothing is refused here.
-  const CalibratedModels models = calibrations.models(experiment, options.tier, options.calibration);
+  const CalibratedModels models = calibrations.models(experiment, options);
   const StepPlan plan = plan_of(experiment, models, shape_for_engine(experiment, options.engine));
   result.kernel_spread = plan.kernel_spread;
   result.communication_spread = plan.communication_spread;

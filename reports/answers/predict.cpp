@@ -117,7 +117,7 @@ StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models, c
   try {
     const auto with = [&](const CollectiveModel& collectives) {
       return make_step_plan(experiment.model, experiment.training, experiment.software, experiment.parallel,
-                            shape, *models.kernels, collectives, models.exchange.get());
+                            shape, *models.kernels, collectives, models.exchange.get(), models.factors);
     };
     if (given_latency_keys(experiment).empty()) return with(*models.collectives);
     return with(CollectivesWithLatency(
@@ -163,7 +163,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options) 
 
 Prediction predict(const Experiment& experiment, const PredictOptions& options,
                    CalibrationStore& calibrations) {
-  const CalibratedModels models = calibrations.models(experiment, options.tier, options.calibration);
+  const CalibratedModels models = calibrations.models(experiment, options);
   const StepPlan plan = plan_of(experiment, models, shape_for_engine(experiment, options.engine));
   Prediction prediction;
   prediction.name = experiment.name;

@@ -6,20 +6,10 @@
 
 #include "models/step_plan.hpp"
 #include "reports/answers/calibrated_models.hpp"
+#include "reports/answers/predict_options.hpp"
 #include "reports/answers/prediction.hpp"
 
 namespace orrery {
-
-struct PredictOptions {
-  EngineKind engine = EngineKind::simulate;
-  bool full_scope = false;  ///< simulate every GPU instead of one a pipeline stage
-  Tier tier = Tier::measured;
-  std::string calibration = {};  ///< name or file; empty: what the experiment says, else the one of its GPU
-  bool echo = true;              ///< fill Prediction::experiment (validation leaves it out)
-  /// A second job on the same fabric, whose step repeats for as long as this one's runs.
-  std::shared_ptr<const Experiment> beside = nullptr;
-  BesidePlacement beside_placement = BesidePlacement::after;
-};
 
 /// Step time, throughput, memory, breakdown and interval of one configuration.
 /// @throws InputError where calibration or plan cannot express the experiment; std::runtime_error if an

@@ -63,7 +63,7 @@ std::vector<std::pair<TrainingSpec, ParallelPlan>> plans_of(const Experiment& ex
 void EstimatePlans(benchmark::State& state, const char* name) {
   const Experiment experiment = example(name);
   CalibrationStore calibrations;
-  const CalibratedModels models = calibrations.models(experiment, Tier::measured, "");
+  const CalibratedModels models = calibrations.models(experiment, {.tier = Tier::measured});
   StepPlanner planner(experiment.model, experiment.software, experiment.shape, *models.kernels,
                       *models.collectives);
   PassOrders orders;

@@ -26,6 +26,14 @@ struct CollectiveTime {
   Seconds total() const { return latency + transfer; }
 };
 
+/// The same call where all of it takes `factor` times as long.
+inline CollectiveTime slowed(CollectiveTime time, double factor) {
+  time.latency *= factor;
+  time.transfer *= factor;
+  if (factor > 0.0) time.bus_bandwidth /= factor;
+  return time;
+}
+
 /// How long a collective takes on a group that has the links to itself. Thread-safe.
 class CollectiveModel {
  public:
