@@ -33,6 +33,7 @@ struct PartItem {
   /// them. A schedule that splits the backward does it in a pass of its own.
   bool weight_work = false;
   bool launches_known = false;  ///< its kernels are not of those that the stack counts a dense layer by
+  bool graphed = false;         ///< inside a graph over parts of a layer
 };
 
 /// The stack's pass over `hidden`, `sharded` and `ffn` widths, in bytes.
@@ -126,6 +127,20 @@ class LayerBuilder {
   void mark_weight_work(size_t first) {
     for (size_t i = first; i < items_.size(); ++i) items_[i].weight_work = true;
   }
+  /// The items from number `first` on stand in a graph over parts of a layer if `inside`.
+  void mark_graphed(size_t first, bool inside) {
+    for (size_t i = first; i < items_.size(); ++i) items_[i].graphed = items_[i].graphed || inside;
+  }
+  /// What a graph works on lies in memory of its own: `tensors` of the hidden size are copied there (PyTorch,
+  /// torch/cuda/graphs.py, make_graphed_callables: inputs in the forward, gradients of outputs in the
+  /// backward; Transformer Engine's graph.py alike).
+  void copy_into_graph(int tensors) {
+    items_.push_back({LayerPart::residual,
+                      Operator{"copy_into_graph",
+                               MemoryShape{Bytes(2.0 * tensors * shape_.hidden_elements * shape_.element),
+                                           tensors, MemoryKind::streaming}}});
+    items_.back().launches_known = true;
+  }
   void tensor_communication(LayerPart part, std::string_view name, CollectiveOp op, double payload,
                             bool beside_next = false) {
     if (plan_.tensor == 1) return;
@@ -203,6 +218,8 @@ class LayerBuilder {
   void sort_by_expert(const MoeShape& moe);
   double received_tokens(const MoeShape& moe) const;
   bool exchanges_counts() const;
+  bool graphs_shared_experts() const;
+  void copy_gradients_into_graph(const MoeShape& moe);
   double sum_traffic() const;
   LayerCommunication expert_communication(std::string_view name, CollectiveOp op, double payload,
                                           Members members) const;

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "models/host_time.hpp"
 #include "models/low_rank_adapters.hpp"
 #include "models/moe_shape.hpp"
 
@@ -104,19 +105,8 @@ class PassCoster {
     tally_.add(BreakdownTerm::other, Evidence::assumed, wait.base());
   }
 
-  /// Host time of a pass: its launches, its collectives, and what the framework adds a layer.
-  Seconds host_time(const LayerPass& pass, Seconds per_layer) const {
-    int collectives = 0;
-    for (const LayerItem& item : pass.items) {
-      if (const auto* c = std::get_if<LayerCommunication>(&item)) collectives += c->count;
-    }
-    Seconds host =
-        per_layer + stack_.host.per_kernel * pass.launches + stack_.host.per_collective * collectives;
-    if (pass.experts > 0) {
-      host += stack_.host.per_moe_router + stack_.host.per_moe_preprocess + stack_.host.per_moe_experts +
-              stack_.host.per_expert * pass.experts;
-    }
-    return host * inputs_.factors[Factor::host];
+  Seconds host_time_of(const LayerPass& pass, Seconds per_layer) const {
+    return host_time(pass, stack_, per_layer) * inputs_.factors[Factor::host];
   }
 
   Tally take_tally() {
@@ -237,13 +227,13 @@ PassCost cost_backward(const LayerWork& work, const LayerPass& backward, PassCos
                        Seconds host_forward, Seconds host_backward,
                        std::vector<InlineCommunication>& communications) {
   PassCost cost;
-  Seconds host = coster.host_time(backward, host_backward);
+  Seconds host = coster.host_time_of(backward, host_backward);
   if (!work.recompute.items.empty()) {
     // A recomputed stretch is launched again; the framework's share a layer in proportion to its launches.
     const double share = work.forward.launches > 0
                              ? static_cast<double>(work.recompute.launches) / work.forward.launches
                              : 1.0;
-    host += coster.host_time(work.recompute, host_forward * std::min(share, 1.0));
+    host += coster.host_time_of(work.recompute, host_forward * std::min(share, 1.0));
     coster.add(work.recompute, BreakdownTerm::recompute, cost, communications);
   }
   coster.add(backward, BreakdownTerm::backward, cost, communications);
@@ -263,7 +253,7 @@ void add_split_backward(const LayerWork& work, PassCoster& coster, Seconds host_
   part.input_gradient = cost_backward(work, work.input_gradient, coster, host_forward,
                                       host_backward * input_share, communications);
   coster.add(work.weight_gradient, BreakdownTerm::backward, part.weight_gradient, communications);
-  coster.add_host_floor(coster.host_time(work.weight_gradient, host_backward * (1.0 - input_share)),
+  coster.add_host_floor(coster.host_time_of(work.weight_gradient, host_backward * (1.0 - input_share)),
                         part.weight_gradient);
   coster.set_tally(tally);
 }
@@ -272,7 +262,7 @@ PartCost cost_part(const LayerWork& work, ScheduleKind schedule, PassCoster& cos
                    Seconds host_backward) {
   PartCost part;
   coster.add(work.forward, BreakdownTerm::forward, part.forward, part.communications);
-  coster.add_host_floor(coster.host_time(work.forward, host_forward), part.forward);
+  coster.add_host_floor(coster.host_time_of(work.forward, host_forward), part.forward);
   std::vector<InlineCommunication> apart = part.communications;
   part.backward =
       cost_backward(work, work.backward, coster, host_forward, host_backward, part.communications);
@@ -352,7 +342,7 @@ PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& 
   std::vector<InlineCommunication> communications;
   const LayerPass pass = optimizer_pass(training, stack, parallel, updated, resident, cast_weights);
   coster.add(pass, BreakdownTerm::optimizer, cost, communications);
-  coster.add_host_floor(coster.host_time(pass, Seconds(0)), cost);
+  coster.add_host_floor(coster.host_time_of(pass, Seconds(0)), cost);
   const Seconds per_step = stack.host.per_step * inputs.factors[Factor::host];
   if (per_step > Seconds(0)) {
     cost.pieces.push_back({"host step", BreakdownTerm::other, per_step, Evidence::assumed, -1});

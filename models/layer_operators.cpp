@@ -38,14 +38,21 @@ int launches_of(const LayerItem& item) {
   return memory != nullptr ? memory->launches : 1;
 }
 
-void append(LayerPass& pass, const LayerItem& item) {
-  pass.launches += launches_of(item);
-  pass.items.push_back(item);
+void append(LayerPass& pass, const PartItem& entry) {
+  const int launches = launches_of(entry.item);
+  const int plain_launches = entry.launches_known ? 0 : launches;
+  pass.launches += launches;
+  pass.plain_launches += plain_launches;
+  pass.items.push_back(entry.item);
+  if (!entry.graphed) return;
+  pass.graphed.launches += launches;
+  pass.graphed.plain_launches += plain_launches;
+  if (const auto* c = std::get_if<LayerCommunication>(&entry.item)) pass.graphed.collectives += c->count;
 }
 
 LayerPass to_pass(const std::vector<PartItem>& items) {
   LayerPass pass;
-  for (const PartItem& entry : items) append(pass, entry.item);
+  for (const PartItem& entry : items) append(pass, entry);
   return pass;
 }
 
@@ -55,12 +62,12 @@ LayerPass part_of_backward(const std::vector<PartItem>& items, bool weight_work)
   LayerPass pass;
   for (size_t i = 0; i < items.size(); ++i) {
     if (items[i].weight_work != weight_work) continue;
-    LayerItem item = items[i].item;
-    if (auto* communication = std::get_if<LayerCommunication>(&item)) {
+    PartItem entry = items[i];
+    if (auto* communication = std::get_if<LayerCommunication>(&entry.item)) {
       const bool neighbour_stays = i + 1 < items.size() && items[i + 1].weight_work == weight_work;
       communication->beside_next_operator = communication->beside_next_operator && neighbour_stays;
     }
-    append(pass, item);
+    append(pass, entry);
   }
   return pass;
 }
@@ -87,7 +94,7 @@ LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& t
         (norm && entry.part == LayerPart::norm) || (latent_up && entry.part == LayerPart::latent_up) ||
         (moe && entry.part == LayerPart::moe) ||
         (moe_activation && entry.part == LayerPart::moe_activation)) {
-      append(pass, entry.item);
+      append(pass, entry);
     }
   }
   return pass;
@@ -99,15 +106,23 @@ int dense_feed_forward_kernels(bool backward) { return backward ? 5 : 3; }
 
 LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                      const ParallelPlan& plan, LayerKind kind, bool recomputes) {
+  const GraphScope& scope = stack.graph_scope;
   LayerBuilder forward(model, training, stack, plan, kind);
+  if (scope.attention) forward.copy_into_graph(1);
+  const size_t attention = forward.size();
   forward.attention_forward();
+  forward.mark_graphed(attention, scope.attention);
   forward.feed_forward_forward();
   std::vector<PartItem> forward_items = forward.take();
   distribute_launches(forward_items, stack.kernels_forward + forward.extra_kernels() -
                                          (kind.moe ? dense_feed_forward_kernels(false) : 0));
   LayerBuilder backward(model, training, stack, plan, kind);
   backward.feed_forward_backward();
+  // Where the graph goes on into the router, the gradients that enter it are the router's.
+  if (scope.attention && !(kind.moe && scope.moe_router)) backward.copy_into_graph(1);
+  const size_t attention_gradients = backward.size();
   backward.attention_backward();
+  backward.mark_graphed(attention_gradients, scope.attention);
   std::vector<PartItem> backward_items = backward.take();
   distribute_launches(backward_items, stack.kernels_backward + backward.extra_kernels() -
                                           (kind.moe ? dense_feed_forward_kernels(true) : 0));
@@ -116,6 +131,10 @@ LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const
   if (recomputes) work.recompute = recomputed(forward_items, training);
   work.forward = to_pass(forward_items);
   set_backward(work, backward_items, plan);
+  // The parts of a layer follow one another: one graph holds all that are asked for.
+  if (scope.attention || (kind.moe && scope.moe_router)) {
+    work.forward.graphed.graphs = work.backward.graphed.graphs = 1;
+  }
   if (kind.moe) {
     const int experts = model.moe->experts / plan.expert;
     work.forward.experts = work.backward.experts = work.input_gradient.experts = experts;
@@ -201,7 +220,7 @@ LayerWork token_prediction_work(const ModelSpec& model, const TrainingSpec& trai
   const std::vector<PartItem> projected = projection.take();
   LayerWork work;
   work.forward = to_pass(lookup.take());
-  for (const PartItem& entry : projected) append(work.forward, entry.item);
+  for (const PartItem& entry : projected) append(work.forward, entry);
   if (training.recompute == Recompute::full && recomputes_token_prediction(training)) {
     work.recompute = to_pass(projected);
   }

@@ -43,11 +43,19 @@ struct LayerCommunication {
 
 using LayerItem = std::variant<Operator, LayerCommunication>;
 
+/// What of a pass stands in graphs over parts of a layer (GraphScope).
+struct GraphedPart {
+  int graphs = 0;  ///< that the host starts
+  int launches = 0, plain_launches = 0, collectives = 0;
+};
+
 /// One pass over one kind of layer for one micro-batch on one rank, in order of execution.
 struct LayerPass {
   std::vector<LayerItem> items;
-  int launches = 0;  ///< kernels launched by the host
-  int experts = 0;   ///< of this rank that work in the pass
+  int launches = 0;        ///< kernels that the pass starts
+  int plain_launches = 0;  ///< of these, those that a stack counts a plain layer by
+  int experts = 0;         ///< of this rank that work in the pass
+  GraphedPart graphed;
 };
 
 /// What a rank does for a part of the model (one transformer layer; the embedding; the head with loss).

@@ -67,11 +67,13 @@ void LayerBuilder::tokens_to_experts(const MoeShape& moe, bool forward) {
                MemoryKind::permute);
     return;
   }
+  const size_t first = items_.size();
   double traffic =
       permute_traffic(static_cast<double>(moe.tokens), moe.copies, shape_.hidden, shape_.element);
   // Weights that multiply the outputs need the outputs again for their own gradient.
   if (!forward && !stack_.moe.weights_in_activation) traffic += moe.copies * row_bytes;
   moe_memory(LayerPart::moe, forward ? "permute" : "unpermute", traffic, 1, MemoryKind::permute);
+  mark_graphed(first, forward && stack_.graph_scope.moe_preprocess);
   exchange_tokens(moe, true, element);
   const double weights = moe.copies * kWeightBytes;
   if (forward && stack_.moe.weights_in_activation && plan_.expert > 1) {
@@ -105,9 +107,12 @@ void LayerBuilder::tokens_from_experts(const MoeShape& moe, bool forward) {
     items_.push_back({LayerPart::moe, expert_communication("expert weights", CollectiveOp::all_to_all,
                                                            moe.copies * kWeightBytes, Members::expert)});
   }
+  // The gradient of the copies that the preprocessing made.
+  const size_t first = items_.size();
   moe_memory(LayerPart::moe, forward ? "unpermute" : "permute",
              permute_traffic(static_cast<double>(moe.tokens), moe.copies, shape_.hidden, shape_.element), 1,
              MemoryKind::permute);
+  mark_graphed(first, !forward && stack_.graph_scope.moe_preprocess);
 }
 
 /// Rows arrive by source rank and are wanted by expert: one pass over them, where there is more than one of
@@ -182,13 +187,20 @@ void LayerBuilder::moe_forward() {
   const HiddenPasses hidden(traffic.hidden, stack_.forward_passes.hidden, 2.0);
   const double scores = static_cast<double>(moe.tokens) * moe.experts;
   const std::int64_t rows = moe.rows_per_expert;
+  const GraphScope& scope = stack_.graph_scope;
 
+  if (scope.moe_router && !scope.attention) copy_into_graph(1);
+  const size_t router = items_.size();
   memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
   // Logits in fp32, of a product in the activations' type.
   moe_product("router", moe.tokens, moe.experts, shape_.hidden, attention_precision_, 4.0);
   moe_memory(LayerPart::moe, "router_scores", stack_.moe.router_bytes_forward * scores,
              stack_.moe.router_kernels_forward, MemoryKind::streaming);
+  mark_graphed(router, scope.moe_router);
+  const size_t shared = items_.size();
   shared_experts_forward(moe);
+  mark_graphed(shared, graphs_shared_experts());
+  const size_t counts = items_.size();
   // One byte an entry of the map of tokens and experts is what counting reads.
   moe_memory(LayerPart::moe, "token_counts", scores, stack_.moe.preprocess_kernels, MemoryKind::streaming);
   if (exchanges_counts()) {
@@ -197,6 +209,7 @@ void LayerBuilder::moe_forward() {
                                               kCountBytes * moe.experts * plan_.expert * plan_.expert_tensor,
                                               Members::tensor_and_expert)});
   }
+  mark_graphed(counts, scope.moe_preprocess);
   tokens_to_experts(moe, true);
   quantize_rows(stack_.quantize.forward.sharded, moe.rows, shape_.hidden);
   expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
@@ -235,7 +248,11 @@ void LayerBuilder::moe_backward() {
   expert_product("expert_up_dgrad", rows, shape_.hidden, moe.up_columns, moe.local_experts, shape_.element);
   expert_weight_gradient("expert_up_wgrad", moe.up_columns, shape_.hidden, moe);
   tokens_from_experts(moe, false);
+  if (stack_.graph_scope.moe_router) copy_gradients_into_graph(moe);
+  const size_t shared = items_.size();
   shared_experts_backward(moe);
+  mark_graphed(shared, graphs_shared_experts());
+  const size_t router = items_.size();
   moe_memory(LayerPart::moe, "router_scores", stack_.moe.router_bytes_backward * scores,
              stack_.moe.router_kernels_backward, MemoryKind::streaming);
   moe_product("router_dgrad", moe.tokens, shape_.hidden, moe.experts, attention_precision_, shape_.element);
@@ -245,6 +262,23 @@ void LayerBuilder::moe_backward() {
   moe_memory(LayerPart::moe, "input_gradient_sum", sums * sum_traffic(), static_cast<int>(sums),
              MemoryKind::streaming);
   memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
+  mark_graphed(router, stack_.graph_scope.moe_router);
+}
+
+/// Shared experts that run beside the exchanges are no part of the router's graph (Megatron-core,
+/// transformer_layer.py, _forward_mlp_router).
+bool LayerBuilder::graphs_shared_experts() const {
+  return stack_.graph_scope.moe_router && !stack_.moe.overlaps_shared_experts;
+}
+
+/// Gradients of what leaves the router's graph: of what goes round the experts, of the shared experts'
+/// output, and of what goes to the experts, which a graph over the preprocessing has copied for them.
+void LayerBuilder::copy_gradients_into_graph(const MoeShape& moe) {
+  copy_into_graph(moe.shared_ffn > 0 && graphs_shared_experts() ? 2 : 1);
+  const bool copied = stack_.graph_scope.moe_preprocess && stack_.moe_dispatcher == MoeDispatcher::all_to_all;
+  const double rows = copied ? moe.copies : static_cast<double>(moe.tokens);
+  moe_memory(LayerPart::moe, "copy_into_graph",
+             2.0 * rows * static_cast<double>(shape_.hidden) * shape_.element, 1, MemoryKind::streaming);
 }
 
 /// Two tensors of the hidden size read, their sum written.

@@ -6,9 +6,9 @@
 #include <numeric>
 #include <string_view>
 
-#include "models/workers.hpp"
-
+#include "models/graph_checks.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/workers.hpp"
 #include "sim/cost/year_month.hpp"
 
 namespace orrery {
@@ -61,6 +61,7 @@ class PlanReader {
     deal_layers();
     check_zero();
     check_experts();
+    check_graph_scope(reader_, model_, training_, stack_, plan_);
     check_loop(reader_, model_, training_, plan_);
     return plan_;
   }

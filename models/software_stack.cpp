@@ -15,7 +15,6 @@ constexpr std::array<std::string_view, 7> kArchitectures = {"volta",     "ampere
                                                             "blackwell", "cdna2",  "cdna3"};
 constexpr std::array<std::string_view, 3> kLaunches = {"eager", "compiled", "cuda_graph"};
 constexpr std::array<std::string_view, 4> kBackends = {"nccl", "rccl", "mpi", "gloo"};
-constexpr std::array<std::string_view, 3> kGraphScopes = {"attention", "moe_router", "moe_preprocess"};
 
 bool is_digits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return '0' <= c && c <= '9'; });
@@ -55,18 +54,40 @@ void read_collectives(const SpecReader& reader, SoftwareStack& stack) {
   stack.collectives_version = version;
 }
 
-void read_graph_scope(const SpecReader& reader) {
-  if (reader.is_list()) {
-    for (const SpecReader& element : reader.elements()) element.choice(kGraphScopes);
-    reader.refuse_message("graphs over parts of a layer are not modelled yet, only \"full\"");
-  } else {
-    reader.choice({"full"});
+/// A list of different parts of a layer.
+GraphScope read_graph_parts(const SpecReader& reader) {
+  GraphScope scope;
+  bool* const parts[] = {&scope.attention, &scope.moe_router, &scope.moe_preprocess};
+  for (const SpecReader& element : reader.elements()) {
+    bool& part = *parts[element.choice(kGraphParts)];
+    if (part) element.refuse("each part once");
+    part = true;
+  }
+  return scope;
+}
+
+/// "full", or a list of parts, where graphs start the kernels.
+void read_graph_scope(const SpecReader& reader, SoftwareStack& stack) {
+  if (!reader.is_list()) {
+    if (!reader.is_text() || reader.text() != "full") {
+      reader.refuse("\"full\", or a list of attention, moe_router, moe_preprocess");
+    }
+    return;
+  }
+  stack.graph_scope = read_graph_parts(reader);
+  if (stack.launch != Launch::cuda_graph) {
+    reader.refuse_message("a list of parts is only legal with launch \"cuda_graph\"");
+  } else if (reader.elements().empty()) {
+    reader.refuse("\"full\", or at least one of attention, moe_router, moe_preprocess");
+  } else if (stack.graph_scope.moe_preprocess && !stack.graph_scope.moe_router) {
+    // megatron/training/arguments.py: the graph of the preprocessing goes on from the router's.
+    reader.refuse_message("moe_preprocess is only legal beside moe_router");
   }
 }
 
 void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   reader.only({"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert",
-               "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step"});
+               "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step", "per_graph"});
   const auto time = [&reader](std::string_view key, Seconds& target) {
     if (reader.has(key)) target = reader.at(key).quantity<Seconds>(true);
   };
@@ -79,6 +100,7 @@ void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   time("per_moe_preprocess", host.per_moe_preprocess);
   time("per_moe_experts", host.per_moe_experts);
   time("per_step", host.per_step);
+  time("per_graph", host.per_graph);
 }
 
 void read_overlap(const SpecReader& reader, SoftwareStack& stack) {
@@ -207,7 +229,9 @@ void read_host_times(const SpecReader& reader, SoftwareStack& stack) {
   if (reader.has("host_by_launch")) {
     const SpecReader modes = reader.at("host_by_launch");
     modes.only({"eager", "compiled", "cuda_graph"});
-    const std::string_view mode = kLaunches[static_cast<size_t>(stack.launch)];
+    // What graphs over parts of a layer leave out is launched as without them.
+    const Launch launch = stack.graph_scope.partial() ? Launch::eager : stack.launch;
+    const std::string_view mode = kLaunches[static_cast<size_t>(launch)];
     if (modes.has(mode)) read_host(modes.at(mode), stack.host);
   }
   if (reader.has("host")) read_host(reader.at("host"), stack.host);
@@ -225,6 +249,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "fusion",
                "launch",
                "graph_scope",
+               "graph_parts",
                "moe_dispatcher",
                "moe",
                "fp8_parameter_gather",
@@ -270,7 +295,8 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   if (reader.has("attention_kernel")) read_attention_kernel(reader.at("attention_kernel"), stack);
   if (reader.has("fusion")) stack.fusion = static_cast<Fusion>(reader.at("fusion").choice(kFusions));
   if (reader.has("launch")) stack.launch = static_cast<Launch>(reader.at("launch").choice(kLaunches));
-  if (reader.has("graph_scope")) read_graph_scope(reader.at("graph_scope"));
+  if (reader.has("graph_scope")) read_graph_scope(reader.at("graph_scope"), stack);
+  if (reader.has("graph_parts")) stack.graph_parts = read_graph_parts(reader.at("graph_parts"));
   if (reader.has("moe_dispatcher")) {
     stack.moe_dispatcher = static_cast<MoeDispatcher>(reader.at("moe_dispatcher").choice(kMoeDispatchers));
   }

@@ -17,6 +17,17 @@ namespace orrery {
 
 enum class Launch { eager, compiled, cuda_graph };
 enum class Fusion { none, partial, full };
+
+/// Parts of a layer that CUDA graphs cover, one graph a layer and pass, where no graph covers the iteration:
+/// attention with its norm and residual addition; the norm before the router, the router and shared experts
+/// that nothing overlaps; counting tokens and, where the sender copies them, ordering them by destination.
+/// Everything else is launched one by one.
+struct GraphScope {
+  bool attention = false, moe_router = false, moe_preprocess = false;
+  bool partial() const { return attention || moe_router || moe_preprocess; }
+};
+inline constexpr std::array<std::string_view, 3> kGraphParts = {"attention", "moe_router", "moe_preprocess"};
+
 /// In the order of AttentionKernel.
 inline constexpr std::array<std::string_view, 6> kAttentionKernels = {"unfused", "flash1", "flash2",
                                                                       "flash3",  "flash4", "cudnn"};
@@ -59,6 +70,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   std::vector<std::pair<std::string, AttentionKernel>> attention_kernel_on;
   Fusion fusion = Fusion::full;
   Launch launch = Launch::eager;
+  GraphScope graph_scope;  ///< under cuda_graph; no part: a graph covers the iteration
+  GraphScope graph_parts;  ///< that the framework can graph on their own
   GradientDtype gradient_dtype = GradientDtype::fp32;
   std::string collectives = "nccl";
   std::string collectives_version;  ///< as given ("2.21"); empty: the library's version of the stack's date
@@ -90,6 +103,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// collectives. Presets of eager frameworks give per_layer_* with the launches in it and per_kernel zero.
   struct Host {
     Seconds per_kernel, per_layer_forward, per_layer_backward, per_collective, per_step;
+    Seconds per_graph;  ///< to start a graph over parts of a layer
     /// A mixture-of-experts layer adds these in each of its passes: per_expert for every expert on the rank.
     Seconds per_moe_router, per_moe_preprocess, per_moe_experts, per_expert;
   } host;

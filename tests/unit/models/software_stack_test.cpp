@@ -110,7 +110,19 @@ TEST(SoftwareStack, RefusesByName) {
       {R"({"attention_kernel": "flash5"})", {}},
       {R"({"launch": "jit"})", {at + "/launch: found \"jit\", expected one of eager, compiled, cuda_graph"}},
       {R"({"graph_scope": ["attention"]})",
-       {at + "/graph_scope: graphs over parts of a layer are not modelled yet, only \"full\""}},
+       {at + "/graph_scope: a list of parts is only legal with launch \"cuda_graph\""}},
+      {R"({"launch": "cuda_graph", "graph_scope": []})",
+       {at + "/graph_scope: found a list, expected \"full\", or at least one of attention, moe_router, "
+             "moe_preprocess"}},
+      {R"({"launch": "cuda_graph", "graph_scope": ["attention", "attention"]})",
+       {at + "/graph_scope/1: found \"attention\", expected each part once"}},
+      {R"({"launch": "cuda_graph", "graph_scope": ["mlp"]})",
+       {at + "/graph_scope/0: found \"mlp\", expected one of attention, moe_router, moe_preprocess"}},
+      {R"({"launch": "cuda_graph", "graph_scope": "attention"})",
+       {at + "/graph_scope: found \"attention\", expected \"full\", or a list of attention, moe_router, "
+             "moe_preprocess"}},
+      {R"({"launch": "cuda_graph", "graph_scope": ["attention", "moe_preprocess"]})",
+       {at + "/graph_scope: moe_preprocess is only legal beside moe_router"}},
       {R"({"collectives": "ucc"})",
        {at +
         "/collectives: found \"ucc\", expected one of nccl, rccl, mpi, gloo, with its version if it matters "

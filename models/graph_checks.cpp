@@ -1,0 +1,49 @@
+#include "models/graph_checks.hpp"
+
+#include <string>
+
+#include "models/schedule.hpp"
+
+namespace orrery {
+namespace {
+
+std::string names_of(const GraphScope& scope) {
+  const bool has[] = {scope.attention, scope.moe_router, scope.moe_preprocess};
+  std::string names;
+  for (size_t i = 0; i < kGraphParts.size(); ++i) {
+    if (has[i]) names += (names.empty() ? "" : ", ") + std::string(kGraphParts[i]);
+  }
+  return names;
+}
+
+}  // namespace
+
+void check_graph_scope(const SpecReader& parallel, const ModelSpec& model, const TrainingSpec& training,
+                       const SoftwareStack& stack, const ParallelPlan& plan) {
+  const GraphScope& scope = stack.graph_scope;
+  if (!scope.partial()) return;
+  const std::string parent = parallel.pointer().substr(0, parallel.pointer().find_last_of('/'));
+  const auto refuse = [&](const std::string& expected) {
+    parallel.problems().add(parent + "/software/graph_scope", names_of(scope), expected);
+  };
+  const GraphScope& has = stack.graph_parts;
+  if ((scope.attention && !has.attention) || (scope.moe_router && !has.moe_router) ||
+      (scope.moe_preprocess && !has.moe_preprocess)) {
+    refuse(std::string("\"full\"") + (has.partial() ? ", or of " + names_of(has) : "") +
+           ": the parts that \"" + stack.name + "\" could graph in " + to_text(stack.date));
+  } else if (!model.moe && scope.moe_router) {
+    refuse(std::string(scope.attention ? "attention alone" : "attention, or \"full\"") +
+           ": a dense model has no router (model.moe)");
+  } else if (training.recompute == Recompute::full) {
+    refuse("\"full\" with full recomputation, which a graph over a part of what is run again would cut");
+  } else if (scope.moe_router && recomputes_module(training, "moe")) {
+    refuse("no moe_router where the module \"moe\" is recomputed: it holds the router");
+  } else if (splits_backward(plan.schedule)) {
+    refuse("\"full\", or a schedule such as 1f1b that runs a whole backward, as a graph does");
+  } else if (scope.moe_preprocess && model.moe->capacity_factor && !stack.moe.pads_to_capacity &&
+             stack.moe_dispatcher == MoeDispatcher::all_to_all) {
+    refuse("no moe_preprocess with a capacity factor: the host waits there for the tokens that are left");
+  }
+}
+
+}  // namespace orrery

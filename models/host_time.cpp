@@ -1,0 +1,25 @@
+#include "models/host_time.hpp"
+
+namespace orrery {
+
+Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per_layer) {
+  const SoftwareStack::Host& each = stack.host;
+  const GraphedPart& graphed = pass.graphed;
+  int collectives = 0;
+  for (const LayerItem& item : pass.items) {
+    if (const auto* c = std::get_if<LayerCommunication>(&item)) collectives += c->count;
+  }
+  const double share =
+      pass.plain_launches > 0 ? 1.0 - static_cast<double>(graphed.plain_launches) / pass.plain_launches : 1.0;
+  Seconds host = per_layer * share + each.per_kernel * (pass.launches - graphed.launches) +
+                 each.per_collective * (collectives - graphed.collectives) + each.per_graph * graphed.graphs;
+  if (pass.experts > 0) {
+    const GraphScope& scope = stack.graph_scope;
+    if (!scope.moe_router) host += each.per_moe_router;
+    if (!scope.moe_preprocess) host += each.per_moe_preprocess;
+    host += each.per_moe_experts + each.per_expert * pass.experts;
+  }
+  return host;
+}
+
+}  // namespace orrery

@@ -1,0 +1,117 @@
+// Host time of a pass, and what graphs over parts of a layer take off it.
+#include "models/host_time.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/models_layers/layer_fixtures.hpp"
+
+namespace orrery {
+namespace {
+
+using namespace layer_fixtures;
+
+constexpr LayerKind kGraphedMixture{.moe = true};
+
+SoftwareStack stack_with_host_times() {
+  SoftwareStack software = stack();
+  software.host.per_kernel = microseconds(5);
+  software.host.per_collective = microseconds(20);
+  software.host.per_graph = microseconds(22);
+  software.host.per_moe_router = microseconds(500);
+  software.host.per_moe_preprocess = microseconds(300);
+  software.host.per_moe_experts = microseconds(600);
+  software.host.per_expert = microseconds(50);
+  return software;
+}
+
+/// 30 launches, of which 20 plain; three collectives; four experts.
+LayerPass pass_of_experts() {
+  LayerPass pass;
+  pass.launches = 30;
+  pass.plain_launches = 20;
+  pass.experts = 4;
+  LayerCommunication communication{"tensor all_reduce", GroupKind::tensor, CollectiveOp::all_reduce,
+                                   Bytes(1)};
+  communication.count = 3;
+  pass.items.push_back(communication);
+  return pass;
+}
+
+TEST(HostTime, AddsLaunchesCollectivesTheLayerAndItsExperts) {
+  // 1000 + 30 x 5 + 3 x 20 + 500 + 300 + 600 + 4 x 50 us.
+  EXPECT_NEAR(host_time(pass_of_experts(), stack_with_host_times(), microseconds(1000)).base(), 2810e-6,
+              1e-12);
+}
+
+TEST(HostTime, AGraphOverPartsTakesTheirShareOfTheLayer) {
+  LayerPass pass = pass_of_experts();
+  pass.graphed = {.graphs = 1, .launches = 18, .plain_launches = 15, .collectives = 2};
+  SoftwareStack software = stack_with_host_times();
+  software.graph_scope = {.attention = true, .moe_router = true};
+  // A quarter of the layer's 1000, 12 x 5, 1 x 20, one graph 22, no router: 300 + 600 + 4 x 50 us.
+  EXPECT_NEAR(host_time(pass, software, microseconds(1000)).base(), (250 + 60 + 20 + 22 + 1100) * 1e-6,
+              1e-12);
+  software.graph_scope.moe_preprocess = true;
+  EXPECT_NEAR(host_time(pass, software, microseconds(1000)).base(), (250 + 60 + 20 + 22 + 800) * 1e-6, 1e-12);
+}
+
+TEST(GraphScope, AttentionWithItsNormAndResidual) {
+  SoftwareStack software = stack();
+  const TrainingSpec spec = training(4096, 8);
+  const LayerWork eager = transformer_layer_work(llama3_70b(), spec, software, plan(4, true));
+  EXPECT_EQ(eager.forward.graphed.launches, 0);
+  EXPECT_EQ(eager.forward.plain_launches, 20);
+  EXPECT_EQ(eager.forward.graphed.graphs, 0);
+
+  software.graph_scope.attention = true;
+  const LayerWork graphed = transformer_layer_work(llama3_70b(), spec, software, plan(4, true));
+  // Of 20 kernels, five are products and attention; the other 15 fall on seven element-wise operators, three
+  // on the first, two on each other. In the graph: norm 3, QKV, copy 2, rotary 2, attention, output,
+  // residual 2.
+  EXPECT_EQ(graphed.forward.graphed.graphs, 1);
+  EXPECT_EQ(graphed.forward.graphed.plain_launches, 12);
+  EXPECT_EQ(graphed.forward.plain_launches, 20);
+  // The gather before the QKV product, the reduction after the output's.
+  EXPECT_EQ(graphed.forward.graphed.collectives, 2);
+  // The input is copied into the graph's memory: 4096 / 4 tokens x 8192 x 2 B, read and written.
+  EXPECT_EQ(graphed.forward.launches, eager.forward.launches + 1);
+  EXPECT_EQ(shapes_named<MemoryShape>(graphed.forward, "copy_into_graph").at(0).traffic.base(),
+            2.0 * 1024 * 8192 * 2);
+  EXPECT_EQ(graphed.backward.launches, eager.backward.launches + 1);
+  EXPECT_EQ(graphed.backward.graphed.graphs, 1);
+}
+
+TEST(GraphScope, RouterAndPreprocessingOfAMixture) {
+  ModelSpec model = llama3(32, 4096, 32, 14336);
+  MoeSpec& moe = model.moe.emplace();
+  moe.experts = 8;
+  moe.top_k = 2;
+  moe.ffn_hidden = 14336;
+  SoftwareStack software = stack();
+  software.moe.router_kernels_forward = 21;
+  software.moe.router_kernels_backward = 10;
+  software.moe.router_bytes_forward = software.moe.router_bytes_backward = 32;
+  software.moe.preprocess_kernels = 9;
+  ParallelPlan degrees = plan(1);
+  degrees.data = degrees.expert = 8;
+  software.graph_scope = {.attention = false, .moe_router = true, .moe_preprocess = true};
+  const LayerWork work =
+      transformer_layer_work(model, training(4096, 64), software, degrees, kGraphedMixture);
+  EXPECT_EQ(work.forward.graphed.graphs, 1);
+  // Router product 1 and its 21 kernels, 9 of the counts, the copies' ordering 1, and the norm's.
+  EXPECT_EQ(work.forward.graphed.launches - work.forward.graphed.plain_launches, 1 + 21 + 9 + 1);
+  EXPECT_EQ(work.forward.graphed.collectives, 1);  // counts
+  EXPECT_EQ(shapes_named<MemoryShape>(work.forward, "copy_into_graph").size(), 1U);
+  // Gradients that enter: of what goes round the experts (4096 tokens) and of two copies of each token.
+  const auto copies = shapes_named<MemoryShape>(work.backward, "copy_into_graph");
+  ASSERT_EQ(copies.size(), 2U);
+  EXPECT_EQ(copies[0].traffic.base() + copies[1].traffic.base(), 2.0 * (1 + 2) * 4096 * 4096 * 2);
+
+  // In a dense layer of the model nothing of this is there.
+  const LayerWork dense = transformer_layer_work(model, training(4096, 64), software, degrees);
+  EXPECT_EQ(dense.forward.graphed.graphs, 0);
+  EXPECT_EQ(dense.forward.graphed.launches, 0);
+}
+
+}  // namespace
+}  // namespace orrery
