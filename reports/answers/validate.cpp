@@ -1,13 +1,14 @@
 #include "reports/answers/validate.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <mutex>
 #include <set>
 #include <thread>
 
+#include "reports/answers/run_description.hpp"
 #include "sim/base/data_files.hpp"
 #include "sim/engine/child_process.hpp"
-#include "topologies/cluster_spec.hpp"
 
 namespace orrery {
 namespace {
@@ -79,50 +80,6 @@ void keep(std::vector<RunRecord>& runs, const std::vector<std::string>& wanted,
   });
 }
 
-const Json& member_or_null(const Json& object, const char* key) {
-  static const Json kNull;
-  if (!object.is_object()) return kNull;
-  const auto member = object.find(key);
-  return member == object.end() ? kNull : *member;
-}
-
-std::string model_kind(const Json& experiment) {
-  if (!member_or_null(member_or_null(experiment, "training"), "lora").is_null()) return "lora";
-  const Json& model = member_or_null(experiment, "model");
-  if (!member_or_null(model, "moe").is_null()) return "moe";
-  return member_or_null(model, "objective") == "masked_lm" ? "encoder" : "dense";
-}
-
-std::string parallel_kind(const Json& experiment) {
-  const Json& parallel = member_or_null(experiment, "parallel");
-  std::string kind;
-  for (const char* degree : {"tensor", "pipeline", "context", "expert", "data"}) {
-    const Json& value = member_or_null(parallel, degree);
-    if (!value.is_number_integer() || value.get<std::int64_t>() <= 1) continue;
-    if (!kind.empty()) kind += '+';
-    kind += degree;
-  }
-  return kind.empty() ? "single" : kind;
-}
-
-/// What two rows have in common that differ only in how the same step is laid out.
-std::string workload_key(const Json& experiment) {
-  const Json& training = member_or_null(experiment, "training");
-  Json key = Json::array({member_or_null(experiment, "cluster"), member_or_null(experiment, "model")});
-  for (const char* member : {"seq_length", "global_batch", "precision", "lora"}) {
-    key.push_back(member_or_null(training, member));
-  }
-  key.push_back(member_or_null(experiment, "software"));
-  return key.dump();
-}
-
-std::string gpu_of(const Json& experiment) {
-  Problems problems("");
-  const ClusterSpec cluster =
-      read_cluster_spec(SpecReader(member_or_null(experiment, "cluster"), "/cluster", problems));
-  return problems.empty() ? device_spec(cluster).name : "unknown";
-}
-
 /// The problem without its file, so that equal reasons of different rows count as one.
 std::string reason_of(InputProblem problem) {
   problem.file.clear();
@@ -138,7 +95,8 @@ ValidationRow describe(const RunRecord& run) {
   row.model_kind = model_kind(run.experiment);
   row.parallel = parallel_kind(run.experiment);
   row.workload = workload_key(run.experiment);
-  row.precision = text_or(member_or_null(run.experiment, "training"), "precision", "bf16");
+  row.plan = plan_key(run.experiment);
+  row.precision = precision_of(run.experiment);
   row.gpu = gpu_of(run.experiment);
   return row;
 }
@@ -208,11 +166,20 @@ Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& o
   std::atomic<size_t> next{0};
   std::mutex progress_mutex;
   int done = 0;
+  // What is wrong with all rows alike (no data, no memory) ends the work: of several threads' the first.
+  std::exception_ptr failure;
   const auto work = [&] {
     while (options.stop == nullptr || !options.stop->load()) {
       const size_t index = next.fetch_add(1);
       if (index >= runs.size()) return;
-      finished[index] = validate_run(runs[index], options.predict, calibrations);
+      try {
+        finished[index] = validate_run(runs[index], options.predict, calibrations);
+      } catch (...) {
+        const std::lock_guard<std::mutex> lock(progress_mutex);
+        if (!failure) failure = std::current_exception();
+        next.store(runs.size());
+        return;
+      }
       const std::lock_guard<std::mutex> lock(progress_mutex);
       ++done;
       if (options.progress) options.progress(done, static_cast<int>(runs.size()));
@@ -222,6 +189,7 @@ Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& o
   for (int i = 1; i < worker_count(options.threads); ++i) workers.emplace_back(work);
   work();
   for (std::thread& worker : workers) worker.join();
+  if (failure) std::rethrow_exception(failure);
 
   Validation validation;
   validation.tier = options.predict.tier;
@@ -230,6 +198,9 @@ Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& o
     if (row) validation.rows.push_back(std::move(*row));
   }
   validation.interrupted = validation.rows.size() < runs.size();
+  std::erase_if(validation.rows, [&options](const ValidationRow& row) {
+    return row.measured_mfu && *row.measured_mfu <= options.mfu_above;
+  });
   score_null_model(validation.rows);
   validation.summary = summarize(validation.rows);
   validation.refusals = count_refusals(validation.rows);

@@ -20,6 +20,7 @@ struct RunRecord {   // NOLINT(bugprone-exception-escape): moving ordered JSON a
 struct ValidateOptions {
   PredictOptions predict{.engine = EngineKind::estimate, .echo = false};
   int threads = 1;
+  double mfu_above = 0.0;  ///< runs whose measured MFU is not above this are left out
   std::function<void(int done, int total)> progress;  ///< called from one thread at a time; may be empty
   const std::atomic<bool>* stop = nullptr;  ///< set by a signal handler: finish the rows in work, then return
 };

@@ -13,8 +13,6 @@ namespace {
 
 using Rows = std::vector<const ValidationRow*>;
 
-double sign(double value) { return value > 0.0 ? 1.0 : (value < 0.0 ? -1.0 : 0.0); }
-
 std::map<std::string, Rows> grouped(const Rows& rows, const std::string ValidationRow::*key) {
   std::map<std::string, Rows> groups;
   for (const ValidationRow* row : rows) groups[row->*key].push_back(row);
@@ -38,35 +36,6 @@ std::optional<double> correlation_within_sources(const Rows& scored) {
   }
   if (weight == 0.0) return std::nullopt;
   return weighted / weight;
-}
-
-void compare_plans(const Rows& scored, ValidationSummary& summary) {
-  double agreeing = 0.0;
-  double pairs = 0.0;
-  std::vector<double> regrets;
-  for (const auto& [workload, rows] : grouped(scored, &ValidationRow::workload)) {
-    double choices = 0.0;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      for (size_t j = i + 1; j < rows.size(); ++j) {
-        // Equal predictions: one plan measured twice, which is no choice.
-        const double measured = sign(rows[i]->measured_step_s - rows[j]->measured_step_s);
-        const double predicted = sign(rows[i]->predicted_step_s - rows[j]->predicted_step_s);
-        if (measured == 0.0 || predicted == 0.0) continue;
-        choices += 1.0;
-        agreeing += predicted == measured ? 1.0 : 0.0;
-      }
-    }
-    if (choices == 0.0) continue;
-    pairs += choices;
-    const auto faster = [](auto member) {
-      return [member](const ValidationRow* a, const ValidationRow* b) { return a->*member < b->*member; };
-    };
-    const auto chosen = std::min_element(rows.begin(), rows.end(), faster(&ValidationRow::predicted_step_s));
-    const auto best = std::min_element(rows.begin(), rows.end(), faster(&ValidationRow::measured_step_s));
-    regrets.push_back((*chosen)->measured_step_s / (*best)->measured_step_s - 1.0);
-  }
-  if (pairs > 0.0) summary.concordance = agreeing / pairs;
-  summary.regret = mean(regrets);
 }
 
 ValidationSummary summarize_group(const std::string& by, const std::string& group, const Rows& rows) {
@@ -97,7 +66,7 @@ ValidationSummary summarize_group(const std::string& by, const std::string& grou
                                     [](double a, double b) { return std::abs(a) < std::abs(b); });
   summary.interval_coverage = inside / static_cast<double>(scored.size());
   summary.rank_correlation = correlation_within_sources(scored);
-  compare_plans(scored, summary);
+  summary.plans = rank_plans(scored);
   summary.null_mape = mean(null_sizes);
   return summary;
 }

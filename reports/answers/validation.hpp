@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "reports/answers/plan_ranking.hpp"
 #include "reports/answers/prediction.hpp"
 
 namespace orrery {
@@ -15,10 +16,9 @@ struct ValidationRow {
   std::string id, source_group;
   std::string gpu = "unknown";  ///< unknown where the cluster itself is refused
   std::string precision = "unknown";
-  std::string model_kind;  ///< "dense", "moe", "encoder" or "lora"
-  std::string parallel;    ///< degrees above one, "tensor+pipeline+data"; "single" for one GPU
-  std::string
-      workload;  ///< equal for rows that differ only in how the same step is laid out on the same GPUs
+  std::string model_kind;      ///< "dense", "moe", "encoder" or "lora"
+  std::string parallel;        ///< degrees above one, "tensor+pipeline+data"; "single" for one GPU
+  std::string workload, plan;  ///< workload_key, plan_key
   bool scored = false;
   std::string reason;  ///< of a refusal: the first problem
   double measured_step_s = 0;
@@ -47,12 +47,7 @@ struct ValidationSummary {
   /// Spearman's correlation of predicted and measured step times within each source, averaged over the
   /// sources by rows.
   std::optional<double> rank_correlation;
-  /// Of all pairs of different plans for the same workload: the share that the prediction puts in the
-  /// measured order.
-  std::optional<double> concordance;
-  /// Mean over workloads with a choice: measured time of the plan predicted fastest over the fastest
-  /// measured, minus 1.
-  std::optional<double> regret;
+  PlanRanking plans;
   std::optional<double> null_mape;  ///< over the scored rows that have a null model
 };
 

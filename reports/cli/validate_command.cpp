@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <charconv>
 #include <cstdio>
 
 #include "reports/answers/validate.hpp"
@@ -16,6 +17,7 @@ namespace {
 struct ValidateArguments {
   std::vector<std::string> files;
   RunSelection selection;
+  std::string mfu_above = "0";
   std::string leave_out, without;
   CommonOptions common;
 };
@@ -47,9 +49,18 @@ void refuse_what_is_not_built(const ValidateArguments& arguments) {
   if (!problems.empty()) throw InputError(std::move(problems));
 }
 
+/// A share of a GPU's peak.
+double read_share(const std::string& option, const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size() && value >= 0 && value < 1) return value;
+  throw InputError(InputProblem{option, "", "\"" + text + "\"", "a number of at least 0 and below 1", ""});
+}
+
 int run_validate(const ValidateArguments& arguments) {
   refuse_what_is_not_built(arguments);
   const RunOptions run = check_common_options(arguments.common, EngineKind::estimate);
+  const double mfu_above = read_share("--mfu-above", arguments.mfu_above);
   Stopwatch stopwatch(arguments.common.timing);
   const std::vector<RunRecord> runs = select_runs(read_runs(arguments.files), arguments.selection);
   stopwatch.lap("reading");
@@ -58,6 +69,7 @@ int run_validate(const ValidateArguments& arguments) {
   options.predict = run.predict;
   options.predict.echo = false;
   options.threads = run.threads;
+  options.mfu_above = mfu_above;
   const auto answer = [&] {
     const LongWork work(arguments.common.quiet, "runs");
     options.stop = work.stop();
@@ -92,6 +104,11 @@ Command add_validate_command(CLI::App& application) {
   command->add_option("--source", arguments->selection.sources, "only runs of this source group (repeatable)")
       ->allow_extra_args(false)
       ->type_name("NAME");
+  command
+      ->add_option("--mfu-above", arguments->mfu_above,
+                   "only runs that were measured above this share of the GPUs' peak, such as 0.05")
+      ->allow_extra_args(false)
+      ->type_name("SHARE");
   // Named by the contract, so that they are refused with a reason; absent from --help until they are built.
   command->add_option("--leave-out", arguments->leave_out)->group("");
   command->add_option("--without", arguments->without)->group("");

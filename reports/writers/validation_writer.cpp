@@ -42,12 +42,13 @@ std::string refusals_table(const Validation& validation) {
 
 std::string summary_table(const Validation& validation) {
   TextTable table({"by", "group", ">rows", ">scored", ">MAPE", ">null MAPE", ">median", ">p90", ">bias",
-                   ">worst", ">inside interval", ">rank corr.", ">concordance", ">regret"});
+                   ">worst", ">inside interval", ">rank corr.", ">plan pairs", ">concordance", ">regret"});
   for (const ValidationSummary& line : validation.summary) {
     table.add({line.by, line.group, std::to_string(line.rows), std::to_string(line.scored), cell(line.mape),
                cell(line.null_mape), cell(line.median), cell(line.p90), signed_cell(line.bias),
                signed_cell(line.worst), cell(line.interval_coverage), plain_cell(line.rank_correlation),
-               plain_cell(line.concordance), cell(line.regret)});
+               line.plans.groups > 0 ? std::to_string(line.plans.pairs) : "-",
+               plain_cell(line.plans.concordance), cell(line.plans.median_regret)});
   }
   return table.text();
 }
@@ -83,8 +84,12 @@ Json summary_json(const ValidationSummary& line) {
           {"worst", or_null(line.worst)},
           {"interval_coverage", or_null(line.interval_coverage)},
           {"rank_correlation", or_null(line.rank_correlation)},
-          {"concordance", or_null(line.concordance)},
-          {"regret", or_null(line.regret)},
+          {"plan_groups", line.plans.groups},
+          {"plan_pairs", line.plans.pairs},
+          {"concordance", or_null(line.plans.concordance)},
+          {"regret", or_null(line.plans.median_regret)},
+          {"mean_regret", or_null(line.plans.mean_regret)},
+          {"worst_regret", or_null(line.plans.worst_regret)},
           {"null_mape", or_null(line.null_mape)}};
 }
 

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "tests/cli/cli_program.hpp"
 
@@ -86,6 +87,38 @@ TEST(ValidateCommand, SelectsByConfidence) {
   const CliRun none = run_orrery({"validate", file, "--confidence", "low"});
   EXPECT_EQ(none.exit_code, 2);
   EXPECT_EQ(none.err, "--confidence: found \"low\", expected \"high\"\n");
+}
+
+TEST(ValidateCommand, SelectsByMeasuredMfu) {
+  // Twice the step time is half the MFU; the threshold lies between the two.
+  const TemporaryFolder folder;
+  const std::string file = folder.write(
+      "runs.jsonl", run_line("fast", small_experiment(), 1.0) + run_line("slow", small_experiment(), 2.0));
+  const CliRun prediction =
+      run_orrery({"predict", "-", "--format", "json", "--engine", "estimate"}, small_experiment().dump());
+  const double mfu_at_one_second =
+      prediction.json()["mfu"].get<double>() * prediction.json()["step_time_s"].get<double>();
+  const std::string between = std::to_string(0.75 * mfu_at_one_second);
+  const CliRun run = run_orrery({"validate", file, "--mfu-above", between, "--format", "json", "--quiet"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  ASSERT_EQ(run.json()["rows"].size(), 1U);
+  EXPECT_EQ(run.json()["rows"][0]["id"], "fast");
+  const CliRun refused = run_orrery({"validate", file, "--mfu-above", "5%"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_EQ(refused.err, "--mfu-above: found \"5%\", expected a number of at least 0 and below 1\n");
+}
+
+TEST(ValidateCommand, SaysInOneLineWhatIsWrongWithAllRows) {
+  const TemporaryFolder folder;
+  std::string lines;
+  for (int i = 0; i < 8; ++i) lines += run_line(std::to_string(i), small_experiment(), 1.0);
+  const std::string file = folder.write("runs.jsonl", lines);
+  setenv("ORRERY_DATA", "/nowhere", 1);
+  const CliRun run = run_orrery({"validate", file, "--threads", "4", "--quiet"});
+  unsetenv("ORRERY_DATA");
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_EQ(run.err, "orrery: ORRERY_DATA is set to /nowhere, which is not a folder\n");
+  EXPECT_EQ(run.out, "");
 }
 
 TEST(ValidateCommand, RefusesARepeatedId) {
