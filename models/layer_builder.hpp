@@ -36,6 +36,12 @@ struct PartItem {
   bool graphed = false;         ///< inside a graph over parts of a layer
 };
 
+/// Gives the kernels that are neither products nor attention to the memory-bound operators of a pass, as
+/// evenly as possible, at least one each.
+void distribute_launches(std::vector<PartItem>& items, int kernels);
+/// The items in order, with their launches.
+LayerPass to_pass(const std::vector<PartItem>& items);
+
 /// The stack's pass over `hidden`, `sharded` and `ffn` widths, in bytes.
 struct PassBytes {
   double hidden, sharded, ffn, rope;

@@ -7,6 +7,7 @@
 #include "models/host_time.hpp"
 #include "models/low_rank_adapters.hpp"
 #include "models/moe_shape.hpp"
+#include "models/offload.hpp"
 
 namespace orrery {
 namespace {
@@ -120,6 +121,7 @@ class PassCoster {
   const GroupShape& shape_of(const LayerCommunication& communication) const {
     if (communication.group == GroupKind::tensor) return inputs_.tensor;
     if (communication.group == GroupKind::context) return inputs_.context;
+    if (communication.group == GroupKind::data) return inputs_.data;
     return communication.members == Members::expert_tensor       ? inputs_.expert_tensor
            : communication.members == Members::tensor_and_expert ? inputs_.tensor_and_expert
                                                                  : inputs_.expert;
@@ -335,20 +337,27 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
 }
 
 PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& stack,
-                             const ParallelPlan& parallel, double updated, double resident,
-                             double cast_weights, const CostInputs& inputs) {
+                             const ParallelPlan& parallel, const OptimizerLoad& load,
+                             const CostInputs& inputs) {
   PassCoster coster(stack, inputs);
   PassCost cost;
   std::vector<InlineCommunication> communications;
-  const LayerPass pass = optimizer_pass(training, stack, parallel, updated, resident, cast_weights);
+  const LayerPass pass = optimizer_pass(training, stack, parallel, load);
   coster.add(pass, BreakdownTerm::optimizer, cost, communications);
   coster.add_host_floor(coster.host_time_of(pass, Seconds(0)), cost);
-  const Seconds per_step = stack.host.per_step * inputs.factors[Factor::host];
-  if (per_step > Seconds(0)) {
-    cost.pieces.push_back({"host step", BreakdownTerm::other, per_step, Evidence::assumed, -1});
-    cost.by_term[static_cast<size_t>(BreakdownTerm::other)] += per_step.base();
-    cost.duration += per_step;
+  const auto add = [&cost](std::string_view name, BreakdownTerm term, Seconds time, Evidence evidence) {
+    if (time <= Seconds(0)) return;
+    cost.pieces.push_back({name, term, time, evidence, -1});
+    cost.by_term[static_cast<size_t>(term)] += time.base();
+    cost.duration += time;
+  };
+  if (training.offload.optimizer) {
+    const HostUpdate host = host_update(training, stack, parallel, load.updated, inputs);
+    add("gradient offload", BreakdownTerm::optimizer, host.gradients, Evidence::datasheet);
+    add("host update", BreakdownTerm::optimizer, host.update, Evidence::assumed);
   }
+  add("host step", BreakdownTerm::other, stack.host.per_step * inputs.factors[Factor::host],
+      Evidence::assumed);
   return cost;
 }
 

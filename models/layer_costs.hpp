@@ -1,5 +1,6 @@
 #pragma once
 
+#include "models/optimizer_step.hpp"
 #include "models/step_plan.hpp"
 #include "sim/collectives/expert_exchange.hpp"
 #include "sim/cost/factors.hpp"
@@ -16,6 +17,10 @@ struct CostInputs {
   GroupShape expert = {}, expert_tensor = {}, tensor_and_expert = {};  ///< of a model with experts
   /// Of the stack's dispatcher, where it has kernels of its own.
   const ExpertExchangeConstants* exchange = nullptr;
+  GroupShape data = {};             ///< of the group that shares an optimizer's update
+  BytesPerSecond host_link = {};    ///< between a GPU and the host's memory, one direction
+  BytesPerSecond host_memory = {};  ///< of a node
+  int gpus_per_node = 1;
   /// Of a stage's passes, how many run beside one of another micro-batch (overlap.expert).
   double paired_share = 0.0;
   Factors factors = {};  ///< of the stack and the site
@@ -31,10 +36,9 @@ struct CostInputs {
 LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                             const ParallelPlan& parallel, const CostInputs& inputs);
 
-/// Times the optimizer step of a rank that updates `updated` and holds `resident` parameters, of which
-/// `cast_weights` are cast to the products' format.
+/// Times the optimizer step of a rank; under offload.optimizer the update runs on the host (host_update).
 PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& stack,
-                             const ParallelPlan& parallel, double updated, double resident,
-                             double cast_weights, const CostInputs& inputs);
+                             const ParallelPlan& parallel, const OptimizerLoad& load,
+                             const CostInputs& inputs);
 
 }  // namespace orrery

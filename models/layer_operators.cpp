@@ -6,10 +6,6 @@
 
 namespace orrery {
 
-namespace {
-
-/// Gives the kernels that are neither products nor attention to the memory-bound operators of a pass, as
-/// evenly as possible, at least one each; operators whose launches are known keep them.
 void distribute_launches(std::vector<PartItem>& items, int kernels) {
   int memory_operators = 0;
   int products = 0;
@@ -31,6 +27,8 @@ void distribute_launches(std::vector<PartItem>& items, int kernels) {
   }
 }
 
+namespace {
+
 int launches_of(const LayerItem& item) {
   const auto* op = std::get_if<Operator>(&item);
   if (op == nullptr) return 0;
@@ -50,11 +48,15 @@ void append(LayerPass& pass, const PartItem& entry) {
   if (const auto* c = std::get_if<LayerCommunication>(&entry.item)) pass.graphed.collectives += c->count;
 }
 
+}  // namespace
+
 LayerPass to_pass(const std::vector<PartItem>& items) {
   LayerPass pass;
   for (const PartItem& entry : items) append(pass, entry);
   return pass;
 }
+
+namespace {
 
 /// The items of a backward that are weight-gradient work, or those that are not. A collective whose neighbour
 /// goes to the other pass has nothing left to run beside.
@@ -298,38 +300,6 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
   work.model_flops_forward = Flops(head_forward_flops(model, training, stack.vocab_multiple, plan.tensor,
                                                       static_cast<double>(training.micro_batch)));
   return work;
-}
-
-double optimizer_traffic(Optimizer optimizer, Precision precision) {
-  const bool mixed = activation_bytes(precision) < 4.0;
-  // Gradient read, weight read and written, 16-bit weight written; each state read and written.
-  double bytes = 4.0 + 8.0 + (mixed ? 2.0 : 0.0) + 8.0 * optimizer_states(optimizer);
-  // The update is written, read for its norm and read to be applied, the weight is read for its norm (You et
-  // al. 2020, algorithm 2: the trust ratio needs both norms before the weight moves).
-  if (optimizer == Optimizer::lamb) bytes += 12.0 + 4.0;
-  return bytes;
-}
-
-LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stack, const ParallelPlan& plan,
-                         double updated, double resident, double cast_weights) {
-  const double scale = optimizer_traffic(training.optimizer, training.precision) /
-                       optimizer_traffic(Optimizer::adam, Precision::bf16);
-  std::vector<PartItem> items;
-  items.push_back(
-      {LayerPart::residual,
-       Operator{"gradient_norm_and_zero", MemoryShape{Bytes(stack.optimizer_bytes_per_resident * resident), 1,
-                                                      MemoryKind::optimizer}}});
-  items.push_back(
-      {LayerPart::residual,
-       Operator{"optimizer_update", MemoryShape{Bytes(stack.optimizer_bytes_per_parameter * scale * updated),
-                                                1, MemoryKind::optimizer}}});
-  const double cast_traffic = cast_weight_traffic(training, stack, plan) * cast_weights;
-  if (cast_traffic > 0.0) {
-    items.push_back({LayerPart::residual, Operator{"quantize_weights", MemoryShape{Bytes(cast_traffic), 1,
-                                                                                   MemoryKind::quantize}}});
-  }
-  distribute_launches(items, stack.optimizer_kernels);
-  return to_pass(items);
 }
 
 }  // namespace orrery

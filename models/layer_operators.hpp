@@ -96,20 +96,6 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
 /// embedding.
 LayerWork token_prediction_work(const ModelSpec& model, const TrainingSpec& training,
                                 const SoftwareStack& stack, const ParallelPlan& plan);
-/// Gradient clipping and the optimizer's update, once a step.
-///
-/// The stack's optimizer_bytes_per_parameter holds for Adam in mixed precision; other optimizers and full
-/// precision scale it by the bytes that the update must move (optimizer_traffic).
-/// @param updated   parameters this rank updates
-/// @param resident  parameters it holds
-/// @param cast_weights weights of the layers' products it holds: an 8- or 4-bit recipe casts them once a step
-/// (Transformer Engine caches the casts from the first micro-batch on)
-LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stack, const ParallelPlan& plan,
-                         double updated, double resident, double cast_weights = 0.0);
-/// Bytes that an optimizer's update must move a parameter with fp32 gradients: gradient read, master weight
-/// and each state read and written, model weight written (mixed precision only). Adam in mixed precision: 30.
-double optimizer_traffic(Optimizer optimizer, Precision precision);
-
 /// Parameters of one transformer layer of a kind / embedding / head held by one tensor rank.
 /// `vocab_multiple`: the stack's. The head includes its own copy of tied embeddings when the plan has a
 /// pipeline, and the copy in which multi-token prediction looks words up on the last stage.

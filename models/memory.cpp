@@ -9,6 +9,8 @@
 #include "models/low_rank_adapters.hpp"
 #include "models/moe_memory.hpp"
 #include "models/moe_shape.hpp"
+#include "models/offload.hpp"
+#include "models/optimizer_step.hpp"
 #include "models/schedule.hpp"
 
 namespace orrery {
@@ -153,6 +155,7 @@ class StageCounter {
         products_(products_of(model, training, stack, plan, shape_)),
         schedule_(representative_schedule(training, plan)),
         ranges_(layers_by_virtual_stage(training, plan)),
+        offloaded_(layers_with_offload(training, plan)),
         kind_of_layer_(kinds_by_layer(model)) {
     for (const LayerKind& kind : layer_kinds(model)) {
       LayerMemory& layer = layers_.emplace_back();
@@ -259,9 +262,19 @@ class StageCounter {
     memory.parameters = parameters * bytes.weight + casts;
     memory.gradients = trained * bytes.gradient;
     memory.optimizer = trained * bytes.optimizer;
+    int held_layers = 0;
+    for (const LayerMemory& layer : layers) held_layers += layer.layers;
+    memory.optimizer +=
+        states_by_matrix(training_.optimizer, trained_matrices(model_, training_, plan_, held_layers),
+                         trained, training_.lora ? 0.0 : ends, model_.hidden);
     if (plan_.zero >= 1) memory.optimizer /= shards;
     if (training_.sync.kind == SyncKind::async) memory.optimizer /= plan_.data;  // on the servers
     memory.optimizer += trained * outer_state_bytes(training_) / (plan_.zero >= 1 ? shards : 1.0);
+    memory.buffers += stack_.step_buffer_bytes * trained / (plan_.zero >= 1 ? shards : 1.0);
+    if (plan_.data * plan_.context > 1) {
+      const double bucket = plan_.bucket > 0 ? plan_.bucket : stack_.bucket_parameters;
+      memory.buffers += stack_.reduction_buffers * std::min(bucket, trained) * bytes.gradient;
+    }
     // With a pipeline ZeRO 3 reduces and frees only after a stage's last backward.
     const bool stays_whole = plan_.zero >= 3 && plan_.pipeline > 1;
     if (plan_.zero >= 2 && !stays_whole) {
@@ -274,13 +287,16 @@ class StageCounter {
       // at work, the next one, and the root unit (embedding and head), which is not freed after its forward
       // (PyTorch FSDP).
       // Shown as parameters, which it is.
-      const double master = trained * std::max(bytes.weight, 4.0) / shards;
+      // On the host with the states: then the shard is of the products' type.
+      const double kept = training_.offload.optimizer ? bytes.weight : std::max(bytes.weight, 4.0);
+      const double master = trained * kept / shards;
       if (bytes.weight < 4.0) memory.optimizer -= master;
       memory.parameters = master;
       // Frozen weights have no master: their shard is of the products' type.
       if (training_.lora) memory.parameters += ((parameters - trained) * bytes.weight + casts) / shards;
       memory.buffers += stays_whole ? parameters * bytes.weight + casts : (largest + ends) * bytes.weight;
     }
+    if (training_.offload.optimizer) memory.optimizer = 0.0;
     if (stack_.fused_gradient_accumulation && !training_.lora) {
       // Products that add into the main gradient still hand autograd a gradient of the weight's shape and
       // type: one buffer for each shape in a layer stays allocated (Transformer Engine, module/base.py,
@@ -299,9 +315,14 @@ class StageCounter {
     }
     std::vector<double> kept(ranges_.size(), 0.0);  // by virtual stage
     std::vector<double> whole = kept;
+    double offloaded = 0.0;
     for (const size_t v : virtual_stages_of(stage)) {
       for (int i = 0; i < ranges_[v].count; ++i) {
         const LayerMemory& layer = layers_[kind_of(ranges_[v].first + i)];
+        if (offloaded_[static_cast<size_t>(ranges_[v].first + i)]) {
+          offloaded = std::max(offloaded, layer.kept);
+          continue;
+        }
         kept[v] += recomputing * layer.kept_recomputing + (1.0 - recomputing) * layer.kept;
         whole[v] += layer.kept;
       }
@@ -309,7 +330,14 @@ class StageCounter {
         kept[v] += token_prediction_bytes(recomputes_token_prediction(training_));
         whole[v] += token_prediction_bytes(false);
       }
+      if (plan_.pipeline > 1) {
+        const double borders = stack_.pipeline_buffers * shape_.hidden_elements * shape_.element;
+        kept[v] += borders;
+        whole[v] += borders;
+      }
     }
+    // Of the layers on the host one leaves or returns while its neighbour is worked on.
+    memory.buffers += std::min(training_.offload.activations_layers, 2) * offloaded;
     memory.activations = peak_in_flight(schedule_, stage, kept, whole);
     // The layer whose backward runs has all its activations again.
     double restored = 0.0;
@@ -359,6 +387,7 @@ class StageCounter {
   ProductParameters products_;
   Schedule schedule_;
   std::vector<LayerRange> ranges_;  // by virtual stage
+  std::vector<bool> offloaded_;     // by layer
   std::vector<int> kind_of_layer_;
   std::vector<LayerMemory> layers_;  // by kind, without their number
   double working_set_ = 0;

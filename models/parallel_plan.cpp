@@ -8,6 +8,7 @@
 
 #include "models/graph_checks.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/training_checks.hpp"
 #include "models/workers.hpp"
 #include "sim/cost/year_month.hpp"
 
@@ -57,11 +58,13 @@ class PlanReader {
     check_shapes();
     check_attention();
     check_adapters();
+    check_optimizer(reader_, model_, training_, plan_);
     check_sequence();
     deal_layers();
     check_zero();
     check_experts();
     check_graph_scope(reader_, model_, training_, stack_, plan_);
+    check_offload(reader_, model_, training_, stack_, plan_);
     check_loop(reader_, model_, training_, plan_);
     return plan_;
   }

@@ -6,6 +6,8 @@
 #include "models/layer_costs.hpp"
 #include "models/layer_shapes.hpp"
 #include "models/loop_plan.hpp"
+#include "models/offload.hpp"
+#include "models/optimizer_step.hpp"
 #include "models/plan_shapes.hpp"
 
 namespace orrery {
@@ -162,7 +164,10 @@ class PlanAssembly {
       total += run.count * seconds_of(pass);
       if (segment.paired) total -= run.count * pass.by_term[static_cast<size_t>(kExpertTerm)];
     }
-    segment.duration = Seconds(total) + segment.send_tail + segment.pair_slowed + segment.pair_tail;
+    segment.offload_tail =
+        offload_tail(model_, training_, stack_, parallel_, plan_, segment, total, inputs_.host_link);
+    segment.duration =
+        Seconds(total) + segment.offload_tail + segment.send_tail + segment.pair_slowed + segment.pair_tail;
     const double kernels = kernel_seconds(terms);
     if (segment.duration > Seconds(0)) segment.kernel_share = kernels / segment.duration.base();
     if (kernels > 0) {
@@ -598,11 +603,16 @@ class PlanAssembly {
       if (same != parameters.begin() + stage) {
         plan_.optimizer.push_back(plan_.optimizer[static_cast<size_t>(same - parameters.begin())]);
       } else {
-        const double updated = updated_share(held.all, held.experts);
-        plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, updated,
-                                                      parallel_.zero >= 3 ? updated : held.all,
-                                                      // ZeRO 3 casts what it gathers, pass by pass.
-                                                      parallel_.zero >= 3 ? 0.0 : held.matrices, inputs_));
+        OptimizerLoad load;
+        load.updated = updated_share(held.all, held.experts);
+        load.resident = parallel_.zero >= 3 ? load.updated : held.all;
+        // ZeRO 3 casts what it gathers, pass by pass.
+        load.cast_weights = parallel_.zero >= 3 ? 0.0 : held.matrices;
+        load.shards = parallel_.zero >= 1 ? shard_shape_.ranks : 1;
+        load.matrices = trained_matrices(model_, training_, parallel_, layers_of_stage(parallel_, stage));
+        CostInputs inputs = inputs_;
+        inputs.data = shard_shape_;
+        plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, load, inputs));
       }
       PlanSegment segment;
       segment.name = "optimizer";

@@ -19,6 +19,7 @@ std::array<double, kBreakdownTerms> segment_terms(const StepPlan& plan, int segm
   expert += source.pair_tail.base();
   terms[static_cast<size_t>(BreakdownTerm::backward)] += source.pair_slowed.base();
   terms[static_cast<size_t>(BreakdownTerm::pipeline_comm_exposed)] += source.send_tail.base();
+  terms[static_cast<size_t>(BreakdownTerm::other)] += source.offload_tail.base();
   return terms;
 }
 
@@ -60,6 +61,10 @@ Segment expand_segment(const StepPlan& plan, int segment, double from_s, double 
   if (source.pair_tail > Seconds(0)) {
     tail.pieces.push_back({"expert communication of a pair", BreakdownTerm::expert_comm_exposed,
                            source.pair_tail, Evidence::assumed, -1});
+  }
+  if (source.offload_tail > Seconds(0)) {
+    tail.pieces.push_back(
+        {"activation offload", BreakdownTerm::other, source.offload_tail, Evidence::assumed, -1});
   }
   if (source.send_tail > Seconds(0)) {
     tail.pieces.push_back(

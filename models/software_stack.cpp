@@ -207,10 +207,21 @@ void read_step_traffic(const SpecReader& reader, SoftwareStack& stack) {
 
 void read_memory(const SpecReader& reader, SoftwareStack& stack) {
   read_number(reader, "activation_bytes_extra", 0, 1e4, stack.activation_bytes_extra);
+  read_count(reader, "pipeline_buffers", 0, stack.pipeline_buffers);
+  read_count(reader, "reduction_buffers", 0, stack.reduction_buffers);
+  read_number(reader, "step_buffer_bytes", 0, 1e4, stack.step_buffer_bytes);
   if (reader.has("framework_memory")) {
     stack.framework_memory = reader.at("framework_memory").quantity<Bytes>(true);
   }
   if (reader.has("context_memory")) stack.context_memory = reader.at("context_memory").quantity<Bytes>(true);
+}
+
+void read_offloads(const SpecReader& reader, SoftwareStack::Offloads& offloads) {
+  reader.only({"activations", "activations_with_pipeline", "host_bandwidth_share"});
+  if (!reader.is_object()) return;
+  read_flag(reader, "activations", offloads.activations);
+  read_flag(reader, "activations_with_pipeline", offloads.activations_with_pipeline);
+  read_number(reader, "host_bandwidth_share", 0, 1, offloads.host_bandwidth_share);
 }
 
 void read_sharding(const SpecReader& reader, SoftwareStack::Sharding& sharding) {
@@ -288,6 +299,10 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "async_tensor_backward",
                "overlap_slowdown",
                "activation_bytes_extra",
+               "pipeline_buffers",
+               "reduction_buffers",
+               "step_buffer_bytes",
+               "offloads",
                "framework_memory",
                "context_memory",
                "slowest_gpu_spread"});
@@ -315,6 +330,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   read_layer_traffic(reader, stack);
   read_step_traffic(reader, stack);
   read_memory(reader, stack);
+  if (reader.has("offloads")) read_offloads(reader.at("offloads"), stack.offloads);
   if (reader.has("source")) stack.source = reader.at("source").text();
   return stack;
 }

@@ -136,9 +136,20 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   int vocab_multiple = 1;           ///< vocabulary padded to a multiple of this x tensor
   bool embedding_as_layer = false;  ///< splits stages by parameters with the embedding as a layer of its own
   double activation_bytes_extra = 0;  ///< bytes per token x hidden a layer beyond the analytic activations
-  Bytes framework_memory;             ///< allocator reserve and workspace kept by the framework
-  Bytes context_memory;               ///< CUDA context and libraries
-  double slowest_gpu_spread = 0;      ///< relative sd of GPU speed; a synchronous step waits for the slowest
+  /// Activations at a stage's borders that a micro-batch keeps from its forward to its backward, beside what
+  /// its layers keep.
+  int pipeline_buffers = 0;
+  int reduction_buffers = 0;      ///< flat copies of a gradient bucket that stay allocated
+  double step_buffer_bytes = 0;   ///< of a locally updated parameter, allocated in the optimizer's step
+  Bytes framework_memory;         ///< allocator reserve and workspace kept by the framework
+  Bytes context_memory;           ///< CUDA context and libraries
+  double slowest_gpu_spread = 0;  ///< relative sd of GPU speed; a synchronous step waits for the slowest
+  /// What the framework can keep on the host.
+  struct Offloads {
+    bool activations = false, activations_with_pipeline = false;
+    /// Of the rate of the host's memory, what its optimizer reaches there; 0: it has none.
+    double host_bandwidth_share = 0;
+  } offloads;
   std::string source;
 
   /// Settles `attention_kernel` and `quantize` for a GPU; an architecture without one of its own keeps the

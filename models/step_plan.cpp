@@ -180,6 +180,9 @@ CostInputs StepPlanner::inputs_for(const TrainingSpec& training, const ParallelP
   inputs.straggler_factor =
       slowest_of(in_step, stack_.slowest_gpu_spread) / parallel.pacing_worker(training).speed;
   inputs.factors = factors_;
+  inputs.host_link = cluster_.host_memory_link;
+  inputs.host_memory = cluster_.host_memory_bandwidth;
+  inputs.gpus_per_node = cluster_.gpus_per_node;
   if (!model_.moe) return inputs;
   inputs.expert = shapes.of_experts(Members::expert);
   inputs.expert_tensor = shapes.of_experts(Members::expert_tensor);

@@ -27,6 +27,8 @@
 
 namespace orrery {
 
+struct CostInputs;
+
 /// Times of one pass over one part of the model for one micro-batch on one rank.
 struct PassCost {
   std::vector<Piece> pieces;
@@ -118,6 +120,7 @@ struct PlanSegment {
   bool paired = false;
   std::vector<PartRun> runs;     ///< in order of execution; in a backward the last layer of a run is first
   int optimizer_of_stage = -1;   ///< >= 0: this is that stage's optimizer step, runs are empty
+  Seconds offload_tail;          ///< activations that are still on their way to or from the host
   Seconds send_tail;             ///< exposed share of an overlapped pipeline send, at the end
   Seconds pair_slowed;           ///< kernels of a pair wait so long for the communication they hide
   Seconds pair_tail;             ///< exposed expert communication of a pair

@@ -11,17 +11,13 @@ namespace {
 
 constexpr std::int64_t kMostSequences = std::int64_t{1} << 40;
 
-constexpr std::array<std::string_view, 6> kOptimizers = {"sgd",  "momentum", "adagrad",
-                                                         "adam", "adamw",    "lamb"};
+constexpr std::array<std::string_view, 8> kOptimizers = {"sgd",   "momentum", "adagrad",   "adam",
+                                                         "adamw", "lamb",     "adafactor", "muon"};
 constexpr std::array<std::string_view, 3> kRecomputes = {"none", "selective", "full"};
 constexpr std::array<std::string_view, 3> kGradientDtypes = {"fp32", "bf16", "fp16"};
 constexpr std::array<std::string_view, 2> kFlopsConventions = {"full", "causal"};
 constexpr std::array<std::string_view, 6> kModules = {"core_attn", "mla_up_proj", "mlp",
                                                       "layernorm", "moe_act",     "moe"};
-
-void refuse_not_modelled(const SpecReader& reader, const std::string& what) {
-  reader.refuse_message(what + " is not modelled yet");
-}
 
 void read_modules(const SpecReader& reader, TrainingSpec& training) {
   for (const SpecReader& element : reader.elements()) {
@@ -59,6 +55,17 @@ void read_recompute(const SpecReader& reader, TrainingSpec& training) {
   }
 }
 
+OffloadSpec read_offload(const SpecReader& reader) {
+  OffloadSpec offload;
+  reader.only({"activations_layers", "optimizer"});
+  if (!reader.is_object()) return offload;
+  if (reader.has("activations_layers")) {
+    offload.activations_layers = static_cast<int>(reader.at("activations_layers").integer(0, 1 << 20));
+  }
+  if (reader.has("optimizer")) offload.optimizer = reader.at("optimizer").boolean();
+  return offload;
+}
+
 LoraSpec read_lora(const SpecReader& reader) {
   constexpr std::array<std::string_view, 3> kTargets = {"attention", "mlp", "all"};
   LoraSpec lora;
@@ -77,12 +84,16 @@ LoraSpec read_lora(const SpecReader& reader) {
 
 }  // namespace
 
+std::string_view name_of(Optimizer optimizer) { return kOptimizers[static_cast<size_t>(optimizer)]; }
+
 int optimizer_states(Optimizer optimizer) {
   switch (optimizer) {
     case Optimizer::sgd:
+    case Optimizer::adafactor:
       return 0;
     case Optimizer::momentum:
     case Optimizer::adagrad:
+    case Optimizer::muon:
       return 1;
     case Optimizer::adam:
     case Optimizer::adamw:
@@ -115,7 +126,7 @@ TrainingSpec read_training_spec(const SpecReader& reader) {
   if (reader.has("recompute")) read_recompute(reader.at("recompute"), training);
   if (reader.has("sync")) training.sync = read_sync_spec(reader.at("sync"));
   if (reader.has("tokens")) reader.at("tokens").number_above(0.0);
-  if (reader.has("offload")) refuse_not_modelled(reader.at("offload"), "offloading");
+  if (reader.has("offload")) training.offload = read_offload(reader.at("offload"));
   if (reader.has("lora")) training.lora = read_lora(reader.at("lora"));
   if (reader.has("data")) training.data = read_data_spec(reader.at("data"));
   if (reader.has("checkpoint")) training.checkpoint = read_checkpoint_spec(reader.at("checkpoint"));

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/loop_spec.hpp"
@@ -12,7 +13,8 @@
 namespace orrery {
 
 enum class Recompute { none, selective, full };
-enum class Optimizer { sgd, momentum, adagrad, adam, adamw, lamb };
+enum class Optimizer { sgd, momentum, adagrad, adam, adamw, lamb, adafactor, muon };
+std::string_view name_of(Optimizer optimizer);
 enum class GradientDtype { fp32, bf16, fp16 };
 enum class FlopsConvention { full, causal };
 
@@ -21,6 +23,13 @@ struct LoraSpec {
   int rank = 0;
   bool attention = false, mlp = false;
   auto operator<=>(const LoraSpec&) const = default;
+};
+
+/// What is moved to the host's memory.
+struct OffloadSpec {
+  int activations_layers = 0;  ///< the first layers of each stage
+  bool optimizer = false;      ///< states and update
+  auto operator<=>(const OffloadSpec&) const = default;
 };
 
 /// Contract section 2, `training`.
@@ -36,6 +45,7 @@ struct TrainingSpec {
       recompute_modules;      ///< of selective: core_attn mlp layernorm ...; empty with none and full
   int recompute_layers = -1;  ///< layers of each stage that recompute; -1: all
   std::optional<LoraSpec> lora;
+  OffloadSpec offload;
   FlopsConvention flops_convention = FlopsConvention::full;
   SyncSpec sync;
   std::optional<DataSpec> data;
@@ -43,7 +53,8 @@ struct TrainingSpec {
 };
 
 /// Numbers that an optimizer keeps a parameter beside the weight, one fp32 each (momentum; mean and
-/// variance).
+/// variance). Adafactor keeps a row and a column of each matrix instead (Shazeer & Stern 2018, algorithm 4,
+/// without momentum); Muon's one holds for matrices, the rest is AdamW's.
 int optimizer_states(Optimizer optimizer);
 
 /// Reads `training`. Keys of the contract that are not modelled yet are refused by name.

@@ -270,6 +270,8 @@ ClusterShape healthy_shape(const ClusterSpec& cluster) {
   shape.nics_per_node = cluster.nics_per_node();
   shape.nic_bandwidth = min(node.nics.bandwidth, fabric.link_bandwidth);
   shape.host_link = node.host_link;
+  shape.host_memory_link = node.host_memory_link;
+  shape.host_memory_bandwidth = node.host_memory_bandwidth;
   shape.protocol = node.nics.protocol;
   shape.payload_efficiency = fabric.payload_efficiency;
   shape.storage = storage_shape(cluster);

@@ -78,13 +78,27 @@ int NodeSpec::pcie_switches() const {
   return nics.count == 0 ? gpus : std::gcd(gpus, nics.count);
 }
 
+namespace {
+
+void read_host_memory(const SpecReader& reader, NodeSpec& node) {
+  node.host_memory_link = node.host_link;
+  if (!reader.has("host_memory")) return;
+  const SpecReader memory = reader.at("host_memory");
+  memory.only({"bandwidth", "link"});
+  if (!memory.is_object()) return;
+  if (memory.has("link")) node.host_memory_link = memory.at("link").quantity<BytesPerSecond>();
+  if (memory.has("bandwidth")) node.host_memory_bandwidth = memory.at("bandwidth").quantity<BytesPerSecond>();
+}
+
+}  // namespace
+
 NodeSpec read_node(const SpecReader& value, Provenance& provenance, const std::string& path) {
   NodeSpec node;
   const size_t problems_before = value.problems().list().size();
   const Json whole = provenance.expand(value, "topologies/presets/nodes", path, &node.preset);
   if (value.problems().list().size() > problems_before) return node;
   const SpecReader reader(whole, value.pointer(), value.problems());
-  reader.only({"gpu", "gpus", "scale_up", "nics", "host_link", "sources", "note"});
+  reader.only({"gpu", "gpus", "scale_up", "nics", "host_link", "host_memory", "sources", "note"});
   const SpecReader gpu = reader.at("gpu");
   if (reader.has("gpu")) {
     node.gpu = read_gpu(gpu, provenance, path + ".gpu");
@@ -105,6 +119,7 @@ NodeSpec read_node(const SpecReader& value, Provenance& provenance, const std::s
           .refuse("the scale-up bandwidth " + exact_text(node.host_link) +
                   " or nothing, because both are the same PCIe bus");
     }
+    read_host_memory(reader, node);
     return node;
   }
   node.host_link_latency =
@@ -114,6 +129,7 @@ NodeSpec read_node(const SpecReader& value, Provenance& provenance, const std::s
   } else {
     node.host_link = node.gpu.pcie_bandwidth;
   }
+  read_host_memory(reader, node);
   return node;
 }
 

@@ -30,6 +30,9 @@ struct NodeSpec {
   NicSpec nics;
   BytesPerSecond host_link;   ///< PCIe between a GPU and its NIC's switch, and on to the NIC, one direction
   Seconds host_link_latency;  ///< of each of these two links
+  /// Between a GPU and the host's memory, one direction: the host link where nothing else is said.
+  BytesPerSecond host_memory_link;
+  BytesPerSecond host_memory_bandwidth;  ///< of the node's host memory; zero: not known
 
   /// PCIe switches: the most that GPUs and NICs can be dealt over evenly; one under scale-up by PCIe.
   int pcie_switches() const;

@@ -69,6 +69,12 @@ void put_node(Writer& writer, const NodeSpec& node) {
     writer.put("node.nics.protocol", Json(name_of(node.nics.protocol)));
     writer.put("node.host_link", node.host_link);
   }
+  if (node.host_memory_bandwidth.base() > 0.0) {
+    writer.put("node.host_memory.bandwidth", node.host_memory_bandwidth);
+  }
+  if (node.host_memory_link.base() > 0.0 && node.host_memory_link.base() != node.host_link.base()) {
+    writer.put("node.host_memory.link", node.host_memory_link);
+  }
 }
 
 Json cable_json(const CableName& cable) { return Json::array({cable.from, cable.to}); }

@@ -11,6 +11,7 @@
 #include "calibration/kernels/kernel_profile.hpp"
 #include "models/layer_operators.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/optimizer_step.hpp"
 #include "reports/answers/kernel.hpp"
 
 namespace orrery {
@@ -196,15 +197,20 @@ std::vector<ModelKernel> model_shapes(const ModelShapesOptions& options) {
   double parameters = embedding_parameters_per_rank(model, training, parallel, software.vocab_multiple) +
                       head_parameters_per_rank(model, parallel, software.vocab_multiple) +
                       model.mtp_layers * token_prediction_parameters_per_rank(model, parallel);
+  int layer_count = 0;
   ShapeList list;
   add_work(embedding_work(model, training, software, parallel), 1, list);
   for (const auto& [kind, layers] : layers_of_fullest_stage(setting)) {
     parameters += static_cast<double>(layers) * layer_parameters_per_rank(model, parallel, kind);
+    layer_count += static_cast<int>(layers);
     add_work(transformer_layer_work(model, training, software, parallel, kind), layers, list);
   }
   add_work(head_work(model, training, software, parallel), 1 + model.mtp_layers, list);
   add_work(token_prediction_work(model, training, software, parallel), model.mtp_layers, list);
-  list.add(optimizer_pass(training, software, parallel, parameters, parameters), 1);
+  OptimizerLoad load;
+  load.updated = load.resident = parameters;
+  load.matrices = trained_matrices(model, training, parallel, layer_count);
+  list.add(optimizer_pass(training, software, parallel, load), 1);
   return list.take();
 }
 

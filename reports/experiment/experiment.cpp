@@ -60,6 +60,24 @@ void check_precision(const SpecReader& reader, const Experiment& experiment) {
                   list_names(available), name_of(static_cast<Precision>(nearest))));
 }
 
+/// Whether the rates that offloading rests on are known.
+void check_host_memory(const SpecReader& reader, const Experiment& experiment) {
+  const OffloadSpec& offload = experiment.training.offload;
+  if (offload.optimizer && experiment.shape.host_memory_bandwidth.base() <= 0.0) {
+    reader.problems().add_message(
+        reader.pointer() + "/training/offload/optimizer",
+        "the rate of the host's memory is not known; expected cluster.node.host_memory, such as "
+        "{\"bandwidth\": \"600 GB/s\"}");
+  }
+  if ((offload.optimizer || offload.activations_layers > 0) &&
+      experiment.shape.host_memory_link.base() <= 0.0) {
+    reader.problems().add_message(
+        reader.pointer() + "/training/offload",
+        "the rate between GPU and host is not known; expected cluster.node.host_memory, such as "
+        "{\"link\": \"64 GB/s\"}");
+  }
+}
+
 /// What reads well on its own but cannot be predicted, or not together.
 void cross_check(const SpecReader& reader, const Experiment& experiment) {
   Problems& problems = reader.problems();
@@ -75,6 +93,7 @@ void cross_check(const SpecReader& reader, const Experiment& experiment) {
       refuse_without_storage("data", "samples are read");
     if (experiment.training.checkpoint) refuse_without_storage("checkpoint", "checkpoints are written");
   }
+  check_host_memory(reader, experiment);
   check_precision(reader, experiment);
 }
 

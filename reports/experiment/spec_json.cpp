@@ -18,7 +18,8 @@ constexpr std::array kPositions = {"learned", "rope", "alibi", "none"};
 constexpr std::array kAttentions = {"mha", "gqa", "mla", "sliding"};
 constexpr std::array kObjectives = {"causal_lm", "masked_lm"};
 constexpr std::array kRecomputes = {"none", "selective", "full"};
-constexpr std::array kOptimizers = {"sgd", "momentum", "adagrad", "adam", "adamw", "lamb"};
+constexpr std::array kOptimizers = {"sgd",   "momentum", "adagrad",   "adam",
+                                    "adamw", "lamb",     "adafactor", "muon"};
 constexpr std::array kGradientTypes = {"fp32", "bf16", "fp16"};
 constexpr std::array kConventions = {"full", "causal"};
 constexpr std::array kSchedules = {"gpipe",          "1f1b",          "interleaved",
@@ -106,6 +107,10 @@ Json training_json(const TrainingSpec& training, GradientDtype gradient_dtype) {
   json["sync"] = sync_json(training.sync);
   if (training.data) json["data"] = data_json(*training.data);
   if (training.checkpoint) json["checkpoint"] = checkpoint_json(*training.checkpoint);
+  if (training.offload.activations_layers > 0 || training.offload.optimizer) {
+    json["offload"] = {{"activations_layers", training.offload.activations_layers},
+                       {"optimizer", training.offload.optimizer}};
+  }
   return json;
 }
 

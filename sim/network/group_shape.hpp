@@ -24,8 +24,10 @@ struct ClusterShape {
   Seconds scale_up_latency;           ///< GPU to GPU inside a domain
   bool in_network_reduction = false;  ///< NVLS on this generation's NVSwitch
   int nics_per_node = 0;
-  BytesPerSecond nic_bandwidth;  ///< per NIC and direction
-  BytesPerSecond host_link;      ///< PCIe per GPU and direction: caps what one GPU can push into its NIC
+  BytesPerSecond nic_bandwidth;     ///< per NIC and direction
+  BytesPerSecond host_link;         ///< PCIe per GPU and direction: caps what one GPU can push into its NIC
+  BytesPerSecond host_memory_link;  ///< between a GPU and its host's memory, one direction
+  BytesPerSecond host_memory_bandwidth;  ///< of a node's host memory; zero: not known
   Seconds
       network_latency;  ///< GPU to GPU across the fabric within one leaf (NICs, links and switches added up)
   Seconds network_latency_far;  ///< the same across the top tier

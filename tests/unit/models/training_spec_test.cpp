@@ -63,7 +63,8 @@ TEST(TrainingSpec, RefusesByName) {
        {at + "/global_batch: found nothing, expected an integer in [1, 1099511627776]"}},
       {training_with(R"("seq_len": 1)"), {}},
       {training_with(R"("optimizer": "adamv")"),
-       {at + "/optimizer: found \"adamv\", expected \"adam\" or one of sgd, momentum, adagrad, adamw, lamb"}},
+       {at + "/optimizer: found \"adamv\", expected \"adam\" or one of sgd, momentum, adagrad, adamw, lamb, "
+             "adafactor, muon"}},
       {training_with(R"("recompute": {"kind": "selective", "modules": ["mla_down_proj"]})"),
        {at +
         "/recompute/modules/0: found \"mla_down_proj\", expected \"mla_up_proj\" or one of core_attn, mlp, "
@@ -74,7 +75,8 @@ TEST(TrainingSpec, RefusesByName) {
        {at + "/recompute/modules: is only legal with kind \"selective\""}},
       {training_with(R"("recompute": {"kind": "none", "layers": 1})"),
        {at + "/recompute/layers: is only legal with kind \"selective\" or \"full\""}},
-      {training_with(R"("offload": {"optimizer": true})"), {at + "/offload: offloading is not modelled yet"}},
+      {training_with(R"("offload": {"activations_layers": -1})"),
+       {at + "/offload/activations_layers: found -1, expected an integer in [0, 1048576]"}},
       {training_with(R"("lora": {"rank": 16, "targets": ["attn"]})"),
        {at + "/lora/targets/0: found \"attn\", expected one of attention, mlp, all"}},
       {training_with(R"("lora": {"rank": 0, "targets": []})"),

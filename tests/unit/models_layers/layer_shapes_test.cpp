@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "layer_fixtures.hpp"
+#include "models/optimizer_step.hpp"
 
 namespace orrery {
 namespace {
@@ -244,7 +245,7 @@ TEST(LayerShapes, MaskedLanguageModelWorksOnTheMaskedTokens) {
 TEST(LayerShapes, OptimizerTrafficScalesWithWhatTheUpdateMoves) {
   TrainingSpec spec = training(2048, 8);
   const auto update = [&] {
-    const LayerPass pass = optimizer_pass(spec, stack(), plan(1), 1e9, 2e9);
+    const LayerPass pass = optimizer_pass(spec, stack(), plan(1), {1e9, 2e9, 0, {}, 1});
     EXPECT_EQ(pass.launches, 12);
     return shapes_named<MemoryShape>(pass, "optimizer_update").at(0).traffic.base();
   };
@@ -255,7 +256,7 @@ TEST(LayerShapes, OptimizerTrafficScalesWithWhatTheUpdateMoves) {
   EXPECT_DOUBLE_EQ(update(), 22e9);
   spec.precision = Precision::tf32;
   EXPECT_DOUBLE_EQ(update(), 20e9);  // no 16-bit weight
-  const LayerPass pass = optimizer_pass(spec, stack(), plan(1), 1e9, 2e9);
+  const LayerPass pass = optimizer_pass(spec, stack(), plan(1), {1e9, 2e9, 0, {}, 1});
   EXPECT_DOUBLE_EQ(shapes_named<MemoryShape>(pass, "gradient_norm_and_zero").at(0).traffic.base(), 16e9);
 }
 

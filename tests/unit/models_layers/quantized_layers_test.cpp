@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "layer_fixtures.hpp"
+#include "models/optimizer_step.hpp"
 #include "sim/base/json_reader.hpp"
 
 namespace orrery {
@@ -136,7 +137,7 @@ TEST(QuantizedLayers, WeightsAreCastOnceAStepOrWithEachShardedUnit) {
   const auto step_cast = [&](Precision precision, const char* architecture) {
     spec.precision = precision;
     const SoftwareStack software = engine_stack(precision, architecture, "2025-11");
-    const LayerPass pass = optimizer_pass(spec, software, degrees, 1e9, 1e9, weights);
+    const LayerPass pass = optimizer_pass(spec, software, degrees, {1e9, 1e9, weights, {}, 1});
     const auto casts = shapes_named<MemoryShape>(pass, "quantize_weights");
     return casts.empty() ? 0.0 : casts.at(0).traffic.base() / weights;
   };

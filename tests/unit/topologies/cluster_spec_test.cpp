@@ -80,6 +80,21 @@ TEST(Cluster, ReadsACustomNodeOnPcie) {
   EXPECT_FALSE(cluster.shape.in_network_reduction);
 }
 
+TEST(Cluster, KnowsTheHostsMemory) {
+  // Two sockets of eight channels of DDR5-4800: 2 x 8 x 38.4 GB/s; over the GPU's PCIe unless a link is
+  // given.
+  const ClusterShape dgx = read_text(R"("dgx-h100")").shape;
+  EXPECT_DOUBLE_EQ(dgx.host_memory_bandwidth.base(), 2 * 8 * 38.4e9);
+  EXPECT_EQ(dgx.host_memory_link, dgx.host_link);
+  const ClusterShape given =
+      read_text(R"({"preset": "dgx-h100", "node": {"host_memory": {"link": "50 GB/s"}}})").shape;
+  EXPECT_EQ(given.host_memory_link, gigabytes_per_second(50));
+  EXPECT_DOUBLE_EQ(given.host_memory_bandwidth.base(), 2 * 8 * 38.4e9);
+  EXPECT_EQ(read_text(R"({"node": {"gpu": "h100-sxm-80gb", "gpus": 1}, "nodes": 1})")
+                .shape.host_memory_bandwidth.base(),
+            0.0);
+}
+
 TEST(Cluster, ReadsACustomGpu) {
   const Cluster cluster =
       read_text(R"({"node": {"gpu": {"preset": "h100-sxm-80gb", "sms": 114}, "gpus": 1}, "nodes": 1})");

@@ -1,0 +1,125 @@
+#include "models/optimizer_step.hpp"
+
+#include <gtest/gtest.h>
+
+#include "layer_fixtures.hpp"
+
+namespace orrery {
+namespace {
+
+using namespace layer_fixtures;
+
+TrainingSpec with(Optimizer optimizer) {
+  TrainingSpec spec = training(2048, 8);
+  spec.optimizer = optimizer;
+  return spec;
+}
+
+TEST(OptimizerStep, AdafactorMovesTheUpdateInsteadOfTheStates) {
+  // Gradient read twice 8, update written and read twice 12, weight read twice and written 12, 16-bit
+  // weight 2.
+  EXPECT_EQ(optimizer_traffic(Optimizer::adafactor, Precision::bf16), 34);
+  // A row and a column in fp32 of each matrix of 8 x 6 and of two of 4 x 6.
+  EXPECT_EQ(factored_moment_bytes({{8, 6, 1}, {4, 6, 2}}), 4 * (14 + 20));
+}
+
+TEST(OptimizerStep, MatricesOfALayerAreThoseOfItsProducts) {
+  // Llama 3 70B on tensor 2: queries 4096 rows, keys and values 512 each, gate with up 28672, 8192 wide.
+  double parameters = 0;
+  for (const WeightMatrices& each : layer_matrices_per_rank(llama3_70b(), plan(2)))
+    parameters += each.parameters();
+  EXPECT_EQ(parameters, 8192.0 * (4096 + 2 * 512 + 4096 + 28672 + 14336));
+  EXPECT_EQ(parameters, layer_matrix_parameters_per_rank(llama3_70b(), plan(2)));
+}
+
+TEST(OptimizerStep, MuonOrthogonalisesWholeMatrices) {
+  // Two matrices of 1000 x 3000, five iterations: 2 x 5 x (4 m m n + 2 m m m) FLOPs with m 1000, n 3000.
+  OptimizerLoad load;
+  load.updated = load.resident = 7e6;
+  load.matrices = {{1000, 3000, 1}, {3000, 1000, 1}};
+  const LayerPass pass = optimizer_pass(with(Optimizer::muon), stack(), plan(1), load);
+  EXPECT_DOUBLE_EQ(gemm_flops(pass), 2 * 5 * (4e6 * 3000 + 2e9));
+  EXPECT_TRUE(communications_of(pass).empty());
+  // 6 M parameters: gradient 4, momentum 8, weight 8 + 2, 16-bit momentum out and in 4, and 6 of the
+  // iteration's scaling; the other million as Adam, 30.
+  EXPECT_DOUBLE_EQ(shapes_named<MemoryShape>(pass, "muon_update").at(0).traffic.base(), 6e6 * (26 + 6));
+  EXPECT_DOUBLE_EQ(shapes_named<MemoryShape>(pass, "optimizer_update").at(0).traffic.base(), 1e6 * 30);
+}
+
+TEST(OptimizerStep, MuonGathersTheMomentumThatItsShardLacks) {
+  OptimizerLoad load;
+  load.resident = 8e6;
+  load.updated = 2e6;
+  load.shards = 4;
+  load.matrices = {{1000, 1000, 8}};
+  ParallelPlan degrees = plan(1);
+  degrees.zero = 1;
+  const LayerPass pass = optimizer_pass(with(Optimizer::muon), stack(), degrees, load);
+  ASSERT_EQ(communications_of(pass).size(), 1U);
+  EXPECT_EQ(communications_of(pass).at(0).group, GroupKind::data);
+  EXPECT_EQ(communications_of(pass).at(0).payload, Bytes(2 * 8e6));  // 16 bits of every matrix
+  EXPECT_DOUBLE_EQ(gemm_flops(pass), 2 * 5 * 6e9);                   // two of the eight matrices
+}
+
+TEST(OptimizerStep, StatesOfMatrixOptimizers) {
+  ParallelPlan degrees = plan(1);
+  degrees.stage_layers = {80};
+  const double n = parameter_count(llama3_70b(), 4096);
+  const double matrices = 80 * layer_matrix_parameters_per_rank(llama3_70b(), degrees);
+  const auto optimizer_bytes = [&](Optimizer optimizer) {
+    TrainingSpec spec = with(optimizer);
+    return memory_use(llama3_70b(), spec, stack(), degrees, Bytes()).optimizer.base();
+  };
+  EXPECT_DOUBLE_EQ(optimizer_bytes(Optimizer::adam), 12 * n);
+  // Master and momentum 8; embedding, head and norms master and two moments.
+  EXPECT_DOUBLE_EQ(optimizer_bytes(Optimizer::muon), 8 * matrices + 12 * (n - matrices));
+  // Rows and columns: Q 8192 + 8192, K and V 1024 + 8192 each, output 16384, up 57344 + 8192, down 8192 +
+  // 28672.
+  const double factors = 80 * 4.0 * (16384 + 2 * 9216 + 16384 + 65536 + 36864);
+  // Embedding and head are matrices, too; the 161 norms of 8192 keep a whole second moment.
+  const double ends = n - 80 * (matrices / 80 + 2 * 8192.0);
+  EXPECT_DOUBLE_EQ(optimizer_bytes(Optimizer::adafactor),
+                   4 * n + factors + 4 * (ends / 8192 + 8192) + 4 * 80 * 2 * 8192.0);
+}
+
+TEST(Offload, FreesWhatGoesToTheHost) {
+  ParallelPlan degrees = plan(1);
+  degrees.stage_layers = {80};
+  TrainingSpec spec = training(4096, 8);
+  const auto use = [&] { return memory_use(llama3_70b(), spec, stack(), degrees, Bytes()); };
+  const MemoryUse before = use();
+  const double kept = layer_activation_bytes(llama3_70b(), spec, stack(), degrees, false).base();
+  spec.offload.activations_layers = 20;
+  EXPECT_NEAR((before.activations - use().activations).base() / (20 * kept), 1.0, 1e-12);
+  EXPECT_NEAR((use().buffers - before.buffers).base() / (2 * kept), 1.0,
+              1e-12);  // one on its way, one fetched
+  spec.offload = {};
+  spec.offload.optimizer = true;
+  EXPECT_EQ(use().optimizer, Bytes());
+  EXPECT_EQ(use().gradients, before.gradients);
+}
+
+TEST(StackMemory, PipelineBuffersReductionBucketsAndTheStepsCasts) {
+  ParallelPlan degrees = plan(8);
+  degrees.pipeline = 4;
+  degrees.data = 2;
+  degrees.zero = 1;
+  degrees.stage_layers = {24, 24, 24, 24};
+  SoftwareStack software = stack();
+  const TrainingSpec spec = training(2048, 32);
+  const MemoryUse plain = memory_use(gpt3_175b(), spec, software, degrees, Bytes());
+  software.pipeline_buffers = 2;
+  const MemoryUse bordered = memory_use(gpt3_175b(), spec, software, degrees, Bytes());
+  // Four micro-batches in flight on the first stage, each with an input and an output of 2048 x 12288.
+  EXPECT_DOUBLE_EQ((bordered.activations - plain.activations).base(), 4 * 2 * 2048.0 * 12288 * 2);
+  software = stack();
+  software.reduction_buffers = 1;
+  software.bucket_parameters = 5e8;
+  software.step_buffer_bytes = 6;
+  const MemoryUse buffered = memory_use(gpt3_175b(), spec, software, degrees, Bytes());
+  const double parameters = plain.parameters.base() / 2;
+  EXPECT_NEAR((buffered.buffers - plain.buffers).base(), 5e8 * 4 + 6 * parameters / 2, 1.0);
+}
+
+}  // namespace
+}  // namespace orrery
