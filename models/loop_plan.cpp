@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "models/layer_shapes.hpp"
+#include "models/optimizer_step.hpp"
 
 namespace orrery {
 
@@ -14,7 +15,7 @@ constexpr std::int64_t kVocabularyOfTwoBytes = 65'500;
 /// distributed/algorithms/model_averaging averages the fp32 parameters that autocast trains).
 constexpr double kAveragedBytes = 4.0;
 
-/// Parameters that a rank of each stage holds.
+/// Parameters of each stage that a rank trains.
 std::vector<double> parameters_by_stage(const StepPlan& plan) {
   std::vector<double> parameters(static_cast<size_t>(plan.stages()), 0.0);
   for (size_t v = 0; v < plan.virtual_stages.size(); ++v) {
@@ -22,6 +23,19 @@ std::vector<double> parameters_by_stage(const StepPlan& plan) {
         plan.virtual_stages[v].parameters;
   }
   return parameters;
+}
+
+/// Those that it holds and does not train (LoRA's base weights).
+std::vector<double> frozen_by_stage(const StepPlan& plan) {
+  std::vector<double> frozen(static_cast<size_t>(plan.stages()), 0.0);
+  for (size_t v = 0; v < plan.virtual_stages.size(); ++v) {
+    double& of_stage = frozen[static_cast<size_t>(plan.placement.stage_of(static_cast<int>(v)))];
+    for (const PartRun& run : plan.virtual_stages[v].runs) {
+      of_stage += run.count * (plan.costs->parameters_of(run.part, run.kind) -
+                               plan.costs->trained_parameters_of(run.part, run.kind));
+    }
+  }
+  return frozen;
 }
 
 class LoopAssembly {
@@ -36,7 +50,8 @@ class LoopAssembly {
         stack_(stack),
         inputs_(inputs),
         map_(plan.parallel),
-        parameters_(parameters_by_stage(plan)) {}
+        parameters_(parameters_by_stage(plan)),
+        frozen_(frozen_by_stage(plan)) {}
 
   LoopPlan assemble() {
     if (training_.data && training_.data->reads) add_input(*training_.data);
@@ -176,13 +191,17 @@ class LoopAssembly {
       write.use = StorageUse::write;
       write.term = BreakdownTerm::checkpoint_exposed;
       write.clients = writers;
-      write.bytes = Bytes(parameters_[stage] * of_state / state_shards());
+      write.bytes = Bytes((parameters_[stage] * of_state + states_of_matrices(stage)) / state_shards());
       write.latency = cluster_.storage.latency;
       write.transfer = write.bytes / rate;
       checkpoint.bytes += write.bytes * static_cast<double>(of_stage[stage]);
       checkpoint.time = max(checkpoint.time, write.total());
       if (spec.async && cluster_.host_link > BytesPerSecond(0)) {
-        checkpoint.staging = max(checkpoint.staging, write.bytes / cluster_.host_link);
+        // What is on the host already is not copied there.
+        const Bytes staged = training_.offload.optimizer
+                                 ? Bytes(parameters_[stage] * bytes.weight / state_shards())
+                                 : write.bytes;
+        checkpoint.staging = max(checkpoint.staging, staged / cluster_.host_link);
       }
       checkpoint.write.push_back(write);
     }
@@ -190,13 +209,31 @@ class LoopAssembly {
     add_merging(bytes);
   }
 
+  /// Bytes of optimizer states beyond those of every parameter alike, on a rank of a stage.
+  double states_of_matrices(size_t stage) const {
+    double ends = 0;
+    for (size_t v = 0; v < plan_.virtual_stages.size() && !training_.lora; ++v) {
+      if (stage_of(v) != stage) continue;
+      if (plan_.virtual_stages[v].embedding) ends += plan_.costs->embedding_parameters;
+      if (plan_.virtual_stages[v].head) ends += plan_.costs->head_parameters;
+    }
+    const int layers = layers_of_stage(parallel_, static_cast<int>(stage));
+    return states_by_matrix(training_.optimizer, trained_matrices(model_, training_, parallel_, layers),
+                            parameters_[stage], ends, model_.hidden);
+  }
+
   void add_restore(const CheckpointBytes& bytes) {
     CheckpointPlan& checkpoint = loop_.checkpoint;
     std::vector<int> all;
     for (size_t stage = 0; stage < stages(); ++stage) append(all, leaders(Members::self, stage));
-    const double most = *std::max_element(parameters_.begin(), parameters_.end());
-    const double held = most * ((parallel_.zero >= 3 ? bytes.weight / state_shards() : bytes.weight) +
-                                bytes.optimizer / state_shards() + outer_state_bytes(training_));
+    double held = 0;
+    for (size_t stage = 0; stage < stages(); ++stage) {
+      // Base weights come from the model that is fine-tuned: a rank reads those that it holds, too.
+      const double weights = (parameters_[stage] + frozen_[stage]) * bytes.weight;
+      const double states = parameters_[stage] * bytes.optimizer + states_of_matrices(stage);
+      held = std::max(held, (parallel_.zero >= 3 ? weights / state_shards() : weights) +
+                                states / state_shards() + parameters_[stage] * outer_state_bytes(training_));
+    }
     checkpoint.restore =
         cluster_.storage.latency +
         Bytes(held) / storage_rate(cluster_, StorageDirection::read, storage_clients(cluster_, all));
@@ -204,18 +241,22 @@ class LoopAssembly {
 
   void add_merging(const CheckpointBytes& bytes) {
     CheckpointPlan& checkpoint = loop_.checkpoint;
-    double parameters = 0;
+    double trained = 0;
+    double frozen = 0;
     for (size_t stage = 0; stage < stages_of_a_copy(); ++stage) {
-      parameters += parameters_[stage] * parallel_.tensor;
+      trained += parameters_[stage] * parallel_.tensor;
+      frozen += frozen_[stage] * parallel_.tensor;
     }
-    checkpoint.merged = Bytes(parameters * bytes.weight);
+    // Adapters are added to the base weights: what is written is as large as the base model.
+    checkpoint.merged = Bytes((training_.lora ? frozen : trained) * bytes.weight);
+    const Bytes sources = Bytes((trained + frozen) * bytes.weight);
     const StorageClients one{1, 1};
     BytesPerSecond read = storage_rate(cluster_, StorageDirection::read, one);
     // The drives of other nodes are a NIC away.
     if (cluster_.storage.local && cluster_.gpus > cluster_.gpus_per_node) {
       read = min(read, cluster_.nic_bandwidth * cluster_.payload_efficiency);
     }
-    checkpoint.merging = 2.0 * cluster_.storage.latency + checkpoint.merged / read +
+    checkpoint.merging = 2.0 * cluster_.storage.latency + sources / read +
                          checkpoint.merged / storage_rate(cluster_, StorageDirection::write, one);
   }
 
@@ -298,7 +339,7 @@ class LoopAssembly {
   const SoftwareStack& stack_;
   const CostInputs& inputs_;
   RankMap map_;
-  std::vector<double> parameters_;
+  std::vector<double> parameters_, frozen_;
   LoopPlan loop_;
 };
 

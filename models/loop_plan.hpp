@@ -54,7 +54,9 @@ struct CheckpointPlan {
   Seconds time;     ///< of the longest write
   /// Every rank reads back what it holds.
   Seconds restore;
-  /// One process merges the shards into one model: reads all weights and writes them as one.
+  /// One process merges the shards into one model: reads all weights and writes them as one. Under LoRA a
+  /// checkpoint holds the adapters (Megatron-Bridge, peft; PEFT's save_pretrained); every rank restores its
+  /// base weights beside them, and merging adds them to the base model.
   Bytes merged;  ///< weights
   Seconds merging;
 };

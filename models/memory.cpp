@@ -260,7 +260,7 @@ class StageCounter {
             ? trained / ((trained - trained_experts) / dense_shards + trained_experts / plan_.expert_shards())
             : dense_shards;
     memory.parameters = parameters * bytes.weight + casts;
-    memory.gradients = trained * bytes.gradient;
+    memory.gradients = trained * (bytes.gradient + stack_.kept_gradient_bytes);
     memory.optimizer = trained * bytes.optimizer;
     int held_layers = 0;
     for (const LayerMemory& layer : layers) held_layers += layer.layers;
@@ -348,6 +348,10 @@ class StageCounter {
     const double weight_gradient =
         stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
     double transient = layers > 0 ? restored + working_set_ + weight_gradient : 0.0;
+    // Gradients that are cast one tensor at a time.
+    const double table =
+        first || last ? static_cast<double>(shape_.vocab) * static_cast<double>(shape_.hidden) : 0.0;
+    transient = std::max(transient, stack_.gradient_cast_bytes * std::max(table, products_.largest));
     // The heads' logits of all predictions wait for the backward together.
     const double heads = 1.0 + model_.mtp_layers;
     if (first && trains_with_dropout(model_)) memory.activations += shape_.hidden_elements;
@@ -448,6 +452,7 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   } else if (!drops_mlp) {
     kept += tokens * static_cast<double>(shape.up_columns) * shape.element;
     kept += tokens * static_cast<double>(shape.ffn) * mlp_input;
+    if (model.gated) kept += tokens * static_cast<double>(shape.ffn) * stack.gated_activation_bytes_extra;
   }
   if (dropout) kept += 2.0 * shape.hidden_elements;  // masks after attention and MLP
   kept += stack.activation_bytes_extra * shape.hidden_elements;

@@ -18,7 +18,8 @@ namespace {
 constexpr const char* kDefaultStack = "megatron-core";
 constexpr const char* kFolder = "models/software";
 /// Keys of a preset that say how its values change; they are no values themselves.
-constexpr std::array<const char*, 3> kRules = {"since", "history", "variants"};
+constexpr std::array<const char*, 4> kRules = {"since", "history", "variants", "recipes"};
+constexpr std::array<const char*, 5> kRecipes = {"fp8", "fp8_current", "fp8_block", "mxfp8", "nvfp4"};
 
 /// Refuses every value below `changes` that `source` does not explain; a text explains all that is below it.
 void require_sources(const SpecReader& changes, const Json& source) {
@@ -51,6 +52,7 @@ class Preset {
     since_ = read_year_month(reader_.at("since"));
     read_history();
     read_variants();
+    read_recipes();
     problems_.throw_if_any();
   }
   Preset(const Preset&) = delete;
@@ -78,6 +80,14 @@ class Preset {
     variants_ = std::move(variants);
     variant_sources_ = stack.sources.contains("variants") ? stack.sources["variants"] : Json::object();
     return stack;
+  }
+
+  /// Month from which the framework has a recipe of 8 or 4 bits, if that is later than its description.
+  std::optional<YearMonth> has_since(Precision precision) const {
+    for (const auto& [name, since] : recipes_) {
+      if (name == name_of(precision)) return since;
+    }
+    return std::nullopt;
   }
 
   /// Lays the keys that hold for `key` = `value` over the stack; false if the preset lists none.
@@ -140,12 +150,21 @@ class Preset {
     check_variants(reader_.at("variants"));
   }
 
+  void read_recipes() {
+    if (!reader_.has("recipes")) return;
+    const SpecReader recipes = reader_.at("recipes");
+    recipes.only(std::vector<std::string>(kRecipes.begin(), kRecipes.end()));
+    for (const auto& [name, since] : recipes.members()) {
+      if (const auto month = read_year_month(since)) recipes_.emplace_back(name, *month);
+    }
+  }
+
   static void check_variants(const SpecReader& variants) {
     variants.only({"fusion", "gradient_dtype", "precision"});
     if (variants.has("fusion")) variants.at("fusion").only({"none", "partial", "full"});
     if (variants.has("gradient_dtype")) variants.at("gradient_dtype").only({"fp32", "bf16", "fp16"});
     if (variants.has("precision"))
-      variants.at("precision").only({"fp8", "fp8_current", "fp8_block", "mxfp8", "nvfp4"});
+      variants.at("precision").only(std::vector<std::string>(kRecipes.begin(), kRecipes.end()));
     for (const auto& [key, values] : variants.members()) {
       for (const auto& [value, changes] : values.members()) check_changes(changes);
     }
@@ -157,6 +176,7 @@ class Preset {
   SpecReader reader_;
   std::optional<YearMonth> since_;
   std::vector<Entry> history_;
+  std::vector<std::pair<std::string, YearMonth>> recipes_;
   Json variants_ = Json::object();
   Json variant_sources_ = Json::object();
 };
@@ -260,7 +280,22 @@ StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientD
     reader.at("date").refuse(fmt::format("{} or later: \"{}\" is not described before; at that date {}",
                                          to_text(preset.since()), preset_name, described_at(*date)));
   }
+  // Without a date of its own an experiment means the first software that has its recipe.
+  const std::optional<YearMonth> recipe = preset.has_since(precision);
+  const bool later = recipe && date && *date < *recipe;
+  if (later && given.contains("date")) {
+    const std::string parent = reader.pointer().substr(0, reader.pointer().rfind('/'));
+    reader.problems().add(parent + "/training/precision", fmt::format("\"{}\"", name_of(precision)),
+                          fmt::format("a format that \"{}\" had in {}: that one came in {} (software.date)",
+                                      preset_name, to_text(*date), to_text(*recipe)));
+  } else if (later) {
+    date = recipe;
+  }
   StackDocument stack = preset.as_of(date.value_or(preset.since()));
+  if (later) {
+    stack.layers.push_back({fmt::format("preset {}, precision {}", preset_name, name_of(precision)),
+                            Json{{"date", to_text(*date)}}});
+  }
   choose_fusion(reader, preset, given, stack);
   choose_gradient_dtype(preset, given, gradient_dtype, stack);
   choose_precision(reader, preset, given, precision, stack);

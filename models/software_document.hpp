@@ -33,9 +33,12 @@ struct StackDocument {
 /// {...}}}; an entry of `history` may carry `variants` of its own, laid over the earlier ones. Given keys win
 /// over all of them.
 ///
+/// `recipes` say from which month on the framework has a format of 8 or 4 bits: without a date the stack is
+/// of that month at least, with an earlier one the format is refused.
+///
 /// Refused at `reader`: an unknown preset (see with_preset), a date before `since`, a fusion whose kernels
 /// the preset does not list (unless forward_passes and backward_passes are given), a recipe whose casts it
-/// does not list (unless quantize_forward and quantize_backward are given), and the three keys above, which
+/// does not list (unless quantize_forward and quantize_backward are given), and the four keys above, which
 /// belong in a preset.
 /// @param gradient_dtype  what the training asks for, if anything
 /// @param precision       the training's

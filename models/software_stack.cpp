@@ -207,6 +207,9 @@ void read_step_traffic(const SpecReader& reader, SoftwareStack& stack) {
 
 void read_memory(const SpecReader& reader, SoftwareStack& stack) {
   read_number(reader, "activation_bytes_extra", 0, 1e4, stack.activation_bytes_extra);
+  read_number(reader, "gated_activation_bytes_extra", 0, 1e4, stack.gated_activation_bytes_extra);
+  read_number(reader, "kept_gradient_bytes", 0, 1e4, stack.kept_gradient_bytes);
+  read_number(reader, "gradient_cast_bytes", 0, 1e4, stack.gradient_cast_bytes);
   read_count(reader, "pipeline_buffers", 0, stack.pipeline_buffers);
   read_count(reader, "reduction_buffers", 0, stack.reduction_buffers);
   read_number(reader, "step_buffer_bytes", 0, 1e4, stack.step_buffer_bytes);
@@ -299,6 +302,9 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "async_tensor_backward",
                "overlap_slowdown",
                "activation_bytes_extra",
+               "gated_activation_bytes_extra",
+               "kept_gradient_bytes",
+               "gradient_cast_bytes",
                "pipeline_buffers",
                "reduction_buffers",
                "step_buffer_bytes",

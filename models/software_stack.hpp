@@ -139,7 +139,12 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// Activations at a stage's borders that a micro-batch keeps from its forward to its backward, beside what
   /// its layers keep.
   int pipeline_buffers = 0;
-  int reduction_buffers = 0;      ///< flat copies of a gradient bucket that stay allocated
+  /// Bytes a trained parameter of gradients that stay beside the main ones.
+  double kept_gradient_bytes = 0;
+  /// Bytes a parameter of the largest tensor, while its gradient is cast to the main gradients' type.
+  double gradient_cast_bytes = 0;
+  double gated_activation_bytes_extra = 0;  ///< bytes per token and feed-forward element of a gated layer
+  int reduction_buffers = 0;                ///< flat copies of a gradient bucket that stay allocated
   double step_buffer_bytes = 0;   ///< of a locally updated parameter, allocated in the optimizer's step
   Bytes framework_memory;         ///< allocator reserve and workspace kept by the framework
   Bytes context_memory;           ///< CUDA context and libraries

@@ -20,6 +20,11 @@ std::string text_or(const Json& object, const char* key, const std::string& othe
   return member != object.end() && member->is_string() ? member->get<std::string>() : otherwise;
 }
 
+/// What notes call a figure with everything on the GPU.
+bool says_whole_gpu(const std::string& note) {
+  return note.find("nvidia-smi") != std::string::npos || note.find("whole GPU") != std::string::npos;
+}
+
 RunRecord read_record(const Json& json, const std::string& place, std::vector<InputProblem>& refused) {
   Problems problems(place);
   const SpecReader reader(json, "", problems);
@@ -31,6 +36,7 @@ RunRecord read_record(const Json& json, const std::string& place, std::vector<In
     record.id = reader.at("id").text();
     record.source_group = reader.at("source_group").text();
     record.confidence = text_or(json, "confidence", "");
+    record.note_says_whole_gpu = says_whole_gpu(text_or(json, "note", ""));
     for (const char* key : {"experiment", "measured"}) {
       if (!reader.at(key).is_object()) reader.at(key).refuse("an object");
     }
@@ -118,8 +124,13 @@ void score(const RunRecord& run, const PredictOptions& options, CalibrationStore
   row.predicted_step_s = prediction.step_time.base();
   row.interval_s = {prediction.interval[0].base(), prediction.interval[1].base()};
   row.error = row.predicted_step_s / row.measured_step_s - 1.0;
-  if (measured.peak_memory)
-    row.peak_memory_error = prediction.memory.allocator_peak / *measured.peak_memory - 1.0;
+  row.fits = prediction.fits();
+  if (measured.peak_memory) {
+    const bool said = run.measured.contains("peak_memory_scope");
+    row.memory_of_gpu = said ? measured.peak_memory_of_gpu : run.note_says_whole_gpu;
+    const Bytes predicted = row.memory_of_gpu ? prediction.memory.peak : prediction.memory.allocator_peak;
+    row.peak_memory_error = predicted / *measured.peak_memory - 1.0;
+  }
   row.scored = true;
 }
 

@@ -15,6 +15,9 @@ struct RunRecord {   // NOLINT(bugprone-exception-escape): moving ordered JSON a
   std::string file;  ///< "runs.jsonl:12"
   std::string id, source_group, confidence;
   Json experiment, measured;
+  /// The note says that the published memory is the whole GPU's (contract section 4: an allocator's peak
+  /// "unless note says otherwise"); measured.peak_memory_scope says it with more authority.
+  bool note_says_whole_gpu = false;
 };
 
 struct ValidateOptions {

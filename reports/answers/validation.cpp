@@ -51,12 +51,14 @@ ValidationSummary summarize_group(const std::string& by, const std::string& grou
   std::vector<double> errors;
   std::vector<double> sizes;
   std::vector<double> null_sizes;
+  std::vector<double> memory;
   double inside = 0.0;
   for (const ValidationRow* row : scored) {
     errors.push_back(row->error);
     sizes.push_back(std::abs(row->error));
     if (row->null_error) null_sizes.push_back(std::abs(*row->null_error));
     if (row->inside_interval()) inside += 1.0;
+    if (row->peak_memory_error) memory.push_back(*row->peak_memory_error);
   }
   summary.mape = mean(sizes);
   summary.median = median(sizes);
@@ -68,6 +70,10 @@ ValidationSummary summarize_group(const std::string& by, const std::string& grou
   summary.rank_correlation = correlation_within_sources(scored);
   summary.plans = rank_plans(scored);
   summary.null_mape = mean(null_sizes);
+  summary.memory_rows = static_cast<int>(memory.size());
+  summary.memory_bias = mean(memory);
+  for (double& error : memory) error = std::abs(error);
+  summary.memory_mape = mean(memory);
   return summary;
 }
 

@@ -28,6 +28,8 @@ struct ValidationRow {
   std::optional<double> measured_mfu;  ///< from the measured step time, for the null model
   std::optional<double> null_error;
   std::optional<double> peak_memory_error;
+  bool fits = true;            ///< in the GPU's memory, as predicted
+  bool memory_of_gpu = false;  ///< of everything on the GPU; otherwise of the framework's allocator
 
   bool inside_interval() const {
     return measured_step_s >= interval_s[0] && measured_step_s <= interval_s[1];
@@ -49,6 +51,8 @@ struct ValidationSummary {
   std::optional<double> rank_correlation;
   PlanRanking plans;
   std::optional<double> null_mape;  ///< over the scored rows that have a null model
+  int memory_rows = 0;              ///< with a published peak
+  std::optional<double> memory_mape, memory_bias;
 };
 
 struct RefusalCount {

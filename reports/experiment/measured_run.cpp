@@ -17,7 +17,7 @@ std::optional<double> positive(const SpecReader& reader, std::string_view key) {
 MeasuredRun read_measured_run(const SpecReader& reader) {
   MeasuredRun measured;
   reader.only({"step_time_s", "tokens_per_s_per_gpu", "model_tflops_per_gpu", "hardware_tflops_per_gpu",
-               "mfu", "peak_memory_bytes"});
+               "mfu", "peak_memory_bytes", "peak_memory_scope"});
   if (!reader.is_object()) return measured;
   if (reader.json().empty()) {
     reader.refuse(kKeys);
@@ -29,6 +29,11 @@ MeasuredRun read_measured_run(const SpecReader& reader) {
   measured.hardware_tflops_per_gpu = positive(reader, "hardware_tflops_per_gpu");
   measured.mfu = positive(reader, "mfu");
   if (const auto value = positive(reader, "peak_memory_bytes")) measured.peak_memory = bytes(*value);
+  if (reader.has("peak_memory_scope")) {
+    const SpecReader scope = reader.at("peak_memory_scope");
+    measured.peak_memory_of_gpu = scope.choice({"allocator", "gpu"}) == 1;
+    if (!measured.peak_memory) scope.refuse_message("is only legal with peak_memory_bytes");
+  }
   return measured;
 }
 
@@ -40,6 +45,7 @@ Json to_json(const MeasuredRun& measured) {
   if (measured.hardware_tflops_per_gpu) json["hardware_tflops_per_gpu"] = *measured.hardware_tflops_per_gpu;
   if (measured.mfu) json["mfu"] = *measured.mfu;
   if (measured.peak_memory) json["peak_memory_bytes"] = measured.peak_memory->base();
+  if (measured.peak_memory_of_gpu) json["peak_memory_scope"] = "gpu";
   return json;
 }
 

@@ -14,7 +14,9 @@ struct MeasuredRun {
   std::optional<double> model_tflops_per_gpu;
   std::optional<double> hardware_tflops_per_gpu;
   std::optional<double> mfu;
-  std::optional<Bytes> peak_memory;  ///< of the framework's allocator, on the fullest GPU
+  std::optional<Bytes> peak_memory;  ///< on the fullest GPU
+  /// What it is of: everything on the GPU, as nvidia-smi shows it, instead of the framework's allocator.
+  bool peak_memory_of_gpu = false;
 };
 
 /// Reads a `measured` object; every value must be above zero and at least one must be there.

@@ -53,6 +53,19 @@ std::string summary_table(const Validation& validation) {
   return table.text();
 }
 
+/// Errors of the predicted peak over the rows that publish one.
+std::string memory_table(const Validation& validation) {
+  TextTable table({"memory of", "group", ">rows", ">MAPE", ">bias"});
+  bool any = false;
+  for (const ValidationSummary& line : validation.summary) {
+    if (line.memory_rows == 0 || (line.by != "all" && line.by != "source")) continue;
+    table.add({line.by, line.group, std::to_string(line.memory_rows), cell(line.memory_mape),
+               signed_cell(line.memory_bias)});
+    any = true;
+  }
+  return any ? table.text() : "";
+}
+
 Json row_json(const ValidationRow& row) {
   Json json = {{"id", row.id},
                {"source_group", row.source_group},
@@ -69,6 +82,8 @@ Json row_json(const ValidationRow& row) {
   json["error"] = row.error;
   json["null_error"] = or_null(row.null_error);
   json["peak_memory_error"] = or_null(row.peak_memory_error);
+  json["fits"] = row.fits;
+  if (row.peak_memory_error) json["peak_memory_scope"] = row.memory_of_gpu ? "gpu" : "allocator";
   return json;
 }
 
@@ -90,7 +105,10 @@ Json summary_json(const ValidationSummary& line) {
           {"regret", or_null(line.plans.median_regret)},
           {"mean_regret", or_null(line.plans.mean_regret)},
           {"worst_regret", or_null(line.plans.worst_regret)},
-          {"null_mape", or_null(line.null_mape)}};
+          {"null_mape", or_null(line.null_mape)},
+          {"memory_rows", line.memory_rows},
+          {"memory_mape", or_null(line.memory_mape)},
+          {"memory_bias", or_null(line.memory_bias)}};
 }
 
 std::string number_field(const std::optional<double>& value) { return value ? shortest_number(*value) : ""; }
@@ -101,7 +119,8 @@ std::string validation_text(const Validation& validation) {
   std::string text = fmt::format("validation, engine {}, tier {}: nothing is fitted to these rows\n",
                                  name_of(validation.engine), name_of(validation.tier));
   if (validation.interrupted) text += "  warning  interrupted: only the rows that were finished\n";
-  return text + rows_table(validation) + refusals_table(validation) + summary_table(validation);
+  return text + rows_table(validation) + refusals_table(validation) + summary_table(validation) +
+         memory_table(validation);
 }
 
 Json validation_json(const Validation& validation) {

@@ -161,6 +161,25 @@ TEST(Checkpoint, HoldsWeightsMastersAndStates) {
 
 double parameters_of(const Loop& loop) { return loop.plan().virtual_stages.front().parameters; }
 
+TEST(Checkpoint, OfAdaptersLeavesTheBaseWeightsOut) {
+  Loop loop;
+  const double base = parameters_of(loop);
+  loop.training.checkpoint = CheckpointSpec{1000, false};
+  loop.training.lora = LoraSpec{};
+  loop.training.lora->rank = 16;
+  loop.training.lora->attention = true;
+  // Beside QKV r (1024 + 3 x 1024), beside the output projection r (1024 + 1024), in each of 4 layers.
+  const double adapters = 4 * 16.0 * (4 * 1024 + 2 * 1024);
+  const StepPlan plan = loop.plan();
+  EXPECT_EQ(parameters_of(loop), adapters);
+  EXPECT_EQ(plan.loop->checkpoint.bytes.base(), 14 * adapters);
+  // Eight ranks read the base weights and the checkpoint at 10 GB/s.
+  EXPECT_NEAR(plan.loop->checkpoint.restore.base(), 8 * (2 * base + 14 * adapters) / 10e9, kRounding);
+  // Read both, write a model of the base's size.
+  EXPECT_EQ(plan.loop->checkpoint.merged.base(), 2 * base);
+  EXPECT_NEAR(plan.loop->checkpoint.merging.base(), 2 * (base + adapters) / 10e9 + 2 * base / 5e9, kRounding);
+}
+
 TEST(Checkpoint, SynchronousIsAmortisedOverItsInterval) {
   Loop loop;
   const double step = estimate_step(loop.plan()).step_time.base();

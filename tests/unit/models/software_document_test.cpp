@@ -223,5 +223,23 @@ TEST(ShippedSoftware, TakesTheAttentionOfItsDayAndGpu) {
   EXPECT_EQ(kernel("llm-foundry", "2023-11", "ampere"), AttentionKernel::flash2);
 }
 
+TEST(ShippedSoftware, HasARecipeFromItsRelease) {
+  // Transformer Engine 2.0 brought MXFP8, 2.8 NVFP4; the default stack is of November 2024 otherwise.
+  Problems problems("experiment.json");
+  const auto date = [&problems](const Json& software, Precision precision) {
+    return lay_out_software(SpecReader(software, "/software", problems), std::nullopt, precision)
+        .values["date"]
+        .get<std::string>();
+  };
+  EXPECT_EQ(date("megatron-core", Precision::bf16), "2024-11");
+  EXPECT_EQ(date("megatron-core", Precision::fp8), "2024-11");
+  EXPECT_EQ(date("megatron-core", Precision::mxfp8), "2025-02");
+  EXPECT_EQ(date("megatron-core", Precision::nvfp4), "2025-10");
+  EXPECT_EQ(date({{"preset", "megatron-core"}, {"date", "2026-01"}}, Precision::nvfp4), "2026-01");
+  EXPECT_TRUE(problems.empty());
+  date({{"preset", "megatron-core"}, {"date", "2025-09"}}, Precision::nvfp4);
+  EXPECT_EQ(problems.list().size(), 1U);
+}
+
 }  // namespace
 }  // namespace orrery

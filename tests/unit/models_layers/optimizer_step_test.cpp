@@ -121,5 +121,33 @@ TEST(StackMemory, PipelineBuffersReductionBucketsAndTheStepsCasts) {
   EXPECT_NEAR((buffered.buffers - plain.buffers).base(), 5e8 * 4 + 6 * parameters / 2, 1.0);
 }
 
+TEST(StackMemory, GradientsBesideTheMainOnesAndTheirCasts) {
+  ParallelPlan degrees = plan(8);
+  degrees.stage_layers = {96};
+  SoftwareStack software = stack();
+  const TrainingSpec spec = training(128, 32);  // a short sequence: the cast outweighs a layer's working set
+  const MemoryUse plain = memory_use(gpt3_175b(), spec, software, degrees, Bytes());
+  software.kept_gradient_bytes = 2;
+  const MemoryUse kept = memory_use(gpt3_175b(), spec, software, degrees, Bytes());
+  EXPECT_DOUBLE_EQ((kept.gradients - plain.gradients).base(), plain.parameters.base());  // 2 bytes, too
+  // The embedding of 51200 x 12288 over 8 ranks, in fp32, against what the last backward needs.
+  software.gradient_cast_bytes = 4;
+  const MemoryUse cast = memory_use(gpt3_175b(), spec, software, degrees, Bytes());
+  const double live = 96 * layer_activation_bytes(gpt3_175b(), spec, software, degrees, false).base() +
+                      128.0 * 12288;  // and the embedding's dropout mask
+  EXPECT_NEAR(cast.activations.base(), live + 4.0 * 51200 * 12288 / 8, 1.0);
+}
+
+TEST(StackMemory, GatedActivationsKeptTwice) {
+  SoftwareStack software = stack();
+  const TrainingSpec spec = training(4096, 8);
+  const auto kept = [&] {
+    return layer_activation_bytes(llama3_70b(), spec, software, plan(2, true), false).base();
+  };
+  const double before = kept();
+  software.gated_activation_bytes_extra = 2;
+  EXPECT_DOUBLE_EQ(kept() - before, 2 * 4096.0 * 28672 / 2);
+}
+
 }  // namespace
 }  // namespace orrery
