@@ -54,7 +54,14 @@ TEST(PresetsCommand, ListsOneKindAsTextAndCsv) {
 TEST(PresetsCommand, PrintsEveryPreset) {
   const Json presets = run_orrery({"presets", "--format", "json"}).json()["presets"];
   for (const auto& [kind, names] : presets.items()) {
-    for (const std::string name : names) {
+    // Sanitized builds print every fifth of a kind: the same code, ten times slower.
+#if defined(__SANITIZE_ADDRESS__)
+    constexpr size_t every = 5;
+#else
+    constexpr size_t every = 1;
+#endif
+    for (size_t i = 0; i < names.size(); i += every) {
+      const std::string name = names[i];
       const CliRun run = run_orrery({"presets", kind, name});
       EXPECT_EQ(run.exit_code, 0) << kind << " " << name << ": " << run.err;
       EXPECT_EQ(run.out.substr(0, run.out.find('\n')), fmt::format("{} {}", kind, name));
