@@ -101,7 +101,8 @@ class PlanAssembly {
     result.group = group;
     result.members = members;
     result.op = op;
-    result.payload = payload;
+    // A factor of zero says that it is not there: nothing travels in the engine either.
+    result.payload = inputs_.factors.on(group, shape.nodes) > 0.0 ? payload : Bytes(0);
     result.ranks = shape.ranks;
     result.calls = calls;
     result.time = inputs_.collective_time(group, op, payload, shape);

@@ -203,6 +203,7 @@ void CalibratedKernelModel::build_gemm(const LoadedProfile& loaded, const Kernel
       table, *fit, profile.device, same_kernels,
       [&](const GemmShape& shape) { return gemm_pieces(fit->parameters, profile.device, shape).total(); },
       [](const GemmShape& shape) { return key_of(shape); });
+  if (!context.wave_quantisation) table.parameters.quantisation = 0.0;
   gemm_[static_cast<size_t>(precision)] = std::move(table);
 }
 
@@ -231,6 +232,7 @@ void CalibratedKernelModel::build_attention(const LoadedProfile& loaded, const K
     if (std::find(sizes.begin(), sizes.end(), row.shape.head_dim) == sizes.end())
       sizes.push_back(row.shape.head_dim);
   }
+  if (!context.wave_quantisation) table.parameters.quantisation = 0.0;
   attention_[static_cast<size_t>(fit.kernel)] = std::move(table);
 }
 

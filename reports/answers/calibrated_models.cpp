@@ -42,15 +42,17 @@ void check_calibration_name(const std::string& name, const std::string& file, co
   throw InputError(InputProblem{file, pointer, "\"" + name + "\"", one_of(names, name), ""});
 }
 
-std::shared_ptr<const CostModel> CalibrationStore::kernels(const Experiment& experiment, Tier tier,
+std::shared_ptr<const CostModel> CalibrationStore::kernels(const Experiment& experiment,
+                                                           const PredictOptions& options,
                                                            const std::string& calibration) {
-  const KernelContext context{experiment.software.date, true};
-  const std::string key = fmt::format("{}|{}|{}|{}", device_key(experiment.device), to_text(context.date),
-                                      name_of(tier), calibration);
+  const KernelContext context = context_without(options.without, experiment.software.date);
+  const std::string key =
+      fmt::format("{}|{}|{}|{}|{}|{}", device_key(experiment.device), to_text(context.date),
+                  context.sustained, context.wave_quantisation, name_of(options.tier), calibration);
   std::shared_ptr<const CostModel>& model = kernels_[key];
   if (!model) {
-    model = tier == Tier::datasheet ? make_roofline_model(experiment.device)
-                                    : make_kernel_model(experiment.device, context, calibration);
+    model = options.tier == Tier::datasheet ? make_roofline_model(experiment.device)
+                                            : make_kernel_model(experiment.device, context, calibration);
   }
   return model;
 }
@@ -83,7 +85,7 @@ CalibratedModels CalibrationStore::models(const Experiment& experiment, const Pr
   try {
     const std::string& used = options.calibration.empty() ? experiment.calibration : options.calibration;
     const bool measured = options.tier != Tier::datasheet;
-    return {kernels(experiment, options.tier, used), collectives(experiment, measured ? used : ""),
+    return {kernels(experiment, options, used), collectives(experiment, measured ? used : ""),
             exchange(experiment), options.factors};
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});

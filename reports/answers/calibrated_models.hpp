@@ -38,7 +38,7 @@ class CalibrationStore {
   CalibratedModels models(const Experiment& experiment, const PredictOptions& options);
 
  private:
-  std::shared_ptr<const CostModel> kernels(const Experiment& experiment, Tier tier,
+  std::shared_ptr<const CostModel> kernels(const Experiment& experiment, const PredictOptions& options,
                                            const std::string& calibration);
   std::shared_ptr<const CollectiveModel> collectives(const Experiment& experiment,
                                                      const std::string& calibration);

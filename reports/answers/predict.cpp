@@ -35,10 +35,10 @@ void run_estimate(const StepPlan& plan, Prediction& prediction) {
 void run_simulation(const Experiment& experiment, const PredictOptions& options, const StepPlan& plan,
                     CalibrationStore& calibrations, Prediction& prediction) {
   const Scope scope = options.full_scope ? Scope::full : Scope::folded;
-  Simulation simulation =
-      options.beside
-          ? simulate_with_neighbour(experiment, options, calibrations, prediction)
-          : simulate_step({experiment.name, experiment.file, &plan, {}}, experiment.cluster, scope);
+  const SimulatedJob job{experiment.name, experiment.file, &plan, {}, options.without != Effect::contention};
+  Simulation simulation = options.beside
+                              ? simulate_with_neighbour(experiment, options, calibrations, prediction)
+                              : simulate_step(job, experiment.cluster, scope);
   const WorkloadGraph& graph = simulation.step->graph;
   const StepTimeline& timeline = simulation.step->timeline;
   prediction.step_time = seconds(timeline.makespan_s);
@@ -50,9 +50,9 @@ void run_simulation(const Experiment& experiment, const PredictOptions& options,
   prediction.links = std::move(simulation.links);
   prediction.simulated = std::move(simulation.step);
   // What comes between steps runs alone, a job beside this one left out.
-  const LoopAddition loop = simulate_loop({experiment.name, experiment.file, &plan, {}}, experiment.cluster,
-                                          prediction.full_scope ? Scope::full : Scope::folded,
-                                          options.beside ? nullptr : prediction.simulated);
+  const LoopAddition loop =
+      simulate_loop(job, experiment.cluster, prediction.full_scope ? Scope::full : Scope::folded,
+                    options.beside ? nullptr : prediction.simulated);
   prediction.step_time += seconds(loop.seconds());
   for (size_t term = 0; term < loop.breakdown.size(); ++term)
     prediction.breakdown[term] += loop.breakdown[term];
@@ -60,6 +60,29 @@ void run_simulation(const Experiment& experiment, const PredictOptions& options,
   prediction.communication = simulated_communication(*prediction.simulated, plan);
   prediction.communication.insert(prediction.communication.end(), loop.communication.begin(),
                                   loop.communication.end());
+}
+
+/// The experiment that is priced where an effect is switched off.
+std::optional<Experiment> priced_without(const Experiment& experiment, const PredictOptions& options) {
+  if (!options.without) return std::nullopt;
+  return experiment_without(*options.without, experiment);
+}
+
+CalibratedModels models_for(const Experiment& experiment, const PredictOptions& options,
+                            CalibrationStore& calibrations) {
+  if (!options.without) return calibrations.models(experiment, options);
+  PredictOptions with_factors = options;
+  with_factors.factors = options.factors * factors_without(*options.without);
+  CalibratedModels models = calibrations.models(experiment, with_factors);
+  models.kernels = kernels_without(*options.without, models.kernels);
+  return models;
+}
+
+/// Shortens the step by as much, all terms in proportion.
+void take_off(double seconds_less, Prediction& prediction) {
+  const double share = 1.0 - seconds_less / prediction.step_time.base();
+  prediction.step_time = prediction.step_time * share;
+  for (double& term : prediction.breakdown) term *= share;
 }
 
 /// One line a kind of weak evidence, with the terms above 5 % of the step that rest on it.
@@ -163,8 +186,10 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options) 
 
 Prediction predict(const Experiment& experiment, const PredictOptions& options,
                    CalibrationStore& calibrations) {
-  const CalibratedModels models = calibrations.models(experiment, options);
-  const StepPlan plan = plan_of(experiment, models, shape_for_engine(experiment, options.engine));
+  const std::optional<Experiment> changed = priced_without(experiment, options);
+  const Experiment& priced = changed ? *changed : experiment;
+  const CalibratedModels models = models_for(priced, options, calibrations);
+  const StepPlan plan = plan_of(priced, models, shape_for_engine(priced, options.engine));
   Prediction prediction;
   prediction.name = experiment.name;
   prediction.engine = options.engine;
@@ -181,8 +206,9 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   if (options.engine == EngineKind::estimate) {
     run_estimate(plan, prediction);
   } else {
-    run_simulation(experiment, options, plan, calibrations, prediction);
+    run_simulation(priced, options, plan, calibrations, prediction);
   }
+  if (options.without) take_off(seconds_off(*options.without, plan, prediction.breakdown), prediction);
   if (!std::isfinite(prediction.step_time.base()) || prediction.step_time <= Seconds(0)) {
     throw std::runtime_error("the step time is not a positive finite number: a part of " + experiment.name +
                              " lies too far outside what its calibration knows");

@@ -78,6 +78,10 @@ Simulation simulate_graph(const SimulatedJob& job, const Topology& topology, Sco
   WorkloadGraph& graph = result.step->graph;
   graph = numbered_as_on_fabric(job, graph_of_scope(scope));
   Traffic traffic = routed(job, graph, topology);
+  if (!job.contends) {
+    result.step->timeline = run_contention_free(graph);
+    return result;
+  }
   result.step->timeline = run_step(graph, traffic);
   // Where nothing contends with the load of all twins on the links, it does not matter where they are.
   if (scope == Scope::folded && result.step->timeline.contended) {

@@ -19,6 +19,7 @@ struct SimulatedJob {
   std::string file;  ///< as messages name it
   const StepPlan* plan = nullptr;
   std::vector<int> gpu_of;  ///< by the plan's GPU numbers: the fabric's; empty: the same
+  bool contends = true;     ///< false: every communication has its links to itself
 };
 
 /// What simulating a step gave.

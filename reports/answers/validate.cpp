@@ -122,6 +122,7 @@ void score(const RunRecord& run, const PredictOptions& options, CalibrationStore
   row.measured_mfu = work.model_flops / (row.measured_step_s * work.peak_flops);
   const Prediction prediction = predict(experiment, options, calibrations);
   row.predicted_step_s = prediction.step_time.base();
+  row.breakdown = prediction.breakdown;
   row.interval_s = {prediction.interval[0].base(), prediction.interval[1].base()};
   row.error = row.predicted_step_s / row.measured_step_s - 1.0;
   row.fits = prediction.fits();
@@ -205,6 +206,7 @@ Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& o
   Validation validation;
   validation.tier = options.predict.tier;
   validation.engine = options.predict.engine;
+  validation.without = options.predict.without;
   for (std::optional<ValidationRow>& row : finished) {
     if (row) validation.rows.push_back(std::move(*row));
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "reports/answers/effects.hpp"
 #include "reports/answers/plan_ranking.hpp"
 #include "reports/answers/prediction.hpp"
 
@@ -25,6 +26,7 @@ struct ValidationRow {
   double predicted_step_s = 0;
   std::array<double, 2> interval_s{};
   double error = 0;
+  Breakdown breakdown{};               ///< of the prediction: seconds by term
   std::optional<double> measured_mfu;  ///< from the measured step time, for the null model
   std::optional<double> null_error;
   std::optional<double> peak_memory_error;
@@ -64,6 +66,7 @@ struct RefusalCount {
 struct Validation {
   Tier tier = Tier::measured;
   EngineKind engine = EngineKind::estimate;
+  std::optional<Effect> without;  ///< the effect that was switched off
   std::vector<ValidationRow> rows;
   std::vector<ValidationSummary> summary;
   std::vector<RefusalCount> refusals;  ///< most frequent first

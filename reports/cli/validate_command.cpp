@@ -43,10 +43,26 @@ void refuse_what_is_not_built(const ValidateArguments& arguments) {
     refuse("--leave-out",
            "refitting without a source or family is not built yet: nothing is learned from step times");
   }
-  if (!arguments.without.empty()) refuse("--without", "switching an effect off is not built yet");
   if (!arguments.common.settings.empty()) refuse("--set", "a measured run's experiment is never changed");
   if (!arguments.common.trace.empty()) refuse("--trace", "belongs to predict: one experiment, one timeline");
   if (!problems.empty()) throw InputError(std::move(problems));
+}
+
+std::optional<Effect> read_effect(const std::string& name, EngineKind engine) {
+  if (name.empty()) return std::nullopt;
+  const Effect effect = effect_named(name);
+  if (effect == Effect::contention && engine == EngineKind::estimate) {
+    throw InputError(InputProblem{"--without", "", "contention with --engine estimate",
+                                  "--engine simulate, where links are shared", ""});
+  }
+  return effect;
+}
+
+std::string without_help() {
+  std::string text = "switch one modelled effect off, nothing refitted:";
+  for (const EffectDescription& effect : effects())
+    text += fmt::format("\n{}: {}", effect.name, effect.without);
+  return text;
 }
 
 /// A share of a GPU's peak.
@@ -60,6 +76,7 @@ double read_share(const std::string& option, const std::string& text) {
 int run_validate(const ValidateArguments& arguments) {
   refuse_what_is_not_built(arguments);
   const RunOptions run = check_common_options(arguments.common, EngineKind::estimate);
+  const std::optional<Effect> without = read_effect(arguments.without, run.predict.engine);
   const double mfu_above = read_share("--mfu-above", arguments.mfu_above);
   Stopwatch stopwatch(arguments.common.timing);
   const std::vector<RunRecord> runs = select_runs(read_runs(arguments.files), arguments.selection);
@@ -70,6 +87,7 @@ int run_validate(const ValidateArguments& arguments) {
   options.predict.echo = false;
   options.threads = run.threads;
   options.mfu_above = mfu_above;
+  options.predict.without = without;
   const auto answer = [&] {
     const LongWork work(arguments.common.quiet, "runs");
     options.stop = work.stop();
@@ -104,14 +122,14 @@ Command add_validate_command(CLI::App& application) {
   command->add_option("--source", arguments->selection.sources, "only runs of this source group (repeatable)")
       ->allow_extra_args(false)
       ->type_name("NAME");
+  command->add_option("--without", arguments->without, without_help())->type_name("EFFECT");
   command
       ->add_option("--mfu-above", arguments->mfu_above,
                    "only runs that were measured above this share of the GPUs' peak, such as 0.05")
       ->allow_extra_args(false)
       ->type_name("SHARE");
-  // Named by the contract, so that they are refused with a reason; absent from --help until they are built.
+  // Named by the contract, so that it is refused with a reason; absent from --help until it is built.
   command->add_option("--leave-out", arguments->leave_out)->group("");
-  command->add_option("--without", arguments->without)->group("");
   add_common_options(*command, arguments->common);
   return {command, [arguments] { return run_validate(*arguments); }};
 }

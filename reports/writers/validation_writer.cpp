@@ -118,19 +118,25 @@ std::string number_field(const std::optional<double>& value) { return value ? sh
 std::string validation_text(const Validation& validation) {
   std::string text = fmt::format("validation, engine {}, tier {}: nothing is fitted to these rows\n",
                                  name_of(validation.engine), name_of(validation.tier));
+  if (validation.without) {
+    text += fmt::format("  without {}: {}; nothing is refitted\n", name_of(*validation.without),
+                        effects()[static_cast<size_t>(*validation.without)].without);
+  }
   if (validation.interrupted) text += "  warning  interrupted: only the rows that were finished\n";
   return text + rows_table(validation) + refusals_table(validation) + summary_table(validation) +
          memory_table(validation);
 }
 
 Json validation_json(const Validation& validation) {
-  Json json = {{"schema", "orrery.validation/1"},
-               {"tier", std::string(name_of(validation.tier))},
-               {"engine", std::string(name_of(validation.engine))},
-               {"interrupted", validation.interrupted},
-               {"rows", Json::array()},
-               {"summary", Json::array()},
-               {"refusals", Json::array()}};
+  Json json = {
+      {"schema", "orrery.validation/1"},
+      {"tier", std::string(name_of(validation.tier))},
+      {"engine", std::string(name_of(validation.engine))},
+      {"without", validation.without ? Json(std::string(name_of(*validation.without))) : Json(nullptr)},
+      {"interrupted", validation.interrupted},
+      {"rows", Json::array()},
+      {"summary", Json::array()},
+      {"refusals", Json::array()}};
   for (const ValidationRow& row : validation.rows) json["rows"].push_back(row_json(row));
   for (const ValidationSummary& line : validation.summary) json["summary"].push_back(summary_json(line));
   for (const RefusalCount& refusal : validation.refusals) {

@@ -20,6 +20,9 @@ struct YearMonth {
 struct KernelContext {
   YearMonth date;
   bool sustained = true;  ///< under the power limit of minutes of training, not the burst of a microbenchmark
+  /// False: a partly filled last wave costs its share only, whatever the profile says (for ablations; what
+  /// measured shapes say beside the form stays).
+  bool wave_quantisation = true;
 };
 
 /// What most of a kernel's time goes to.

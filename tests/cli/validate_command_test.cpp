@@ -121,6 +121,22 @@ TEST(ValidateCommand, SaysInOneLineWhatIsWrongWithAllRows) {
   EXPECT_EQ(run.out, "");
 }
 
+TEST(ValidateCommand, SwitchesOneEffectOffAndListsAll) {
+  const CliRun with = run_orrery({"validate", "--id", kFirst, "--format", "json", "--quiet"});
+  const CliRun without = run_orrery(
+      {"validate", "--id", kFirst, "--without", "tensor_communication", "--format", "json", "--quiet"});
+  ASSERT_EQ(without.exit_code, 0) << without.err;
+  EXPECT_TRUE(with.json()["without"].is_null());
+  EXPECT_EQ(without.json()["without"], "tensor_communication");
+  EXPECT_EQ(without.json()["rows"][0]["measured_step_s"], with.json()["rows"][0]["measured_step_s"]);
+  const std::string help = run_orrery({"validate", "--help"}).out;
+  const std::string documented = read_text_file(std::string(ORRERY_SOURCE_DIR) + "/docs/command-line.md");
+  for (const char* effect : {"attention", "sustained_clock", "contention", "expert_imbalance"}) {
+    EXPECT_NE(help.find(std::string(effect) + ":"), std::string::npos) << effect;
+    EXPECT_NE(documented.find("| `" + std::string(effect) + "` |"), std::string::npos) << effect;
+  }
+}
+
 TEST(ValidateCommand, RefusesARepeatedId) {
   const TemporaryFolder folder;
   const std::string line = run_line("a", small_experiment(), 1.0);

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "tests/validation/error_budget.hpp"
+
 namespace orrery {
 namespace {
 
@@ -116,7 +118,7 @@ std::string accuracy_tables(const BothEngines& both) {
   for (const RefusalCount& refusal : both.estimate.refusals) {
     text += fmt::format("| {} | {} |\n", refusal.rows, refusal.reason);
   }
-  return text;
+  return text + "\n" + error_budget(both);
 }
 
 std::string with_tables(const std::string& document, const std::string& tables) {

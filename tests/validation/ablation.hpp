@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "reports/answers/validate.hpp"
+
+namespace orrery {
+
+/// What the error becomes without an effect, nothing refitted.
+struct Ablation {
+  Effect effect = Effect::attention;
+  EngineKind engine = EngineKind::estimate;
+  int moved = 0;              ///< rows whose prediction it changes by 0.1 % or more
+  double rise = 0;            ///< of the MAPE over all rows
+  double rise_by_source = 0;  ///< mean over the sources of the rise of their MAPE
+  double largest_rise = 0;    ///< of a source
+  std::string source;         ///< that one
+};
+
+/// Every effect in turn, on the shipped runs of high and medium confidence; contention with the simulation,
+/// the others with the estimate.
+std::vector<Ablation> ablate_shipped_runs();
+/// Markdown, largest rise first.
+std::string ablation_table(const std::vector<Ablation>& ablations);
+/// A document with the part between the marks of that table replaced.
+/// @throws std::runtime_error without marks
+std::string with_ablation_table(const std::string& document, const std::string& table);
+
+}  // namespace orrery

@@ -1,0 +1,39 @@
+// The sweeps beside the repository (../shared/data/runs_bulk.jsonl), where they exist: they do not ship.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "reports/answers/validate.hpp"
+#include "sim/base/json_reader.hpp"
+
+namespace orrery {
+namespace {
+
+TEST(BulkAccuracy, OfPlansStaysWhatWasAccepted) {
+  const std::filesystem::path source = ORRERY_SOURCE_DIR;
+  const std::filesystem::path file = source.parent_path() / "shared" / "data" / "runs_bulk.jsonl";
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << file << " is not here";
+  const Json accepted =
+      read_json_file((source / "tests/validation/accepted_error.json").string())["nanotron"];
+  const std::vector<RunRecord> runs = select_runs(
+      read_runs({file.string()}), {.ids = {}, .confidences = {"high"}, .sources = {"nanotron playbook"}});
+  ValidateOptions options;
+  options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  options.mfu_above = 0.05;
+  const ValidationSummary all = validate(runs, options).summary.front();
+  std::printf(
+      "%d rows: median %.1f %% (goal 8), concordance %.3f of %d pairs (goal 0.90), median regret %.1f %% "
+      "(goal 2), mean %.1f %%\n",
+      all.scored, 100 * *all.median, *all.plans.concordance, all.plans.pairs, 100 * *all.plans.median_regret,
+      100 * *all.plans.mean_regret);
+  constexpr double kHalfAPoint = 0.005;
+  EXPECT_LE(*all.median, accepted["median"].get<double>() + kHalfAPoint);
+  EXPECT_GE(*all.plans.concordance, accepted["concordance"].get<double>() - kHalfAPoint);
+  EXPECT_LE(*all.plans.median_regret, accepted["median_regret"].get<double>() + kHalfAPoint);
+}
+
+}  // namespace
+}  // namespace orrery
