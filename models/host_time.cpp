@@ -22,4 +22,18 @@ Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per
   return host;
 }
 
+Seconds host_time_after_wait(const LayerPass& pass, const SoftwareStack& stack) {
+  if (pass.host_wait < 0) return Seconds(0);
+  const SoftwareStack::Host& each = stack.host;
+  Seconds host = each.per_moe_experts + each.per_expert * pass.experts;
+  for (size_t i = static_cast<size_t>(pass.host_wait); i < pass.items.size(); ++i) {
+    if (const auto* c = std::get_if<LayerCommunication>(&pass.items[i])) {
+      host += each.per_collective * c->count;
+    } else {
+      host += each.per_kernel * launches_of(pass.items[i]);
+    }
+  }
+  return host;
+}
+
 }  // namespace orrery

@@ -13,4 +13,13 @@ namespace orrery {
 /// @param per_layer  the framework's share a layer, of this kind of pass
 Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per_layer);
 
+/// The part of a pass's host time that follows its wait for token counts (LayerPass::host_wait): collectives,
+/// launches and experts from there on. Zero without a wait.
+///
+/// The host cannot run ahead of the GPU over such a wait. With `before` and `after` it, kernels G and host H,
+/// a pass among others of its kind takes
+///     max(G, H, H_after + G_before):
+/// the GPU stands still until the experts' kernels come, and the host starts the rest while they run.
+Seconds host_time_after_wait(const LayerPass& pass, const SoftwareStack& stack);
+
 }  // namespace orrery

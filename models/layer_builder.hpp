@@ -84,6 +84,8 @@ class LayerBuilder {
   /// Kernels beside those that the stack counts a plain layer by; below zero where frozen weights (LoRA) do
   /// without their gradients.
   int extra_kernels() const { return extra_kernels_; }
+  /// Number of the first item that the host starts after having waited for the counts of tokens; -1: no wait.
+  int host_wait() const { return host_wait_; }
 
   // The two halves of a layer with their norms and residual additions.
   void attention_forward();
@@ -223,9 +225,12 @@ class LayerBuilder {
   void exchange_tokens(const MoeShape& moe, bool dispatches, double element);
   void sort_by_expert(const MoeShape& moe);
   double received_tokens(const MoeShape& moe) const;
+  bool knows_counts() const;
   bool exchanges_counts() const;
   bool graphs_shared_experts() const;
   void copy_gradients_into_graph(const MoeShape& moe);
+  void expert_output_bias(const MoeShape& moe, double passes);
+  void wait_for_counts(const MoeShape& moe);
   double sum_traffic() const;
   LayerCommunication expert_communication(std::string_view name, CollectiveOp op, double payload,
                                           Members members) const;
@@ -287,6 +292,7 @@ class LayerBuilder {
   Precision attention_precision_;
   std::vector<PartItem> items_;
   int extra_kernels_ = 0;
+  int host_wait_ = -1;
 };
 
 }  // namespace orrery

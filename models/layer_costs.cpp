@@ -110,6 +110,14 @@ class PassCoster {
     return host_time(pass, stack_, per_layer) * inputs_.factors[Factor::host];
   }
 
+  /// Least time of a pass in which the host waits for the GPU, timed as `cost` from its first piece on.
+  Seconds waiting_time(const LayerPass& pass, const PassCost& cost) const {
+    if (pass.host_wait < 0) return Seconds(0);
+    Seconds time = host_time_after_wait(pass, stack_) * inputs_.factors[Factor::host];
+    for (size_t i = 0; i < static_cast<size_t>(pass.host_wait); ++i) time += cost.pieces[i].duration;
+    return time;
+  }
+
   Tally take_tally() {
     const Tally result = tally_;
     tally_ = Tally{};
@@ -264,7 +272,9 @@ PartCost cost_part(const LayerWork& work, ScheduleKind schedule, PassCoster& cos
                    Seconds host_backward) {
   PartCost part;
   coster.add(work.forward, BreakdownTerm::forward, part.forward, part.communications);
-  coster.add_host_floor(coster.host_time_of(work.forward, host_forward), part.forward);
+  coster.add_host_floor(
+      max(coster.host_time_of(work.forward, host_forward), coster.waiting_time(work.forward, part.forward)),
+      part.forward);
   std::vector<InlineCommunication> apart = part.communications;
   part.backward =
       cost_backward(work, work.backward, coster, host_forward, host_backward, part.communications);

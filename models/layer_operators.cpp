@@ -6,6 +6,13 @@
 
 namespace orrery {
 
+int launches_of(const LayerItem& item) {
+  const auto* op = std::get_if<Operator>(&item);
+  if (op == nullptr) return 0;
+  const auto* memory = std::get_if<MemoryShape>(&op->shape);
+  return memory != nullptr ? memory->launches : 1;
+}
+
 void distribute_launches(std::vector<PartItem>& items, int kernels) {
   int memory_operators = 0;
   int products = 0;
@@ -28,13 +35,6 @@ void distribute_launches(std::vector<PartItem>& items, int kernels) {
 }
 
 namespace {
-
-int launches_of(const LayerItem& item) {
-  const auto* op = std::get_if<Operator>(&item);
-  if (op == nullptr) return 0;
-  const auto* memory = std::get_if<MemoryShape>(&op->shape);
-  return memory != nullptr ? memory->launches : 1;
-}
 
 void append(LayerPass& pass, const PartItem& entry) {
   const int launches = launches_of(entry.item);
@@ -132,6 +132,7 @@ LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const
   LayerWork work;
   if (recomputes) work.recompute = recomputed(forward_items, training);
   work.forward = to_pass(forward_items);
+  work.forward.host_wait = forward.host_wait();
   set_backward(work, backward_items, plan);
   // The parts of a layer follow one another: one graph holds all that are asked for.
   if (scope.attention || (kind.moe && scope.moe_router)) {

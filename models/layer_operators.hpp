@@ -43,6 +43,9 @@ struct LayerCommunication {
 
 using LayerItem = std::variant<Operator, LayerCommunication>;
 
+/// Kernels that an item starts; a communication's are its library's.
+int launches_of(const LayerItem& item);
+
 /// What of a pass stands in graphs over parts of a layer (GraphScope).
 struct GraphedPart {
   int graphs = 0;  ///< that the host starts
@@ -56,6 +59,8 @@ struct LayerPass {
   int plain_launches = 0;  ///< of these, those that a stack counts a plain layer by
   int experts = 0;         ///< of this rank that work in the pass
   GraphedPart graphed;
+  /// First item that the host starts after it has waited for the GPU (token counts of experts); -1: none.
+  int host_wait = -1;
 };
 
 /// What a rank does for a part of the model (one transformer layer; the embedding; the head with loss).

@@ -62,6 +62,7 @@ void LayerBuilder::tokens_to_experts(const MoeShape& moe, bool forward) {
   const double row_bytes = static_cast<double>(shape_.hidden) * shape_.element;
   if (stack_.moe_dispatcher != MoeDispatcher::all_to_all) {
     exchange_tokens(moe, true, element);
+    if (forward) wait_for_counts(moe);
     moe_memory(LayerPart::moe, forward ? "permute" : "unpermute",
                permute_traffic(received_tokens(moe), moe.rows, shape_.hidden, shape_.element), 1,
                MemoryKind::permute);
@@ -74,6 +75,7 @@ void LayerBuilder::tokens_to_experts(const MoeShape& moe, bool forward) {
   if (!forward && !stack_.moe.weights_in_activation) traffic += moe.copies * row_bytes;
   moe_memory(LayerPart::moe, forward ? "permute" : "unpermute", traffic, 1, MemoryKind::permute);
   mark_graphed(first, forward && stack_.graph_scope.moe_preprocess);
+  if (forward) wait_for_counts(moe);
   exchange_tokens(moe, true, element);
   const double weights = moe.copies * kWeightBytes;
   if (forward && stack_.moe.weights_in_activation && plan_.expert > 1) {
@@ -221,6 +223,7 @@ void LayerBuilder::moe_forward() {
              1, MemoryKind::streaming);
   quantize_rows(stack_.quantize.forward.feed_forward(model_.gated), moe.rows, moe.ffn);
   expert_product("expert_down_projection", rows, shape_.hidden, moe.ffn, moe.local_experts, shape_.element);
+  expert_output_bias(moe, stack_.moe.output_bias_passes_forward);
   tokens_from_experts(moe, true);
   if (moe.shared_ffn > 0)
     moe_memory(LayerPart::moe, "shared_expert_sum", sum_traffic(), 1, MemoryKind::streaming);
@@ -236,6 +239,7 @@ void LayerBuilder::moe_backward() {
 
   memory(LayerPart::residual, "mlp_residual", hidden.residual);
   tokens_to_experts(moe, false);
+  expert_output_bias(moe, stack_.moe.output_bias_passes_backward);
   quantize_rows(stack_.quantize.backward.hidden / 2.0, moe.rows, shape_.hidden);
   expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts, shape_.element);
   expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
@@ -281,14 +285,33 @@ void LayerBuilder::copy_gradients_into_graph(const MoeShape& moe) {
              2.0 * rows * static_cast<double>(shape_.hidden) * shape_.element, 1, MemoryKind::streaming);
 }
 
+/// The second product leaves its bias to be added outside, scaled by each row's routing weight; the first
+/// adds its own.
+void LayerBuilder::expert_output_bias(const MoeShape& moe, double passes) {
+  if (!model_.bias) return;
+  moe_memory(LayerPart::moe, "expert_output_bias",
+             passes * moe.rows * static_cast<double>(shape_.hidden) * shape_.element, moe.local_experts,
+             MemoryKind::streaming);
+}
+
 /// Two tensors of the hidden size read, their sum written.
 double LayerBuilder::sum_traffic() const { return 3.0 * shape_.hidden_elements * shape_.element; }
 
-/// Whether ranks tell one another how many tokens they send: with a fixed capacity they know.
+/// With a fixed capacity every rank knows how many tokens come.
+bool LayerBuilder::knows_counts() const { return model_.moe->capacity_factor && stack_.moe.pads_to_capacity; }
+
+/// Whether ranks tell one another how many tokens they send.
 bool LayerBuilder::exchanges_counts() const {
-  const bool known = model_.moe->capacity_factor && stack_.moe.pads_to_capacity;
-  return stack_.moe_dispatcher == MoeDispatcher::all_to_all && !known &&
+  return stack_.moe_dispatcher == MoeDispatcher::all_to_all && !knows_counts() &&
          plan_.expert * plan_.expert_tensor > 1;
+}
+
+/// Sizes of what follows come from counts on the GPU: the host reads them before it starts it (Megatron-core,
+/// token_dispatcher.py: a copy to the host and its stream's end before the all-to-all; DeepEP and HybridEP
+/// return them from the dispatch). One expert without a group has nothing to count.
+void LayerBuilder::wait_for_counts(const MoeShape& moe) {
+  const bool alone = moe.local_experts == 1 && plan_.expert * plan_.expert_tensor == 1;
+  if (!knows_counts() && !alone) host_wait_ = static_cast<int>(items_.size());
 }
 
 /// A dense feed-forward part of its own width, split as one over the tensor ranks.

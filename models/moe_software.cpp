@@ -4,7 +4,8 @@ namespace orrery {
 
 void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
   reader.only({"dispatchers", "router_bytes_forward", "router_bytes_backward", "router_kernels_forward",
-               "router_kernels_backward", "preprocess_kernels", "weights_in_activation", "pads_to_capacity",
+               "router_kernels_backward", "preprocess_kernels", "output_bias_passes_forward",
+               "output_bias_passes_backward", "weights_in_activation", "pads_to_capacity",
                "overlaps_shared_experts", "overlaps_micro_batches", "fp8_dispatch"});
   if (!reader.is_object()) return;
   moe.described = true;
@@ -25,6 +26,8 @@ void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
   };
   number("router_bytes_forward", moe.router_bytes_forward);
   number("router_bytes_backward", moe.router_bytes_backward);
+  number("output_bias_passes_forward", moe.output_bias_passes_forward);
+  number("output_bias_passes_backward", moe.output_bias_passes_backward);
   count("router_kernels_forward", moe.router_kernels_forward);
   count("router_kernels_backward", moe.router_kernels_backward);
   count("preprocess_kernels", moe.preprocess_kernels);

@@ -24,6 +24,8 @@ struct MoeSoftware {
   /// its product.
   double router_bytes_forward = 0, router_bytes_backward = 0;
   int router_kernels_forward = 0, router_kernels_backward = 0;
+  /// Biases of the experts' outputs, added outside the products: passes over rows x hidden.
+  double output_bias_passes_forward = 0, output_bias_passes_backward = 0;
   int preprocess_kernels = 0;  ///< counting tokens and turning counts into offsets, in the forward
   /// Routing weights multiply the experts' activations; else the outputs when tokens are put back, which then
   /// keeps the outputs and reads them again in the backward.

@@ -87,6 +87,21 @@ TEST(SoftwareStack, DefaultsToMegatronCoreAndTakesOverrides) {
   EXPECT_EQ(stack.gradient_dtype, GradientDtype::bf16);
 }
 
+TEST(SoftwareStack, AnExpertCostsTheHostMoreInEightBits) {
+  const auto per_expert = [](Precision precision) {
+    Problems problems("experiment.json");
+    const Json json = "megatron-core";
+    const SoftwareStack stack =
+        read_software_stack(SpecReader(json, "/software", problems), std::nullopt, precision);
+    return stack.host.per_expert.base();
+  };
+  // Two products: launches of 5 us, 1 in the forward and 2 in the backward, there 2 operators of 20 us, too:
+  // (2 x 5 + 2 x 50) / 2. In eight bits 4 operators more in the forward, 3 in the backward.
+  EXPECT_NEAR(per_expert(Precision::bf16), 55e-6, 1e-12);
+  for (const Precision precision : {Precision::fp8, Precision::fp8_current, Precision::mxfp8})
+    EXPECT_NEAR(per_expert(precision), (2 * (5 + 4 * 20) + 2 * (10 + 5 * 20)) / 2 * 1e-6, 1e-12);
+}
+
 TEST(SoftwareStack, HostTimesFollowTheLaunchMode) {
   const auto eager = reading::software(R"("megatron-core")");
   const auto graph = reading::software(R"({"preset": "megatron-core", "launch": "cuda_graph"})");
@@ -130,6 +145,7 @@ TEST(SoftwareStack, RefusesByName) {
       {R"({"moe": {"dispatchers": ["alltoall"], "router_kernels": 3}})",
        {at + "/moe/router_kernels: found an unknown key, expected one of dispatchers, router_bytes_forward, "
              "router_bytes_backward, router_kernels_forward, router_kernels_backward, preprocess_kernels, "
+             "output_bias_passes_forward, output_bias_passes_backward, "
              "weights_in_activation, pads_to_capacity, overlaps_shared_experts, overlaps_micro_batches, "
              "fp8_dispatch",
         at + "/moe/dispatchers/0: found \"alltoall\", expected \"all_to_all\" or one of deepep, hybridep"}},

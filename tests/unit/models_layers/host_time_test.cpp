@@ -55,6 +55,18 @@ TEST(HostTime, AGraphOverPartsTakesTheirShareOfTheLayer) {
   EXPECT_NEAR(host_time(pass, software, microseconds(1000)).base(), (250 + 60 + 20 + 22 + 800) * 1e-6, 1e-12);
 }
 
+TEST(HostTime, AfterTheWaitComeTheExperts) {
+  LayerPass pass = pass_of_experts();
+  EXPECT_EQ(host_time_after_wait(pass, stack_with_host_times()).base(), 0.0);
+  pass.items.push_back(Operator{"permute", MemoryShape{Bytes(1), 2, MemoryKind::permute}});
+  pass.items.push_back(
+      LayerCommunication{"expert combine", GroupKind::expert, CollectiveOp::all_to_all, Bytes(1)});
+  pass.host_wait = 1;
+  // 600 + 4 x 50, two launches of 5, one collective of 20 us; the three collectives before it do not count.
+  EXPECT_NEAR(host_time_after_wait(pass, stack_with_host_times()).base(), (600 + 200 + 10 + 20) * 1e-6,
+              1e-12);
+}
+
 TEST(GraphScope, AttentionWithItsNormAndResidual) {
   SoftwareStack software = stack();
   const TrainingSpec spec = training(4096, 8);
@@ -106,6 +118,19 @@ TEST(GraphScope, RouterAndPreprocessingOfAMixture) {
   const auto copies = shapes_named<MemoryShape>(work.backward, "copy_into_graph");
   ASSERT_EQ(copies.size(), 2U);
   EXPECT_EQ(copies[0].traffic.base() + copies[1].traffic.base(), 2.0 * (1 + 2) * 4096 * 4096 * 2);
+
+  // The host waits before the all-to-all, whose sizes it needs.
+  ASSERT_GE(work.forward.host_wait, 0);
+  EXPECT_EQ(
+      std::get<LayerCommunication>(work.forward.items[static_cast<size_t>(work.forward.host_wait)]).name,
+      "expert dispatch");
+  EXPECT_EQ(work.backward.host_wait, -1);
+  // With a fixed capacity it knows them.
+  model.moe->capacity_factor = 1.0;
+  software.moe.pads_to_capacity = true;
+  EXPECT_EQ(
+      transformer_layer_work(model, training(4096, 64), software, degrees, kGraphedMixture).forward.host_wait,
+      -1);
 
   // In a dense layer of the model nothing of this is there.
   const LayerWork dense = transformer_layer_work(model, training(4096, 64), software, degrees);

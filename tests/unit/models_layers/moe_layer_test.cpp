@@ -75,6 +75,23 @@ TEST(MoeLayer, ProductsOfTheExpertsAreOneGroupedKernelEach) {
   EXPECT_EQ(grouped.forward.experts, 4);
 }
 
+TEST(MoeLayer, BiasesOfTheOutputsAreAddedOutsideTheProducts) {
+  ModelSpec model = mixtral_layer_model();
+  SoftwareStack software = stack();
+  software.moe.output_bias_passes_forward = 14;
+  software.moe.output_bias_passes_backward = 20;
+  EXPECT_TRUE(
+      shapes_named<MemoryShape>(mixture_work(model, experts_over(2), software).forward, "expert_output_bias")
+          .empty());
+  model.bias = true;
+  // 8192 rows x 4096 x 2 B a pass.
+  const LayerWork work = mixture_work(model, experts_over(2), software);
+  EXPECT_EQ(shapes_named<MemoryShape>(work.forward, "expert_output_bias").at(0).traffic.base(),
+            14.0 * 8192 * 4096 * 2);
+  EXPECT_EQ(shapes_named<MemoryShape>(work.backward, "expert_output_bias").at(0).traffic.base(),
+            20.0 * 8192 * 4096 * 2);
+}
+
 TEST(MoeLayer, SlicesOfExpertsAndOfTokens) {
   // Tensor 2 with sequence parallelism: a rank routes 2048 tokens; expert tensor 2: it gathers its partner's.
   const LayerWork work = mixture_work(mixtral_layer_model(), experts_over(4, 2, 2));
