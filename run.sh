@@ -18,8 +18,8 @@ if [ $# -gt 0 ]; then
 fi
 mkdir -p results
 example=gpt-145b-1536-a100
-build/release/orrery predict "examples/$example.json" --trace "results/$example.trace.json"
-build/release/orrery predict "examples/$example.json" --format json --quiet >"results/$example.json"
+build/release/orrery predict "examples/$example.json" --tier measured --trace "results/$example.trace.json"
+build/release/orrery predict "examples/$example.json" --tier measured --format json --quiet >"results/$example.json"
 echo
 echo "result   results/$example.json"
 echo "trace    results/$example.trace.json   (open in https://ui.perfetto.dev)"

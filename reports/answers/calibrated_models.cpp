@@ -86,7 +86,7 @@ CalibratedModels CalibrationStore::models(const Experiment& experiment, const Pr
     const std::string& used = options.calibration.empty() ? experiment.calibration : options.calibration;
     const bool measured = options.tier != Tier::datasheet;
     return {kernels(experiment, options, used), collectives(experiment, measured ? used : ""),
-            exchange(experiment), options.factors};
+            exchange(experiment), tiers_.use(experiment, options)};
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "reports/answers/predict_options.hpp"
+#include "reports/answers/tier_profiles.hpp"
 #include "sim/collectives/collective_model.hpp"
 #include "sim/collectives/expert_exchange.hpp"
 #include "sim/cost/cost_model.hpp"
@@ -19,7 +20,7 @@ struct CalibratedModels {
   std::shared_ptr<const CollectiveModel> collectives;
   /// Of the stack's dispatcher of tokens, where it has kernels of its own.
   std::shared_ptr<const ExpertExchangeConstants> exchange;
-  Factors factors = {};  ///< of the stack and the site
+  TierUse tier = {};  ///< what the stack and the site add
 };
 
 /// Refuses the name of a calibration that does not ship; empty names and files pass.
@@ -45,6 +46,7 @@ class CalibrationStore {
   std::shared_ptr<const ExpertExchangeConstants> exchange(const Experiment& experiment);
 
   std::mutex mutex_;
+  TierProfiles tiers_;
   std::map<std::string, std::shared_ptr<const CostModel>> kernels_;
   std::map<std::string, std::shared_ptr<const CollectiveModel>> collectives_;
   std::map<NicProtocol, std::shared_ptr<const ExpertExchangeConstants>> exchanges_;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "calibration/stacks/residual_interval.hpp"
 #include "models/estimate.hpp"
 #include "models/plan_shapes.hpp"
 #include "models/step_plan.hpp"
@@ -140,7 +141,7 @@ StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models, c
   try {
     const auto with = [&](const CollectiveModel& collectives) {
       return make_step_plan(experiment.model, experiment.training, experiment.software, experiment.parallel,
-                            shape, *models.kernels, collectives, models.exchange.get(), models.factors);
+                            shape, *models.kernels, collectives, models.exchange.get(), models.tier.factors);
     };
     if (given_latency_keys(experiment).empty()) return with(*models.collectives);
     return with(CollectivesWithLatency(
@@ -155,15 +156,20 @@ ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine) {
   return engine == EngineKind::simulate ? uncontended_shape(experiment.cluster) : experiment.shape;
 }
 
-std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
-                                       double communication_spread) {
+double step_spread(Seconds step, const Breakdown& breakdown, double kernel_spread,
+                   double communication_spread) {
   double communication = 0.0;
   for (int i = 0; i < kBreakdownTerms; ++i) {
     if (is_communication(static_cast<BreakdownTerm>(i))) communication += breakdown[static_cast<size_t>(i)];
   }
   const double share = step > Seconds(0) ? communication / step.base() : 0.0;
-  const double sigma = std::hypot((1.0 - share) * kernel_spread, share * communication_spread);
-  const double factor = std::exp(kNinetiethPercentile * sigma);
+  return std::hypot((1.0 - share) * kernel_spread, share * communication_spread);
+}
+
+std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
+                                       double communication_spread) {
+  const double factor =
+      std::exp(kNinetiethPercentile * step_spread(step, breakdown, kernel_spread, communication_spread));
   return {step / factor, step * factor};
 }
 
@@ -213,14 +219,19 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
     throw std::runtime_error("the step time is not a positive finite number: a part of " + experiment.name +
                              " lies too far outside what its calibration knows");
   }
-  prediction.interval = spread_interval(prediction.step_time, prediction.breakdown, plan.kernel_spread,
-                                        plan.communication_spread);
+  prediction.spread =
+      step_spread(prediction.step_time, prediction.breakdown, plan.kernel_spread, plan.communication_spread);
+  const double half_width =
+      models.tier.interval_width *
+      (models.tier.from_residuals ? counted_spread(prediction.spread) : prediction.spread);
+  prediction.interval = {prediction.step_time / std::exp(half_width),
+                         prediction.step_time * std::exp(half_width)};
   prediction.evidence = weakest_evidence(prediction.breakdown, prediction.term_evidence);
   warn_about_evidence(prediction);
   warn_about_keys_without_effect(experiment, prediction);
   warn_about_fabric(experiment.cluster, prediction);
   warn_about_uneven_groups(experiment, prediction);
-  if (options.tier == Tier::measured && !options.calibration.empty() &&
+  if (options.tier != Tier::datasheet && !options.calibration.empty() &&
       models.kernels->profile_name() != experiment.device.name) {
     prediction.warnings.push_back("calibration " + models.kernels->profile_name() +
                                   " is of another GPU than the " + experiment.device.name +
@@ -244,11 +255,26 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.calibration = {
       models.kernels->profile_name(),
       models.kernels->profile_source() + "; collectives: " + models.collectives->profile_source(),
-      models.kernels->profile_error(), models.collectives->error_on(span)};
+      models.kernels->profile_error(),
+      models.collectives->error_on(span),
+      models.tier.software,
+      models.tier.stack_factors,
+      models.tier.site_factors,
+      models.tier.runs,
+      models.tier.site_runs,
+      models.tier.stack_error,
+      models.tier.site_error,
+      models.tier.from_residuals};
   if (experiment.measured) {
     prediction.measured = experiment.measured;
     if (const auto measured = measured_step_time(*experiment.measured, work)) {
       prediction.error = prediction.step_time / *measured - 1.0;
+      if (models.tier.knows_model) {
+        prediction.warnings.push_back(
+            "the stack's factors were learned from runs of this model too, perhaps from this one: the error "
+            "is no "
+            "test of them (validate leaves the model out, --tier measured all of it)");
+      }
     }
   }
   if (options.echo) {

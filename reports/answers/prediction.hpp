@@ -21,8 +21,8 @@
 namespace orrery {
 
 enum class EngineKind { estimate, simulate };
-/// What an answer may rest on. No software stack's profile ships, so `measured` is the highest tier.
-enum class Tier { datasheet, measured };
+/// What an answer may rest on (design section 5); each has what those before it have.
+enum class Tier { datasheet, measured, stack, site };
 std::string_view name_of(EngineKind engine);
 std::string_view name_of(Tier tier);
 
@@ -31,6 +31,12 @@ struct CalibrationUse {
   std::string profile, source;
   double compute_error = 0;  ///< cross-validated median error of kernel times (fraction)
   double collective_error = 0;
+  /// Tier stack and site: the profile of the software stack, its factors that are not one, the runs it was
+  /// learned from and its cross-validated error; the same of the site.
+  std::string stack, stack_factors, site_factors;
+  int stack_runs = 0, site_runs = 0;
+  std::optional<double> stack_error, site_error;
+  bool interval_from_residuals = false;  ///< the interval rests on cross-validated residuals of the tier
 };
 
 /// Graph and timeline of a simulated step, for traces.
@@ -71,6 +77,7 @@ struct Prediction {
 
   Seconds step_time;
   std::array<Seconds, 2> interval;  ///< central 80 %, see spread_interval
+  double spread = 0;                ///< sd of ln(step time) that the times of kernels and collectives leave
   double samples_per_s = 0, tokens_per_s = 0;
   Flops model_flops, hardware_flops;  ///< of one step, all GPUs
   double mfu = 0, hfu = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -120,7 +121,11 @@ void score(const RunRecord& run, const PredictOptions& options, CalibrationStore
   }
   row.measured_step_s = measured_step->base();
   row.measured_mfu = work.model_flops / (row.measured_step_s * work.peak_flops);
-  const Prediction prediction = predict(experiment, options, calibrations);
+  PredictOptions asked = options;
+  asked.scored = std::make_shared<const ScoredRun>(
+      ScoredRun{run.id, run.source_group, family_of(run.source_group, experiment),
+                options.scored ? options.scored->leave_out : LeaveOut::family});
+  const Prediction prediction = predict(experiment, asked, calibrations);
   row.predicted_step_s = prediction.step_time.base();
   row.breakdown = prediction.breakdown;
   row.interval_s = {prediction.interval[0].base(), prediction.interval[1].base()};
@@ -131,6 +136,11 @@ void score(const RunRecord& run, const PredictOptions& options, CalibrationStore
     row.memory_of_gpu = said ? measured.peak_memory_of_gpu : run.note_says_whole_gpu;
     const Bytes predicted = row.memory_of_gpu ? prediction.memory.peak : prediction.memory.allocator_peak;
     row.peak_memory_error = predicted / *measured.peak_memory - 1.0;
+  }
+  if (options.tier == Tier::stack || options.tier == Tier::site) {
+    asked.tier = Tier::measured;
+    row.error_at_measured =
+        predict(experiment, asked, calibrations).step_time.base() / row.measured_step_s - 1.0;
   }
   row.scored = true;
 }
@@ -205,6 +215,7 @@ Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& o
 
   Validation validation;
   validation.tier = options.predict.tier;
+  if (options.predict.scored) validation.leave_out = options.predict.scored->leave_out;
   validation.engine = options.predict.engine;
   validation.without = options.predict.without;
   for (std::optional<ValidationRow>& row : finished) {

@@ -74,6 +74,14 @@ ValidationSummary summarize_group(const std::string& by, const std::string& grou
   summary.memory_bias = mean(memory);
   for (double& error : memory) error = std::abs(error);
   summary.memory_mape = mean(memory);
+  std::vector<double> at_measured, sizes_at_measured;
+  for (const ValidationRow* row : scored) {
+    if (!row->error_at_measured) continue;
+    at_measured.push_back(*row->error_at_measured);
+    sizes_at_measured.push_back(std::abs(*row->error_at_measured));
+  }
+  summary.measured_mape = mean(sizes_at_measured);
+  summary.measured_bias = mean(at_measured);
   return summary;
 }
 

@@ -8,6 +8,7 @@
 
 #include "reports/answers/effects.hpp"
 #include "reports/answers/plan_ranking.hpp"
+#include "reports/answers/predict_options.hpp"
 #include "reports/answers/prediction.hpp"
 
 namespace orrery {
@@ -26,7 +27,9 @@ struct ValidationRow {
   double predicted_step_s = 0;
   std::array<double, 2> interval_s{};
   double error = 0;
-  Breakdown breakdown{};               ///< of the prediction: seconds by term
+  Breakdown breakdown{};  ///< of the prediction: seconds by term
+  /// At tier measured, where the validation is of a tier that learns from step times.
+  std::optional<double> error_at_measured;
   std::optional<double> measured_mfu;  ///< from the measured step time, for the null model
   std::optional<double> null_error;
   std::optional<double> peak_memory_error;
@@ -55,6 +58,7 @@ struct ValidationSummary {
   std::optional<double> null_mape;  ///< over the scored rows that have a null model
   int memory_rows = 0;              ///< with a published peak
   std::optional<double> memory_mape, memory_bias;
+  std::optional<double> measured_mape, measured_bias;  ///< at tier measured, as ValidationRow has it
 };
 
 struct RefusalCount {
@@ -65,6 +69,7 @@ struct RefusalCount {
 /// The answer to `validate` (contract sections 3.2 and 4).
 struct Validation {
   Tier tier = Tier::measured;
+  LeaveOut leave_out = LeaveOut::family;
   EngineKind engine = EngineKind::estimate;
   std::optional<Effect> without;  ///< the effect that was switched off
   std::vector<ValidationRow> rows;

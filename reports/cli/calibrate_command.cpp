@@ -1,16 +1,21 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
+#include <thread>
 
 #include "reports/answers/calibrate.hpp"
+#include "reports/answers/learn_stacks.hpp"
 #include "reports/cli/commands.hpp"
 #include "reports/cli/options.hpp"
 #include "reports/cli/output.hpp"
 #include "reports/writers/calibration_writer.hpp"
 #include "reports/writers/json_text.hpp"
+#include "reports/writers/site_writer.hpp"
+#include "topologies/topology_presets.hpp"
 
 namespace orrery {
 namespace {
@@ -34,8 +39,14 @@ void check_options(const CalibrateArguments& arguments) {
     problems.push_back({option, "", found, expected, ""});
   };
   if (!arguments.runs.empty()) {
-    problems.push_back(
-        {"--runs", "", "", "", "learning a site's factors from measured runs is not built yet"});
+    if (!arguments.options.measurements.empty())
+      refuse("--runs", "with MEASUREMENTS", "one of the two: a site's runs, or a GPU's kernels");
+    if (!arguments.options.base.empty())
+      refuse("--base", "with --runs", "MEASUREMENTS: a site has no base profile");
+    const std::vector<std::string> gpus = topology_preset_names(TopologyPresetKind::gpu);
+    if (!arguments.options.gpu.empty() &&
+        std::find(gpus.begin(), gpus.end(), arguments.options.gpu) == gpus.end())
+      refuse("--gpu", "\"" + arguments.options.gpu + "\"", one_of(gpus, arguments.options.gpu));
   } else {
     if (arguments.options.measurements.empty())
       refuse("MEASUREMENTS", "nothing", "files or folders of measurement lines");
@@ -62,8 +73,27 @@ void check_options(const CalibrateArguments& arguments) {
   if (!problems.empty()) throw InputError(std::move(problems));
 }
 
+int learn_from_runs(const CalibrateArguments& arguments) {
+  Stopwatch stopwatch(arguments.timing);
+  LearnSiteOptions options;
+  options.predict.tier = Tier::stack;
+  options.gpu = arguments.options.gpu;
+  options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const std::vector<RunRecord> runs = read_runs({arguments.runs});
+  const SiteProfile site = learn_site(runs, options);
+  stopwatch.lap("learning");
+  const std::string result = arguments.format == "json"  ? json_text(site_json(site, arguments.out))
+                             : arguments.format == "csv" ? site_csv(site)
+                                                         : site_text(site, runs.size(), arguments.out);
+  write_text_file_atomically(arguments.out, site_profile_text(site));
+  print_result(result);
+  stopwatch.lap("writing");
+  return kSuccess;
+}
+
 int run_calibrate(const CalibrateArguments& arguments) {
   check_options(arguments);
+  if (!arguments.runs.empty()) return learn_from_runs(arguments);
   Stopwatch stopwatch(arguments.timing);
   CalibrateOptions options = arguments.options;
   options.seed = std::stoull(arguments.seed);
@@ -103,8 +133,12 @@ Command add_calibrate_command(CLI::App& application) {
   command->add_option("--format", arguments->format, "text (default), json or csv")->type_name("FORMAT");
   command->add_flag("--timing", arguments->timing, "print how long we took, on stderr");
   command->add_flag("--quiet", arguments->quiet, "no progress and warnings on stderr");
-  // Named by the contract, so that it is refused with a reason; absent from --help until it is built.
-  command->add_option("--runs", arguments->runs)->group("");
+  command
+      ->add_option(
+          "--runs", arguments->runs,
+          "measured runs of one site (3 to 20, one JSON object a line): learns the site's factors for "
+          "--tier site=FILE instead")
+      ->type_name("RUNS.jsonl");
   return {command, [arguments] { return run_calibrate(*arguments); }};
 }
 

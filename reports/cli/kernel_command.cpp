@@ -195,7 +195,7 @@ KernelOptions check_options(const KernelArguments& arguments, const RunOptions& 
 }
 
 int run_kernel(const KernelArguments& arguments) {
-  const RunOptions run = check_common_options(arguments.common, EngineKind::estimate);
+  const RunOptions run = check_common_options(arguments.common, EngineKind::estimate, Tier::measured);
   const KernelOptions options = check_options(arguments, run);
   Stopwatch watch(arguments.common.timing);
   const std::unique_ptr<CostModel> model = kernel_cost_model(options);

@@ -30,18 +30,26 @@ std::int64_t read_count(std::vector<InputProblem>& problems, const std::string& 
   return 0;
 }
 
-void check_tier(const std::string& tier, PredictOptions& predict, std::vector<InputProblem>& problems) {
-  if (tier.empty() || tier == "measured") {
+void check_tier(const std::string& tier, Tier default_tier, PredictOptions& predict,
+                std::vector<InputProblem>& problems) {
+  constexpr std::string_view kSite = "site=";
+  predict.tier = default_tier;
+  if (tier == "measured") {
     predict.tier = Tier::measured;
   } else if (tier == "datasheet") {
     predict.tier = Tier::datasheet;
-  } else if (tier == "stack" || tier.starts_with("site=")) {
-    refuse_unbuilt(problems, "--tier",
-                   "\"" + tier +
-                       "\" is not built yet: no profile of a software stack or site ships; measured and "
-                       "datasheet are");
-  } else {
-    refuse(problems, "--tier", tier, {"measured", "datasheet"});
+  } else if (default_tier == Tier::measured && (tier == "stack" || tier.starts_with(kSite))) {
+    problems.push_back({"--tier", "", "\"" + tier + "\"",
+                        "\"measured\" or \"datasheet\": nothing here runs under a software stack", ""});
+  } else if (tier == "stack") {
+    predict.tier = Tier::stack;
+  } else if (tier.starts_with(kSite) && tier.size() > kSite.size()) {
+    predict.tier = Tier::site;
+    predict.site = tier.substr(kSite.size());
+  } else if (!tier.empty()) {
+    std::vector<std::string> names = {"stack", "site=FILE", "measured", "datasheet"};
+    if (default_tier == Tier::measured) names = {"measured", "datasheet"};
+    refuse(problems, "--tier", tier, names);
   }
 }
 
@@ -57,7 +65,9 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
       ->type_name("ENGINE");
   command.add_option("--calibration", options.calibration, "calibration to use; default: the GPU's")
       ->type_name("NAME|FILE");
-  command.add_option("--tier", options.tier, "what the answer may rest on: measured (default) or datasheet")
+  command
+      .add_option("--tier", options.tier,
+                  "what the answer may rest on: datasheet, measured, stack (default) or site=FILE")
       ->type_name("TIER");
   command.add_option("--scope", options.scope, "folded (representative ranks, default) or full (every GPU)")
       ->type_name("SCOPE");
@@ -88,7 +98,7 @@ void add_output_options(CLI::App& command, CommonOptions& options) {
   command.add_flag("--quiet", options.quiet, "no progress and warnings on stderr");
 }
 
-RunOptions check_common_options(const CommonOptions& options, EngineKind default_engine) {
+RunOptions check_common_options(const CommonOptions& options, EngineKind default_engine, Tier default_tier) {
   std::vector<InputProblem> problems;
   RunOptions run;
   run.predict.engine = default_engine;
@@ -107,7 +117,7 @@ RunOptions check_common_options(const CommonOptions& options, EngineKind default
   } else if (!options.scope.empty() && options.scope != "folded") {
     refuse(problems, "--scope", options.scope, {"folded", "full"});
   }
-  check_tier(options.tier, run.predict, problems);
+  check_tier(options.tier, default_tier, run.predict, problems);
   if (options.format == "json") {
     run.format = OutputFormat::json;
   } else if (options.format == "csv") {

@@ -33,7 +33,10 @@ void add_cluster_options(CLI::App& command, std::string& cluster, CommonOptions&
 /// --format, --timing and --quiet, for a command that takes few of the common options.
 void add_output_options(CLI::App& command, CommonOptions& options);
 /// @param default_engine of the command
+/// @param default_tier   of the command; `measured` for one that knows of no software stack, which refuses
+///                       stack and site
 /// @throws InputError for a value that is unknown or not built yet, all of them at once
-RunOptions check_common_options(const CommonOptions& options, EngineKind default_engine);
+RunOptions check_common_options(const CommonOptions& options, EngineKind default_engine,
+                                Tier default_tier = Tier::stack);
 
 }  // namespace orrery

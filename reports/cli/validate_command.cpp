@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstdio>
+#include <memory>
 
 #include "reports/answers/validate.hpp"
 #include "reports/cli/commands.hpp"
@@ -39,9 +40,10 @@ void refuse_what_is_not_built(const ValidateArguments& arguments) {
   const auto refuse = [&problems](const std::string& option, const std::string& message) {
     problems.push_back({option, "", "", "", message});
   };
-  if (!arguments.leave_out.empty()) {
-    refuse("--leave-out",
-           "refitting without a source or family is not built yet: nothing is learned from step times");
+  if (!arguments.leave_out.empty() && arguments.leave_out != "source" && arguments.leave_out != "family") {
+    const std::vector<std::string> names = {"source", "family"};
+    problems.push_back(
+        {"--leave-out", "", "\"" + arguments.leave_out + "\"", one_of(names, arguments.leave_out), ""});
   }
   if (!arguments.common.settings.empty()) refuse("--set", "a measured run's experiment is never changed");
   if (!arguments.common.trace.empty()) refuse("--trace", "belongs to predict: one experiment, one timeline");
@@ -85,6 +87,9 @@ int run_validate(const ValidateArguments& arguments) {
   ValidateOptions options;
   options.predict = run.predict;
   options.predict.echo = false;
+  if (arguments.leave_out == "source") {
+    options.predict.scored = std::make_shared<const ScoredRun>(ScoredRun{"", "", "", LeaveOut::source});
+  }
   options.threads = run.threads;
   options.mfu_above = mfu_above;
   options.predict.without = without;
@@ -128,8 +133,12 @@ Command add_validate_command(CLI::App& application) {
                    "only runs that were measured above this share of the GPUs' peak, such as 0.05")
       ->allow_extra_args(false)
       ->type_name("SHARE");
-  // Named by the contract, so that it is refused with a reason; absent from --help until it is built.
-  command->add_option("--leave-out", arguments->leave_out)->group("");
+  command
+      ->add_option(
+          "--leave-out", arguments->leave_out,
+          "what the stack's profile is refitted without, row by row: the row's family (default) or its "
+          "whole source")
+      ->type_name("source|family");
   add_common_options(*command, arguments->common);
   return {command, [arguments] { return run_validate(*arguments); }};
 }

@@ -21,6 +21,23 @@ Json breakdown_json(const Prediction& prediction) {
   return json;
 }
 
+Json or_null(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+
+/// What the tiers above measured add to `calibration`.
+void add_tier_json(const Prediction& prediction, Json& calibration) {
+  const CalibrationUse& use = prediction.calibration;
+  calibration["interval"] = use.interval_from_residuals ? "cross-validated residuals of the tier"
+                                                        : "spread of kernel and collective times";
+  if (prediction.tier != Tier::stack && prediction.tier != Tier::site) return;
+  calibration["stack"] = {{"profile", use.stack},
+                          {"factors", use.stack_factors},
+                          {"runs", use.stack_runs},
+                          {"cross_validated_error", or_null(use.stack_error)}};
+  if (prediction.tier != Tier::site) return;
+  calibration["site"] = {
+      {"factors", use.site_factors}, {"runs", use.site_runs}, {"left_out_error", or_null(use.site_error)}};
+}
+
 Json evidence_json(const Prediction& prediction) {
   Json json = Json::object();
   for (int i = 0; i < kBreakdownTerms; ++i) {
@@ -171,6 +188,7 @@ Json prediction_json(const Prediction& prediction) {
                          {"source", prediction.calibration.source},
                          {"compute_error", prediction.calibration.compute_error},
                          {"collective_error", prediction.calibration.collective_error}};
+  add_tier_json(prediction, json["calibration"]);
   json["evidence"] = std::string(name_of(prediction.evidence));
   json["measured"] = prediction.measured ? to_json(*prediction.measured) : Json::object();
   json["error"] = prediction.error ? Json(*prediction.error) : Json(nullptr);

@@ -16,6 +16,26 @@ std::string degrees(const ParallelPlan& plan) {
   return text;
 }
 
+/// What step times taught, where the tier uses it.
+std::string tier_lines(const Prediction& prediction) {
+  const CalibrationUse& use = prediction.calibration;
+  std::string text;
+  if (prediction.tier != Tier::stack && prediction.tier != Tier::site) return text;
+  if (use.stack.empty()) {
+    text += "  stack  no measured run of this software: tier stack is tier measured here\n";
+  } else {
+    text += fmt::format("  stack  {}: {} (from {} runs, cross-validated error {})\n", use.stack,
+                        use.stack_factors.empty() ? "all factors 1" : use.stack_factors, use.stack_runs,
+                        use.stack_error ? percent(*use.stack_error) : "unknown");
+  }
+  if (prediction.tier == Tier::site) {
+    text += fmt::format("  site   {} (from {} runs, left-out error {})\n",
+                        use.site_factors.empty() ? "all factors 1" : use.site_factors, use.site_runs,
+                        use.site_error ? percent(*use.site_error) : "unknown");
+  }
+  return text;
+}
+
 std::string what_was_assumed(const Prediction& prediction) {
   std::string text = fmt::format("experiment {} on {} x {}, {}, {} micro-batch{}\n", prediction.name,
                                  prediction.gpus, prediction.gpu, degrees(prediction.plan),
@@ -28,6 +48,7 @@ std::string what_was_assumed(const Prediction& prediction) {
           : "",
       name_of(prediction.tier), prediction.calibration.profile,
       prediction.calibration.compute_error > 0 ? percent(prediction.calibration.compute_error) : "unknown");
+  text += tier_lines(prediction);
   for (const std::string& warning : prediction.warnings) text += "  warning  " + warning + "\n";
   return text;
 }
@@ -40,9 +61,9 @@ double term(const Prediction& prediction, BreakdownTerm which) {
 
 std::string step_line(const Prediction& prediction) {
   std::string text = fmt::format(
-      "step {}  [{}, {}: central 80 % of the calibration's spread]   {} MFU   evidence {}\n",
-      format_quantity(prediction.step_time), format_quantity(prediction.interval[0]),
-      format_quantity(prediction.interval[1]), percent(prediction.mfu), name_of(prediction.evidence));
+      "step {}  [{}, {}: central 80 %]   {} MFU   evidence {}\n", format_quantity(prediction.step_time),
+      format_quantity(prediction.interval[0]), format_quantity(prediction.interval[1]),
+      percent(prediction.mfu), name_of(prediction.evidence));
   const double compute = term(prediction, BreakdownTerm::forward) +
                          term(prediction, BreakdownTerm::backward) +
                          term(prediction, BreakdownTerm::recompute);

@@ -41,12 +41,14 @@ std::string refusals_table(const Validation& validation) {
 }
 
 std::string summary_table(const Validation& validation) {
-  TextTable table({"by", "group", ">rows", ">scored", ">MAPE", ">null MAPE", ">median", ">p90", ">bias",
-                   ">worst", ">inside interval", ">rank corr.", ">plan pairs", ">concordance", ">regret"});
+  TextTable table({"by", "group", ">rows", ">scored", ">MAPE", ">null MAPE", ">measured MAPE", ">median",
+                   ">p90", ">bias", ">worst", ">inside interval", ">rank corr.", ">plan pairs",
+                   ">concordance", ">regret"});
   for (const ValidationSummary& line : validation.summary) {
     table.add({line.by, line.group, std::to_string(line.rows), std::to_string(line.scored), cell(line.mape),
-               cell(line.null_mape), cell(line.median), cell(line.p90), signed_cell(line.bias),
-               signed_cell(line.worst), cell(line.interval_coverage), plain_cell(line.rank_correlation),
+               cell(line.null_mape), cell(line.measured_mape), cell(line.median), cell(line.p90),
+               signed_cell(line.bias), signed_cell(line.worst), cell(line.interval_coverage),
+               plain_cell(line.rank_correlation),
                line.plans.groups > 0 ? std::to_string(line.plans.pairs) : "-",
                plain_cell(line.plans.concordance), cell(line.plans.median_regret)});
   }
@@ -66,6 +68,13 @@ std::string memory_table(const Validation& validation) {
   return any ? table.text() : "";
 }
 
+/// What of a stack's profile no row rests on.
+std::string left_out(const Validation& validation) {
+  if (validation.tier != Tier::stack && validation.tier != Tier::site) return "";
+  return validation.leave_out == LeaveOut::source ? ", each row's source left out"
+                                                  : ", each row's family left out";
+}
+
 Json row_json(const ValidationRow& row) {
   Json json = {{"id", row.id},
                {"source_group", row.source_group},
@@ -81,6 +90,7 @@ Json row_json(const ValidationRow& row) {
   json["interval_s"] = row.interval_s;
   json["error"] = row.error;
   json["null_error"] = or_null(row.null_error);
+  json["measured_error"] = or_null(row.error_at_measured);
   json["peak_memory_error"] = or_null(row.peak_memory_error);
   json["fits"] = row.fits;
   if (row.peak_memory_error) json["peak_memory_scope"] = row.memory_of_gpu ? "gpu" : "allocator";
@@ -108,7 +118,9 @@ Json summary_json(const ValidationSummary& line) {
           {"null_mape", or_null(line.null_mape)},
           {"memory_rows", line.memory_rows},
           {"memory_mape", or_null(line.memory_mape)},
-          {"memory_bias", or_null(line.memory_bias)}};
+          {"memory_bias", or_null(line.memory_bias)},
+          {"measured_mape", or_null(line.measured_mape)},
+          {"measured_bias", or_null(line.measured_bias)}};
 }
 
 std::string number_field(const std::optional<double>& value) { return value ? shortest_number(*value) : ""; }
@@ -116,8 +128,8 @@ std::string number_field(const std::optional<double>& value) { return value ? sh
 }  // namespace
 
 std::string validation_text(const Validation& validation) {
-  std::string text = fmt::format("validation, engine {}, tier {}: nothing is fitted to these rows\n",
-                                 name_of(validation.engine), name_of(validation.tier));
+  std::string text = fmt::format("validation, engine {}, tier {}{}: nothing is fitted to these rows\n",
+                                 name_of(validation.engine), name_of(validation.tier), left_out(validation));
   if (validation.without) {
     text += fmt::format("  without {}: {}; nothing is refitted\n", name_of(*validation.without),
                         effects()[static_cast<size_t>(*validation.without)].without);
@@ -128,15 +140,14 @@ std::string validation_text(const Validation& validation) {
 }
 
 Json validation_json(const Validation& validation) {
-  Json json = {
-      {"schema", "orrery.validation/1"},
-      {"tier", std::string(name_of(validation.tier))},
-      {"engine", std::string(name_of(validation.engine))},
-      {"without", validation.without ? Json(std::string(name_of(*validation.without))) : Json(nullptr)},
-      {"interrupted", validation.interrupted},
-      {"rows", Json::array()},
-      {"summary", Json::array()},
-      {"refusals", Json::array()}};
+  Json json = {{"schema", "orrery.validation/1"},
+               {"tier", std::string(name_of(validation.tier))},
+               {"engine", std::string(name_of(validation.engine))},
+               {"leave_out", validation.leave_out == LeaveOut::source ? "source" : "family"},
+               {"interrupted", validation.interrupted},
+               {"rows", Json::array()},
+               {"summary", Json::array()},
+               {"refusals", Json::array()}};
   for (const ValidationRow& row : validation.rows) json["rows"].push_back(row_json(row));
   for (const ValidationSummary& line : validation.summary) json["summary"].push_back(summary_json(line));
   for (const RefusalCount& refusal : validation.refusals) {

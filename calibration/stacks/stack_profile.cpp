@@ -1,0 +1,295 @@
+#include "calibration/stacks/stack_profile.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "calibration/least_squares/least_squares.hpp"
+#include "sim/base/data_files.hpp"
+#include "sim/base/quantile.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr const char* kFolder = "calibration/profiles/stacks";
+constexpr const char* kStackSchema = "orrery.stack_profile/1";
+constexpr const char* kSiteSchema = "orrery.site_profile/1";
+constexpr int kResidualDigits = 4;
+constexpr double kLargest = 1e6;
+
+double kept(double value) { return rounded(value, kResidualDigits); }
+
+Json entries_json(const FactorModel& model) {
+  Json json = Json::array();
+  for (const FactorEntry& entry : model.entries) {
+    Json one = {{"factor", std::string(factor_names()[static_cast<size_t>(entry.term.factor)])}};
+    if (!entry.term.gpu.empty()) one["gpu"] = entry.term.gpu;
+    if (entry.term.first_year != FactorTerm::kAnyYear)
+      one["years"] = {entry.term.first_year, entry.term.last_year};
+    one["value"] = entry.value;
+    json.push_back(std::move(one));
+  }
+  return json;
+}
+
+std::vector<FactorEntry> read_entries(const SpecReader& reader) {
+  std::vector<FactorEntry> entries;
+  const auto& names = factor_names();
+  for (const SpecReader& element : reader.elements()) {
+    element.only({"factor", "gpu", "years", "value"});
+    FactorEntry entry;
+    entry.term.factor =
+        static_cast<Factor>(element.at("factor").choice(std::span<const std::string_view>(names)));
+    if (element.has("gpu")) entry.term.gpu = element.at("gpu").text();
+    if (element.has("years")) {
+      const std::vector<SpecReader> years = element.at("years").elements();
+      if (years.size() == 2) {
+        entry.term.first_year = static_cast<int>(years[0].integer(2000, 2100));
+        entry.term.last_year = static_cast<int>(years[1].integer(entry.term.first_year, 2100));
+      } else {
+        element.at("years").refuse("two years, first and last");
+      }
+    }
+    entry.value = element.at("value").number(0.01, 100.0);
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+std::vector<std::vector<double>> read_matrix(const SpecReader& reader) {
+  std::vector<std::vector<double>> matrix;
+  for (const SpecReader& row : reader.elements()) {
+    matrix.emplace_back();
+    for (const SpecReader& value : row.elements()) matrix.back().push_back(value.number(-kLargest, kLargest));
+  }
+  return matrix;
+}
+
+Json error_json(const ErrorSummary& error) {
+  return {{"rows", error.rows},
+          {"mape", kept(error.mape)},
+          {"median", kept(error.median)},
+          {"bias", kept(error.bias)}};
+}
+
+ErrorSummary read_error(const SpecReader& reader) {
+  reader.only({"rows", "mape", "median", "bias"});
+  return {static_cast<int>(reader.at("rows").integer(0, 1'000'000)), reader.at("mape").number(0, kLargest),
+          reader.at("median").number(0, kLargest), reader.at("bias").number(-1.0, kLargest)};
+}
+
+Json run_json(const LearnedRun& run) {
+  Json slopes = Json::array();
+  for (const double slope : run.row.slope) slopes.push_back(kept(slope));
+  return {{"id", run.row.id},
+          {"source_group", run.row.source_group},
+          {"family", run.row.family},
+          {"gpu", run.row.gpu},
+          {"kind", run.row.kind},
+          {"year", run.row.year},
+          {"log_ratio", kept(run.row.log_ratio)},
+          {"slopes", std::move(slopes)},
+          {"spread", kept(run.spread)},
+          {"measured_residual", kept(run.measured_residual)},
+          {"residual", kept(run.residual)}};
+}
+
+LearnedRun read_run(const SpecReader& reader) {
+  reader.only({"id", "source_group", "family", "gpu", "kind", "year", "log_ratio", "slopes", "spread",
+               "measured_residual", "residual"});
+  LearnedRun run;
+  run.row.id = reader.at("id").text();
+  run.row.source_group = reader.at("source_group").text();
+  run.row.family = reader.at("family").text();
+  run.row.gpu = reader.at("gpu").text();
+  run.row.kind = reader.at("kind").text();
+  run.row.year = static_cast<int>(reader.at("year").integer(2000, 2100));
+  run.row.log_ratio = reader.at("log_ratio").number(-kLargest, kLargest);
+  const std::vector<SpecReader> slopes = reader.at("slopes").elements();
+  if (slopes.size() != run.row.slope.size()) {
+    reader.at("slopes").refuse(fmt::format("{} numbers", kFactors));
+  } else {
+    for (size_t i = 0; i < slopes.size(); ++i) run.row.slope[i] = slopes[i].number(-kLargest, kLargest);
+  }
+  run.spread = reader.at("spread").number(0, kLargest);
+  run.measured_residual = reader.at("measured_residual").number(-kLargest, kLargest);
+  run.residual = reader.at("residual").number(-kLargest, kLargest);
+  return run;
+}
+
+/// A list with one element a line.
+std::string lines_of(const Json& list) {
+  std::string text = "[";
+  for (size_t i = 0; i < list.size(); ++i) text += (i > 0 ? ",\n    " : "\n    ") + list[i].dump();
+  return text + (list.empty() ? "]" : "\n  ]");
+}
+
+/// An object with one key a line, and one element a line of its lists of objects.
+std::string document_text(const Json& document) {
+  std::string text = "{";
+  const char* comma = "\n  ";
+  for (const auto& [key, value] : document.items()) {
+    text += comma + Json(key).dump() + ": " + (value.is_array() ? lines_of(value) : value.dump());
+    comma = ",\n  ";
+  }
+  return text + "\n}\n";
+}
+
+}  // namespace
+
+ErrorSummary summary_of_residuals(const std::vector<double>& residuals) {
+  ErrorSummary summary;
+  std::vector<double> sizes;
+  for (const double residual : residuals) {
+    const double error = std::expm1(-residual);
+    sizes.push_back(std::abs(error));
+    summary.mape += std::abs(error);
+    summary.bias += error;
+  }
+  summary.rows = static_cast<int>(residuals.size());
+  if (summary.rows > 0) {
+    summary.mape /= summary.rows;
+    summary.bias /= summary.rows;
+    summary.median = *quantile(sizes, 0.5);
+  }
+  return summary;
+}
+
+const LearnedRun* StackProfile::run(const std::string& id) const {
+  const auto found =
+      std::find_if(runs.begin(), runs.end(), [&id](const LearnedRun& r) { return r.row.id == id; });
+  return found == runs.end() ? nullptr : &*found;
+}
+
+const FamilyFold* StackProfile::fold(const std::string& family) const {
+  const auto found =
+      std::find_if(folds.begin(), folds.end(), [&family](const FamilyFold& f) { return f.family == family; });
+  return found == folds.end() ? nullptr : &*found;
+}
+
+const SiteRun* SiteProfile::run(const std::string& id) const {
+  const auto found = std::find_if(runs.begin(), runs.end(), [&id](const SiteRun& r) { return r.id == id; });
+  return found == runs.end() ? nullptr : &*found;
+}
+
+std::string stack_profile_text(const StackProfile& profile) {
+  Json json = {{"schema", kStackSchema},
+               {"software", profile.software},
+               {"source", profile.source},
+               {"factors", entries_json(profile.model)},
+               {"covariance", profile.model.covariance},
+               {"errors",
+                {{"measured", error_json(profile.measured)},
+                 {"cross_validated", error_json(profile.cross_validated)}}},
+               {"folds", Json::array()},
+               {"runs", Json::array()}};
+  for (const FamilyFold& fold : profile.folds) {
+    json["folds"].push_back({{"family", fold.family},
+                             {"source_group", fold.source_group},
+                             {"factors", entries_json(fold.model)}});
+  }
+  for (const LearnedRun& run : profile.runs) json["runs"].push_back(run_json(run));
+  return document_text(json);
+}
+
+Json site_profile_json(const SiteProfile& profile) {
+  Json json = {{"schema", kSiteSchema},
+               {"gpu", profile.gpu},
+               {"software", profile.software},
+               {"source", fmt::format("learned from the step times of {} runs, on top of the stack's profile",
+                                      profile.runs.size())},
+               {"factors", entries_json(profile.model)},
+               {"covariance", profile.model.covariance},
+               {"errors", {{"stack", error_json(profile.stack)}, {"left_out", error_json(profile.left_out)}}},
+               {"runs", Json::array()}};
+  for (const SiteRun& run : profile.runs) {
+    json["runs"].push_back({{"id", run.id},
+                            {"spread", kept(run.spread)},
+                            {"stack_residual", kept(run.stack_residual)},
+                            {"residual", kept(run.residual)},
+                            {"others", entries_json(run.others)}});
+  }
+  return json;
+}
+
+std::string site_profile_text(const SiteProfile& profile) {
+  return document_text(site_profile_json(profile));
+}
+
+StackProfile parse_stack_profile(const std::string& text, const std::string& file) {
+  const Json json = parse_json(text, file);
+  Problems problems(file);
+  const SpecReader reader(json, "", problems);
+  reader.only({"schema", "software", "source", "factors", "covariance", "errors", "folds", "runs"});
+  StackProfile profile;
+  reader.at("schema").choice({kStackSchema});
+  profile.software = reader.at("software").text();
+  profile.source = reader.at("source").text();
+  profile.model.entries = read_entries(reader.at("factors"));
+  profile.model.covariance = read_matrix(reader.at("covariance"));
+  profile.measured = read_error(reader.at("errors").at("measured"));
+  profile.cross_validated = read_error(reader.at("errors").at("cross_validated"));
+  for (const SpecReader& fold : reader.at("folds").elements()) {
+    fold.only({"family", "source_group", "factors"});
+    profile.folds.push_back(
+        {fold.at("family").text(), fold.at("source_group").text(), {read_entries(fold.at("factors")), {}}});
+  }
+  for (const SpecReader& run : reader.at("runs").elements()) profile.runs.push_back(read_run(run));
+  problems.throw_if_any();
+  return profile;
+}
+
+SiteProfile parse_site_profile(const std::string& text, const std::string& file) {
+  const Json json = parse_json(text, file);
+  Problems problems(file);
+  const SpecReader reader(json, "", problems);
+  reader.only({"schema", "gpu", "software", "source", "factors", "covariance", "errors", "runs"});
+  SiteProfile profile;
+  reader.at("schema").choice({kSiteSchema});
+  profile.gpu = reader.at("gpu").text();
+  profile.software = reader.at("software").text();
+  profile.model.entries = read_entries(reader.at("factors"));
+  profile.model.covariance = read_matrix(reader.at("covariance"));
+  profile.stack = read_error(reader.at("errors").at("stack"));
+  profile.left_out = read_error(reader.at("errors").at("left_out"));
+  for (const SpecReader& one : reader.at("runs").elements()) {
+    one.only({"id", "spread", "stack_residual", "residual", "others"});
+    profile.runs.push_back({one.at("id").text(),
+                            one.at("spread").number(0, kLargest),
+                            one.at("stack_residual").number(-kLargest, kLargest),
+                            one.at("residual").number(-kLargest, kLargest),
+                            {read_entries(one.at("others")), {}}});
+  }
+  problems.throw_if_any();
+  return profile;
+}
+
+std::vector<StackProfile> load_stack_profiles() {
+  std::vector<StackProfile> profiles;
+  for (const std::string& name : preset_names(kFolder)) {
+    const std::string path = (data_root() / kFolder / (name + ".json")).string();
+    profiles.push_back(parse_stack_profile(read_text_file(path), path));
+  }
+  return profiles;
+}
+
+std::string text_of(const FactorModel& model) {
+  std::string text;
+  for (const FactorEntry& entry : model.entries) {
+    if (entry.value == 1.0) continue;
+    if (!text.empty()) text += ", ";
+    text += factor_names()[static_cast<size_t>(entry.term.factor)];
+    const FactorTerm& term = entry.term;
+    if (!term.gpu.empty()) text += " (" + term.gpu + ")";
+    if (term.first_year != FactorTerm::kAnyYear) {
+      text += term.first_year == term.last_year ? fmt::format(" {}", term.first_year)
+                                                : fmt::format(" {}-{}", term.first_year, term.last_year);
+    }
+    text += ":";
+    text += fmt::format(" {:.2f}", entry.value);
+  }
+  return text;
+}
+
+}  // namespace orrery

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "calibration/stacks/stack_profile.hpp"
+#include "reports/answers/validate.hpp"
+
+namespace orrery {
+
+struct LearnStacksOptions {
+  int threads = 1;
+  std::function<void(const std::string& what)> progress;  ///< may be empty
+};
+
+/// Learns the profile of every software stack that measured runs are of, with the closed form at tier
+/// measured as it stands:
+/// - terms are chosen and fitted (learn_factors) along slopes at one, and again along slopes at what that
+/// gave;
+/// - for each family all of it is done without the family, choice of terms included, and the family's runs
+/// are
+///   predicted (not along slopes) with what comes out: the cross-validated errors;
+/// - a stack whose errors that does not lower by a tenth of a point keeps all factors at one.
+/// Runs that are refused are left out; rows keep the order of the input.
+std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs, const LearnStacksOptions& options);
+
+struct LearnSiteOptions {
+  PredictOptions predict;  ///< tier stack, and what is left out of it
+  std::string gpu;         ///< runs of this GPU alone; empty: all, which must be of one
+  int threads = 1;
+};
+
+/// Learns a site's factors on top of its stack's from a few of its own runs: all factors, held near one by
+/// priors, no choice among them; each run predicted without itself beside.
+/// @throws InputError for fewer than three runs of the GPU that can be predicted, runs of several GPUs
+SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOptions& options);
+
+}  // namespace orrery

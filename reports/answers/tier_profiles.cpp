@@ -1,0 +1,106 @@
+#include "reports/answers/tier_profiles.hpp"
+
+#include <algorithm>
+
+#include "calibration/stacks/residual_interval.hpp"
+#include "reports/experiment/spec_json.hpp"
+#include "sim/base/hash.hpp"
+
+namespace orrery {
+namespace {
+
+std::string dimensions_of(const Experiment& experiment) {
+  return content_hash(model_json(experiment.model, experiment.model.vocab).dump());
+}
+
+/// Whether runs of this model, wherever they were published, are behind the profile's factors.
+bool learned_from(const StackProfile& profile, const Experiment& experiment) {
+  const std::string dimensions = " " + dimensions_of(experiment);
+  return std::any_of(profile.folds.begin(), profile.folds.end(),
+                     [&dimensions](const FamilyFold& fold) { return fold.family.ends_with(dimensions); });
+}
+
+}  // namespace
+
+std::string kind_of_model(const Experiment& experiment) {
+  if (experiment.training.lora) return "lora";
+  if (experiment.model.moe) return "moe";
+  return experiment.model.objective == Objective::masked_lm ? "encoder" : "dense";
+}
+
+std::string family_of(const std::string& source_group, const Experiment& experiment) {
+  return source_group + " " + dimensions_of(experiment);
+}
+
+const std::vector<StackProfile>& TierProfiles::stacks() {
+  if (!loaded_) stacks_ = load_stack_profiles();
+  loaded_ = true;
+  return stacks_;
+}
+
+const SiteProfile& TierProfiles::site(const std::string& file) {
+  const auto known = sites_.find(file);
+  if (known != sites_.end()) return known->second;
+  return sites_.emplace(file, parse_site_profile(read_text_file(file), file)).first->second;
+}
+
+/// A fold that ships, or a new fit to the profile's other runs.
+const FactorModel& TierProfiles::without(const StackProfile& profile, const ScoredRun& scored) {
+  const LearnedRun* const run = profile.run(scored.id);
+  const std::string family = run != nullptr ? run->row.family : scored.family;
+  if (scored.leave_out == LeaveOut::family) {
+    const FamilyFold* const fold = profile.fold(family);
+    return fold != nullptr ? fold->model : profile.model;
+  }
+  const std::string key = profile.software + "\n" + scored.source_group;
+  const auto known = refits_.find(key);
+  if (known != refits_.end()) return known->second;
+  std::vector<const FactorRow*> others;
+  for (const LearnedRun& other : profile.runs) {
+    if (other.row.source_group != scored.source_group) others.push_back(&other.row);
+  }
+  return refits_.emplace(key, learn_factors(others)).first->second;
+}
+
+TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& options) {
+  TierUse use;
+  use.factors = options.factors;
+  if (options.tier == Tier::datasheet) return use;
+  const int year = experiment.software.date.year;
+  const std::string& gpu = experiment.device.name;
+  const std::vector<StackProfile>& profiles = stacks();
+  IntervalQuery query{experiment.software.name,      gpu, kind_of_model(experiment), "", "",
+                      options.tier != Tier::measured};
+  if (options.scored) {
+    query.without_family = options.scored->family;
+    if (options.scored->leave_out == LeaveOut::source) query.without_source = options.scored->source_group;
+  }
+  use.from_residuals = !profiles.empty();
+  use.interval_width = interval_width(profiles, query);
+  if (options.tier == Tier::measured) return use;
+
+  const auto profile = std::find_if(profiles.begin(), profiles.end(), [&](const StackProfile& p) {
+    return p.software == experiment.software.name;
+  });
+  if (profile != profiles.end()) {
+    const FactorModel& model = options.scored ? without(*profile, *options.scored) : profile->model;
+    use.factors = use.factors * model.factors_for(gpu, year);
+    use.software = profile->software;
+    use.stack_factors = text_of(model);
+    use.runs = static_cast<int>(profile->runs.size());
+    use.knows_model = !options.scored && learned_from(*profile, experiment);
+    use.stack_error = profile->cross_validated.mape;
+  }
+  if (options.tier != Tier::site) return use;
+  const SiteProfile& own = site(options.site);
+  const SiteRun* const run = options.scored ? own.run(options.scored->id) : nullptr;
+  const FactorModel& model = run != nullptr ? run->others : own.model;
+  use.factors = use.factors * model.factors_for(gpu, year);
+  use.site_factors = text_of(model);
+  use.site_runs = static_cast<int>(own.runs.size());
+  use.site_error = own.left_out.mape;
+  use.interval_width = site_interval_width(own, use.interval_width, run != nullptr ? run->id : "");
+  return use;
+}
+
+}  // namespace orrery

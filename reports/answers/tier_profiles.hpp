@@ -1,0 +1,52 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "calibration/stacks/stack_profile.hpp"
+#include "reports/answers/predict_options.hpp"
+#include "sim/base/quantile.hpp"
+
+namespace orrery {
+
+/// What the tier of an answer adds to measured kernels and collectives.
+struct TierUse {
+  Factors factors;
+  /// Half-width of the central 80 % in standard deviations of the prediction's own spread.
+  double interval_width = kNinetiethPercentile;
+  bool from_residuals = false;              ///< the width is
+  std::string software;                     ///< of the stack's profile; empty: none
+  std::string stack_factors, site_factors;  ///< text_of
+  int runs = 0;                             ///< that the stack's profile was learned from
+  std::optional<double> stack_error;        ///< cross-validated MAPE of the profile
+  bool knows_model = false;                 ///< some of them of this very model
+  int site_runs = 0;
+  std::optional<double> site_error;  ///< of the site's runs, each left out
+};
+
+/// "dense", "moe", "encoder" or "lora".
+std::string kind_of_model(const Experiment& experiment);
+/// A family's key: source group and set of model dimensions (contract section 4).
+std::string family_of(const std::string& source_group, const Experiment& experiment);
+
+/// The profiles of stacks and sites, read when first asked for and refitted without what is being scored. Not
+/// thread-safe: CalibrationStore has the lock.
+class TierProfiles {
+ public:
+  /// @throws InputError for a site profile that cannot be read
+  TierUse use(const Experiment& experiment, const PredictOptions& options);
+
+ private:
+  const std::vector<StackProfile>& stacks();
+  const FactorModel& without(const StackProfile& profile, const ScoredRun& scored);
+  const SiteProfile& site(const std::string& file);
+
+  bool loaded_ = false;
+  std::vector<StackProfile> stacks_;
+  std::map<std::string, FactorModel> refits_;  // by software and what was left out
+  std::map<std::string, SiteProfile> sites_;
+};
+
+}  // namespace orrery

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "calibration/stacks/stack_profile.hpp"
+
+namespace orrery {
+
+/// @param read  runs of the file; those that the profile lacks were refused or of another GPU
+/// @param out   the file that the profile was written to
+std::string site_text(const SiteProfile& site, size_t read, const std::string& out);
+/// Schema orrery.site_profile/1, the profile itself, and `file`.
+Json site_json(const SiteProfile& site, const std::string& out);
+/// One line a run.
+std::string site_csv(const SiteProfile& site);
+
+}  // namespace orrery

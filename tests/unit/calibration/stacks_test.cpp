@@ -1,0 +1,172 @@
+// What is learned from step times, against hand calculations.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "calibration/stacks/residual_interval.hpp"
+#include "calibration/stacks/stack_profile.hpp"
+#include "sim/base/quantile.hpp"
+
+namespace orrery {
+namespace {
+
+FactorRow row(const std::string& family, Factor factor, double slope, double log_ratio,
+              const std::string& gpu = "h100-sxm-80gb", int year = 2024) {
+  FactorRow result;
+  result.id = family + std::to_string(log_ratio) + gpu;
+  result.source_group = "lab";
+  result.family = family;
+  result.gpu = gpu;
+  result.kind = "dense";
+  result.year = year;
+  result.log_ratio = log_ratio;
+  result.slope[static_cast<size_t>(factor)] = slope;
+  return result;
+}
+
+std::vector<const FactorRow*> pointers(const std::vector<FactorRow>& rows) {
+  std::vector<const FactorRow*> result;
+  for (const FactorRow& one : rows) result.push_back(&one);
+  return result;
+}
+
+const std::vector<FactorTerm> kProducts = {{.factor = Factor::products}};
+
+// Two runs of slope 1 that are 4 % (in logarithms) slow, noise 0.05, prior 0.1:
+//     b = 0.04 I / (I + 1 / 0.1^2), I = 2 / 0.05^2 = 800 without a family's error: 0.035556, exp 1.0362;
+//     I = 2 / (0.05^2 + 2 x 0.05^2) = 266.7 where both share one: 0.029091, exp 1.0295.
+TEST(StackFit, IsRidgeRegressionWithAFamilysErrorIntegratedOut) {
+  const std::vector<FactorRow> rows = {row("a", Factor::products, 1.0, 0.04),
+                                       row("a", Factor::products, 1.0, 0.04)};
+  FactorPriors alone;
+  alone.family = 0.0;
+  EXPECT_NEAR(fit_factors(pointers(rows), kProducts, alone).entries.at(0).value, 1.036, 1e-3);
+  const FactorModel together = fit_factors(pointers(rows), kProducts);
+  EXPECT_NEAR(together.entries.at(0).value, 1.0295, 6e-4);  // rounded to four digits
+  EXPECT_NEAR(together.covariance.at(0).at(0), 1.0 / (800.0 / 3 + 100), 1e-6);
+}
+
+// One run of ten is 100 % off: Huber's loss lets it pull as one at one standard deviation would.
+TEST(StackFit, OneWildRunDoesNotDecide) {
+  std::vector<FactorRow> rows;
+  for (int i = 0; i < 9; ++i)
+    rows.push_back(row(std::string(1, static_cast<char>('a' + i)), Factor::memory, 1.0, 0.0));
+  rows.push_back(row("wild", Factor::memory, 1.0, 0.7));
+  const std::vector<FactorTerm> terms = {{.factor = Factor::memory}};
+  EXPECT_LT(fit_factors(pointers(rows), terms).entries.at(0).value, 1.015);
+}
+
+TEST(StackFit, ChoosesWhatOtherFamiliesAgreeOn) {
+  std::vector<FactorRow> rows;
+  // Four models whose attention is 20 % slower than predicted, with different shares of it.
+  for (int i = 0; i < 4; ++i) {
+    for (const double share : {0.2, 0.4, 0.6}) {
+      FactorRow one = row(std::string(1, static_cast<char>('a' + i)), Factor::attention, share, share * 0.18);
+      one.slope[static_cast<size_t>(Factor::products)] = 1.0 - share;
+      rows.push_back(one);
+    }
+  }
+  const FactorModel model = learn_factors(pointers(rows));
+  ASSERT_FALSE(model.entries.empty());
+  EXPECT_EQ(model.entries[0].term.factor, Factor::attention);
+  EXPECT_NEAR(model.entries[0].value, 1.2, 0.06);
+}
+
+TEST(StackFit, ShipsNothingThatOneFamilyAloneAsksForOrThatDoesNotHold) {
+  const std::vector<FactorRow> one_family = {row("a", Factor::products, 1.0, 0.1),
+                                             row("a", Factor::products, 1.0, 0.1)};
+  EXPECT_TRUE(choose_terms(pointers(one_family)).empty());
+  const std::vector<FactorRow> at_odds = {row("a", Factor::products, 1.0, 0.1),
+                                          row("b", Factor::products, 1.0, -0.1)};
+  EXPECT_TRUE(choose_terms(pointers(at_odds)).empty());
+}
+
+// Two sources ask for opposite corrections of the same factor: families of either agree, the sources do not.
+TEST(StackFit, ShipsNothingThatAnotherSourceContradicts) {
+  std::vector<FactorRow> rows;
+  for (int i = 0; i < 8; ++i) {
+    FactorRow one =
+        row(std::string(1, static_cast<char>('a' + i)), Factor::products, 1.0, i < 6 ? 0.1 : -0.1);
+    one.source_group = i < 6 ? "here" : "there";
+    rows.push_back(one);
+  }
+  EXPECT_LT(left_out_error(pointers(rows), kProducts, &FactorRow::family),
+            left_out_error(pointers(rows), {}, &FactorRow::family));
+  EXPECT_TRUE(choose_terms(pointers(rows)).empty());
+}
+
+TEST(StackFit, AFactorOfAGpuOrYearIsForThemAlone) {
+  FactorModel model;
+  model.entries = {
+      {{Factor::products, "gb200"}, 1.1}, {{Factor::products, "", 2020, 2021}, 1.2}, {{Factor::host}, 2.0}};
+  EXPECT_EQ(model.factors_for("h100-sxm-80gb", 2024)[Factor::products], 1.0);
+  EXPECT_EQ(model.factors_for("gb200", 2024)[Factor::products], 1.1);
+  EXPECT_NEAR(model.factors_for("gb200", 2021)[Factor::products], 1.32, 1e-12);
+  EXPECT_EQ(model.factors_for("x", 1999)[Factor::host], 2.0);
+  EXPECT_EQ(text_of(model), "products (gb200): 1.10, products 2020-2021: 1.20, host: 2.00");
+}
+
+StackProfile profile_of(const std::string& software, const std::vector<double>& residuals) {
+  StackProfile profile;
+  profile.software = software;
+  profile.source = "the test";
+  for (size_t i = 0; i < residuals.size(); ++i) {
+    const FactorRow one = row(software + std::to_string(i), Factor::products, 1.0, 0.0);
+    profile.runs.push_back({one, 0.05, 2 * residuals[i], residuals[i]});
+  }
+  return profile;
+}
+
+// Five families of one software, |residual| / spread 1 each: the percentile is 1 at every level, and five
+// families widen it by 1 + 0.5 / 6. At tier measured the residuals here are twice as large.
+TEST(ResidualInterval, IsTheEightiethPercentileWidenedWhereEvidenceIsThin) {
+  const std::vector<StackProfile> profiles = {profile_of("s", {0.05, -0.05, 0.05, -0.05, 0.05})};
+  IntervalQuery query{"s", "h100-sxm-80gb", "dense", "", "", true};
+  EXPECT_NEAR(interval_width(profiles, query), 1.0 + 0.5 / 6, 1e-12);
+  query.stack = false;
+  EXPECT_NEAR(interval_width(profiles, query), 2.0 * (1.0 + 0.5 / 6), 1e-12);
+  // A software that nobody measured has what tier measured leaves, by a half wider.
+  query = {"other", "h100-sxm-80gb", "dense", "", "", true};
+  EXPECT_NEAR(interval_width(profiles, query), 3.0, 1e-12);
+  EXPECT_EQ(interval_width({}, query), kNinetiethPercentile);
+}
+
+// Its own family is large and left out; what stays is 1.
+TEST(ResidualInterval, NeverRestsOnTheFamilyThatItIsFor) {
+  const std::vector<StackProfile> profiles = {profile_of("s", {0.5, 0.05, 0.05, 0.05, 0.05})};
+  const IntervalQuery query{"s", "h100-sxm-80gb", "dense", "s0", "", true};
+  EXPECT_NEAR(interval_width(profiles, query), 1.0 + 0.5 / 5, 1e-12);
+}
+
+TEST(StackProfile, ReadsWhatItWrites) {
+  StackProfile profile = profile_of("s", {0.05, -0.05});
+  profile.model = {{{{Factor::memory, "gb200", 2021, 2024}, 1.25}}, {{0.001}}};
+  profile.folds = {{"s0", "lab", {{{{Factor::memory}, 1.5}}, {}}}};
+  profile.measured = summary_of_residuals({0.1, -0.1});
+  const std::string text = stack_profile_text(profile);
+  const StackProfile read = parse_stack_profile(text, "s.json");
+  EXPECT_EQ(stack_profile_text(read), text);
+  EXPECT_EQ(read.model.entries, profile.model.entries);
+  EXPECT_EQ(read.fold("s0")->model.entries, profile.folds[0].model.entries);
+  EXPECT_EQ(read.fold("s1"), nullptr);
+  EXPECT_THROW(parse_stack_profile(R"({"schema": "orrery.stack_profile/1"})", "s.json"), InputError);
+
+  SiteProfile site;
+  site.gpu = "gb200";
+  site.software = "s";
+  site.model = profile.model;
+  site.runs = {{"mine", 0.05, 0.2, 0.01, profile.model}};
+  EXPECT_EQ(site_profile_text(parse_site_profile(site_profile_text(site), "site.json")),
+            site_profile_text(site));
+}
+
+// predicted / measured - 1 of ln(measured / predicted) = +-0.1: e^-0.1 - 1 and e^0.1 - 1.
+TEST(StackProfile, SummarisesResidualsAsErrors) {
+  const ErrorSummary summary = summary_of_residuals({0.1, -0.1});
+  EXPECT_EQ(summary.rows, 2);
+  EXPECT_NEAR(summary.mape, (0.0951626 + 0.1051709) / 2, 1e-6);
+  EXPECT_NEAR(summary.bias, (-0.0951626 + 0.1051709) / 2, 1e-6);
+}
+
+}  // namespace
+}  // namespace orrery

@@ -1,0 +1,98 @@
+// The profiles that ship are what the code learns, and a few runs of one's own bring a site nearer.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "reports/answers/learn_stacks.hpp"
+#include "sim/base/data_files.hpp"
+
+namespace orrery {
+namespace {
+
+std::vector<RunRecord> good_runs(const std::vector<std::string>& sources = {}) {
+  return select_runs(read_runs({}), {.ids = {}, .confidences = {"high", "medium"}, .sources = sources});
+}
+
+int threads() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
+
+// Run orrery_update_stacks calibration/profiles/stacks after a change that moves predictions at tier
+// measured.
+TEST(Stacks, ProfilesAreWhatTheRunsTeach) {
+  for (const StackProfile& profile : learn_stacks(good_runs(), {.threads = threads(), .progress = {}})) {
+    const std::filesystem::path file =
+        data_root() / "calibration/profiles/stacks" / (profile.software + ".json");
+    ASSERT_TRUE(std::filesystem::exists(file)) << file;
+    // Not EXPECT_EQ: a difference would print half a megabyte.
+    EXPECT_TRUE(stack_profile_text(profile) == read_text_file(file.string()))
+        << profile.software << ": run orrery_update_stacks calibration/profiles/stacks";
+    if (!profile.model.entries.empty()) {
+      EXPECT_LT(profile.cross_validated.mape, profile.measured.mape);
+    }
+  }
+}
+
+// Issue 7, tier site: ten random runs of a source that the stack's profile does not know.
+TEST(Stacks, TenRunsOfASiteBringItsOthersNearer) {
+  const std::filesystem::path folder = std::filesystem::temp_directory_path();
+  const std::string file = (folder / "orrery_stacks_test_site.json").string();
+  const auto left_out = std::make_shared<const ScoredRun>(ScoredRun{"", "", "", LeaveOut::source});
+  for (const char* source : {"BLOOM prequel", "SimuMax real runs"}) {
+    std::vector<RunRecord> runs = good_runs({source});
+    std::mt19937 random(7);
+    for (size_t i = runs.size() - 1; i > 0; --i) std::swap(runs[i], runs[random() % (i + 1)]);
+    const std::vector<RunRecord> own(runs.begin(), runs.begin() + 10), others(runs.begin() + 10, runs.end());
+    LearnSiteOptions options;
+    options.threads = threads();
+    options.predict.tier = Tier::stack;
+    options.predict.scored = left_out;
+    const SiteProfile site = learn_site(own, options);
+    write_text_file_atomically(file, site_profile_text(site));
+    ValidateOptions scoring;
+    scoring.threads = threads();
+    scoring.predict.tier = Tier::site;
+    scoring.predict.site = file;
+    scoring.predict.scored = left_out;
+    const Validation at_site = validate(others, scoring);
+    scoring.predict.tier = Tier::measured;
+    const Validation measured = validate(others, scoring);
+    std::printf("%-20s others: median %.1f %% -> %.1f %%, mean %.1f %% -> %.1f %%   %s\n", source,
+                100 * *measured.summary[0].median, 100 * *at_site.summary[0].median,
+                100 * *measured.summary[0].mape, 100 * *at_site.summary[0].mape, text_of(site.model).c_str());
+    EXPECT_LE(*at_site.summary[0].median, 0.06) << source;
+    EXPECT_LE(*at_site.summary[0].mape, *measured.summary[0].mape * 2 / 3) << source;
+  }
+  std::filesystem::remove(file);
+}
+
+// 75 to 85 % of all runs inside the interval that their own families took no part in, 65 to 95 % in each of
+// the five largest sources (issue 7).
+TEST(Stacks, IntervalsHoldEightTenthsOfTheRuns) {
+  for (const Tier tier : {Tier::measured, Tier::stack}) {
+    ValidateOptions options;
+    options.threads = threads();
+    options.predict.tier = tier;
+    const Validation validation = validate(good_runs(), options);
+    std::vector<ValidationSummary> sources;
+    for (const ValidationSummary& line : validation.summary) {
+      if (line.by == "source") sources.push_back(line);
+    }
+    std::sort(sources.begin(), sources.end(),
+              [](const ValidationSummary& a, const ValidationSummary& b) { return a.scored > b.scored; });
+    sources.resize(5);
+    EXPECT_GE(*validation.summary[0].interval_coverage, 0.75) << name_of(tier);
+    EXPECT_LE(*validation.summary[0].interval_coverage, 0.85) << name_of(tier);
+    for (const ValidationSummary& line : sources) {
+      std::printf("%s %-28s %.0f %%\n", std::string(name_of(tier)).c_str(), line.group.c_str(),
+                  100 * *line.interval_coverage);
+      EXPECT_GE(*line.interval_coverage, 0.65) << line.group;
+      EXPECT_LE(*line.interval_coverage, 0.95) << line.group;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace orrery
