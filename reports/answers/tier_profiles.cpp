@@ -52,6 +52,9 @@ const FactorModel& TierProfiles::without(const StackProfile& profile, const Scor
     const FamilyFold* const fold = profile.fold(family);
     return fold != nullptr ? fold->model : profile.model;
   }
+  // Where no factor is worth shipping with all sources, none is without one: the nested cross-validation that
+  // says so takes minutes (learn_stacks), so that this decision alone is not made again.
+  if (profile.model.entries.empty()) return profile.model;
   const std::string key = profile.software + "\n" + scored.source_group;
   const auto known = refits_.find(key);
   if (known != refits_.end()) return known->second;

@@ -51,8 +51,9 @@ const std::map<std::string, Layers, std::less<>>& allowed_uses() {
       {"calibration/least_squares", {}},
       {"calibration/kernels", and_also(sim, {"calibration", "calibration/least_squares"})},
       {"calibration/collectives", and_also(sim, {"calibration", "calibration/least_squares"})},
+      {"calibration/stacks", and_also(sim, {"calibration", "calibration/least_squares"})},
       {"reports", and_also(sim, {"models", "topologies", "calibration", "calibration/kernels",
-                                 "calibration/collectives"})},
+                                 "calibration/collectives", "calibration/stacks"})},
       {"kernels", {}},
   };
   return uses;

@@ -61,8 +61,9 @@ TEST(LayerRules, HoldTheOrderOfTheDesign) {
       {"kernels", {}},
   };
   Lines layers = sim;
-  layers.insert(layers.end(), {"models", "topologies", "calibration", "calibration/least_squares",
-                               "calibration/kernels", "calibration/collectives", "reports", "kernels"});
+  layers.insert(layers.end(),
+                {"models", "topologies", "calibration", "calibration/least_squares", "calibration/kernels",
+                 "calibration/collectives", "calibration/stacks", "reports", "kernels"});
   for (const auto& [from, uses] : design) {
     for (const std::string& to : layers) {
       const bool allowed = from == to || std::find(uses.begin(), uses.end(), to) != uses.end();
@@ -71,6 +72,8 @@ TEST(LayerRules, HoldTheOrderOfTheDesign) {
   }
   EXPECT_TRUE(may_use("calibration/kernels", "calibration/least_squares"));
   EXPECT_TRUE(may_use("calibration/collectives", "calibration/least_squares"));
+  EXPECT_TRUE(may_use("calibration/stacks", "calibration/least_squares"));
+  EXPECT_FALSE(may_use("calibration/stacks", "calibration/kernels"));
   EXPECT_FALSE(may_use("reports", "calibration/least_squares"));
   EXPECT_FALSE(may_use("calibration/kernels", "calibration/collectives"));
   EXPECT_FALSE(may_use("calibration/collectives", "calibration/kernels"));

@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
     const std::vector<orrery::RunRecord> runs =
         orrery::select_runs(orrery::read_runs(std::vector<std::string>(argv + 2, argv + argc)),
                             {.ids = {}, .confidences = {"high", "medium"}, .sources = {}});
+    std::filesystem::create_directories(argv[1]);
     // The old ones go first: they may be of another form, and nothing may rest on them.
     for (const std::string& name : orrery::preset_names("calibration/profiles/stacks"))
       std::filesystem::remove(std::filesystem::path(argv[1]) / (name + ".json"));
