@@ -67,7 +67,7 @@ std::string points(double fraction) { return fmt::format("{:+.2f}", 100.0 * frac
 
 }  // namespace
 
-std::vector<Ablation> ablate_shipped_runs() {
+std::vector<Ablation> ablate_shipped_runs(bool simulations) {
   const std::vector<RunRecord> runs =
       select_runs(read_runs({}), {.ids = {}, .confidences = {"high", "medium"}, .sources = {}});
   const auto validated = [&runs](EngineKind engine, std::optional<Effect> without) {
@@ -82,6 +82,7 @@ std::vector<Ablation> ablate_shipped_runs() {
   for (int i = 0; i < kEffects; ++i) {
     const auto effect = static_cast<Effect>(i);
     if (effect == Effect::contention) {
+      if (!simulations) continue;
       ablations.push_back(compare(effect, validated(EngineKind::simulate, std::nullopt),
                                   validated(EngineKind::simulate, effect)));
     } else {
@@ -91,6 +92,12 @@ std::vector<Ablation> ablate_shipped_runs() {
   return ablations;
 }
 
+std::string ablation_line(const Ablation& ablation) {
+  return fmt::format("| {} | {} | {} | {} | {} ({}) |\n", name_of(ablation.effect), ablation.moved,
+                     points(ablation.rise_by_source), points(ablation.rise), ablation.source,
+                     points(ablation.largest_rise));
+}
+
 std::string ablation_table(const std::vector<Ablation>& ablations) {
   std::vector<Ablation> ordered = ablations;
   std::stable_sort(ordered.begin(), ordered.end(),
@@ -98,11 +105,7 @@ std::string ablation_table(const std::vector<Ablation>& ablations) {
   std::string text =
       "| without | rows it moves | MAPE rises by, mean over sources | over all rows | most in |\n"
       "|---|---|---|---|---|\n";
-  for (const Ablation& ablation : ordered) {
-    text += fmt::format("| {} | {} | {} | {} | {} ({}) |\n", name_of(ablation.effect), ablation.moved,
-                        points(ablation.rise_by_source), points(ablation.rise), ablation.source,
-                        points(ablation.largest_rise));
-  }
+  for (const Ablation& ablation : ordered) text += ablation_line(ablation);
   return text;
 }
 

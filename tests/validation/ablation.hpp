@@ -20,7 +20,10 @@ struct Ablation {
 
 /// Every effect in turn, on the shipped runs of high and medium confidence; contention with the simulation,
 /// the others with the estimate.
-std::vector<Ablation> ablate_shipped_runs();
+/// @param simulations  false leaves contention out
+std::vector<Ablation> ablate_shipped_runs(bool simulations = true);
+/// The line of one effect.
+std::string ablation_line(const Ablation& ablation);
 /// Markdown, largest rise first.
 std::string ablation_table(const std::vector<Ablation>& ablations);
 /// A document with the part between the marks of that table replaced.
