@@ -149,6 +149,11 @@ class PlanReader {
     if (reader_.has("bucket")) plan_.bucket = reader_.at("bucket").number_above(0.0);
   }
 
+  std::string of_own_workers() const {
+    return std::string(" with sync \"") + (training_.sync.kind == SyncKind::local ? "local" : "async") +
+           "\", zero 0 and context 1";
+  }
+
   void read_overlap() {
     // Schedules that always have another pass to run beside a send; DualPipe is made of that.
     const bool beside = plan_.schedule >= ScheduleKind::interleaved;
@@ -156,6 +161,13 @@ class PlanReader {
                      stack_.overlap_tensor,
                      plan_.schedule == ScheduleKind::dualpipe || (stack_.overlap_pipeline && beside),
                      stack_.overlap_expert && plan_.expert > 1};
+    // Workers of their own, each one rank of the group, reduce no gradients within a step.
+    const bool reduces = training_.sync.kind == SyncKind::step || plan_.zero > 0 || plan_.context > 1;
+    plan_.overlap.gradient = plan_.overlap.gradient && reduces;
+    if (!reduces && reader_.has("bucket")) {
+      reader_.at("bucket").refuse_message("is only legal where a step reduces gradients: not" +
+                                          of_own_workers());
+    }
     if (!reader_.has("overlap")) return;
     const SpecReader overlap = reader_.at("overlap");
     overlap.only({"gradient", "parameter", "tensor", "pipeline", "expert"});
@@ -165,6 +177,9 @@ class PlanReader {
     plan_.overlap.tensor = flag(overlap, "tensor", plan_.overlap.tensor);
     plan_.overlap.pipeline = flag(overlap, "pipeline", plan_.overlap.pipeline);
     plan_.overlap.expert = flag(overlap, "expert", plan_.overlap.expert);
+    if (plan_.overlap.gradient && !reduces) {
+      overlap.at("gradient").refuse("false" + of_own_workers() + ", where a step reduces no gradients");
+    }
     if (plan_.overlap.expert && !model_.moe && overlap.has("expert")) {
       overlap.at("expert").refuse_message("is only legal with a mixture of experts (model.moe)");
     }

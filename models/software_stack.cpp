@@ -115,9 +115,14 @@ void read_overlap(const SpecReader& reader, SoftwareStack& stack) {
   flag("expert", stack.overlap_expert);
 }
 
-ElementwisePasses read_passes(const SpecReader& reader) {
+/// Nothing is cast to be turned: casts have no passes for `rope`.
+enum class PassesOf { layers, casts };
+
+ElementwisePasses read_passes(const SpecReader& reader, PassesOf of = PassesOf::layers) {
   ElementwisePasses passes;
-  reader.only({"hidden", "sharded", "ffn", "ffn_gated", "rope"});
+  std::vector<std::string> keys = {"hidden", "sharded", "ffn", "ffn_gated", "rope"};
+  if (of == PassesOf::casts) keys.pop_back();
+  reader.only(keys);
   const auto count = [&reader](std::string_view key, double& target) {
     if (reader.has(key)) target = reader.at(key).number(0.0, 1e4);
   };
@@ -143,8 +148,10 @@ void read_flag(const SpecReader& reader, std::string_view key, bool& target) {
 
 /// Casts; a number that is left out keeps what it was.
 void read_quantize(const SpecReader& reader, QuantizeCounts& counts) {
-  if (reader.has("quantize_forward")) counts.forward = read_passes(reader.at("quantize_forward"));
-  if (reader.has("quantize_backward")) counts.backward = read_passes(reader.at("quantize_backward"));
+  if (reader.has("quantize_forward"))
+    counts.forward = read_passes(reader.at("quantize_forward"), PassesOf::casts);
+  if (reader.has("quantize_backward"))
+    counts.backward = read_passes(reader.at("quantize_backward"), PassesOf::casts);
   if (!reader.has("quantize_weights")) return;
   const SpecReader weights = reader.at("quantize_weights");
   weights.only({"traffic", "gathered_traffic", "kept", "frozen_share"});

@@ -125,7 +125,7 @@ TrainingSpec read_training_spec(const SpecReader& reader) {
   }
   if (reader.has("recompute")) read_recompute(reader.at("recompute"), training);
   if (reader.has("sync")) training.sync = read_sync_spec(reader.at("sync"));
-  if (reader.has("tokens")) reader.at("tokens").number_above(0.0);
+  if (reader.has("tokens")) training.tokens = reader.at("tokens").number_above(0.0);
   if (reader.has("offload")) training.offload = read_offload(reader.at("offload"));
   if (reader.has("lora")) training.lora = read_lora(reader.at("lora"));
   if (reader.has("data")) training.data = read_data_spec(reader.at("data"));

@@ -47,6 +47,7 @@ struct TrainingSpec {
   std::optional<LoraSpec> lora;
   OffloadSpec offload;
   FlopsConvention flops_convention = FlopsConvention::full;
+  std::optional<double> tokens;  ///< of the whole training
   SyncSpec sync;
   std::optional<DataSpec> data;
   std::optional<CheckpointSpec> checkpoint;

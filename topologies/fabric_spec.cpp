@@ -126,12 +126,15 @@ void read_sizes(const SpecReader& reader, int nodes, FabricSpec& fabric) {
       dimensions.refuse("one to three dimensions");
     }
   }
-  const bool has_graph = keys.has("vertices", kGraph) && keys.has("edges", kGraph);
+  // Both are asked for, so that each is refused where it says nothing.
+  const bool has_vertices = keys.has("vertices", kGraph);
+  const bool has_edges = keys.has("edges", kGraph);
   if (fabric.kind != Kind::graph) return;
   for (const std::string_view key : {"vertices", "edges"}) {
     if (!reader.has(key)) reader.at(key).refuse("a list");
   }
-  if (has_graph) fabric.graph = read_graph(reader, nodes, fabric.link_bandwidth, fabric.link_latency);
+  if (has_vertices && has_edges)
+    fabric.graph = read_graph(reader, nodes, fabric.link_bandwidth, fabric.link_latency);
 }
 
 /// NCCL 2.12 brought PXN, on by default: a message crosses NVLink to the GPU whose NIC is on the rail of the

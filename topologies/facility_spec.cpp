@@ -96,6 +96,8 @@ PriceSpec read_price(const SpecReader& reader) {
   if (price.gpu_hour &&
       (price.node || price.network_switch || price.optics || price.storage || price.years)) {
     reader.refuse_message("gives both \"gpu_hour\" and a purchase; expected one of the two");
+  } else if (!price.gpu_hour && (!price.node || !price.years)) {
+    reader.refuse_message("expected \"gpu_hour\", or a purchase: at least \"node\" and \"years\"");
   }
   return price;
 }

@@ -35,7 +35,9 @@ struct StorageSpec {
   }
 };
 
-// Prices, power and reliability are read strictly and kept; a step time does not depend on them.
+// Prices, power and reliability are read strictly and kept; a step time does not depend on them. A prediction
+// says what it costs; power and reliability are refused there until something is said about energy and
+// goodput.
 
 struct PriceSpec {
   std::optional<Dollars> gpu_hour;  ///< either this

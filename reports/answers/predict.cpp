@@ -13,10 +13,12 @@
 #include "reports/answers/beside.hpp"
 #include "reports/answers/communication_lines.hpp"
 #include "reports/answers/communicator_memory.hpp"
+#include "reports/answers/comparable_prediction.hpp"
 #include "reports/answers/latency_difference.hpp"
 #include "reports/answers/loop_simulation.hpp"
 #include "reports/answers/simulation.hpp"
 #include "sim/base/quantile.hpp"
+#include "topologies/build_topology.hpp"
 #include "topologies/fabric_checks.hpp"
 
 namespace orrery {
@@ -244,6 +246,15 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   const double step = prediction.step_time.base();
   prediction.samples_per_s = static_cast<double>(experiment.training.global_batch) / step;
   prediction.tokens_per_s = work.tokens / step;
+  if (experiment.training.tokens) {
+    const double tokens = *experiment.training.tokens;
+    const auto tokens_per_step = static_cast<double>(experiment.training.global_batch) *
+                                 static_cast<double>(experiment.training.seq_length);
+    prediction.whole_training = {tokens, std::ceil(tokens / tokens_per_step)};
+  }
+  if (experiment.cluster.price) {
+    prediction.dollars_per_hour = hourly_price(experiment.cluster, build_topology(experiment.cluster));
+  }
   prediction.model_flops = Flops(work.model_flops);
   prediction.hardware_flops = Flops(work.hardware_flops);
   prediction.mfu = work.model_flops / (step * work.peak_flops);

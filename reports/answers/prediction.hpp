@@ -64,6 +64,12 @@ struct BesideUse {
   double neighbour_slowdown() const { return neighbour_together / neighbour_alone; }
 };
 
+/// All steps of a training, each as long as the one predicted.
+struct WholeTraining {
+  double tokens = 0;
+  double steps = 0;  ///< whole ones: the last may have fewer tokens to go
+};
+
 /// The answer to `predict` (contract section 3.1).
 struct Prediction {
   std::string name;
@@ -79,7 +85,9 @@ struct Prediction {
   std::array<Seconds, 2> interval;  ///< central 80 %, see spread_interval
   double spread = 0;                ///< sd of ln(step time) that the times of kernels and collectives leave
   double samples_per_s = 0, tokens_per_s = 0;
-  Flops model_flops, hardware_flops;  ///< of one step, all GPUs
+  std::optional<WholeTraining> whole_training;  ///< with training.tokens
+  std::optional<double> dollars_per_hour;       ///< of the cluster, with cluster.price
+  Flops model_flops, hardware_flops;            ///< of one step, all GPUs
   double mfu = 0, hfu = 0;
   Breakdown breakdown{};  ///< seconds by term; sums to step_time
   std::array<Evidence, kBreakdownTerms> term_evidence{};

@@ -93,6 +93,15 @@ void cross_check(const SpecReader& reader, const Experiment& experiment) {
       refuse_without_storage("data", "samples are read");
     if (experiment.training.checkpoint) refuse_without_storage("checkpoint", "checkpoints are written");
   }
+  const auto refuse_of_plan = [&](const char* key, const char* what) {
+    problems.add_message(
+        reader.pointer() + "/cluster/" + key,
+        fmt::format("{} follow with `orrery plan`, which is not built yet; a step does not depend "
+                    "on them: expected none",
+                    what));
+  };
+  if (experiment.cluster.power) refuse_of_plan("power", "energy and peak power");
+  if (experiment.cluster.reliability) refuse_of_plan("reliability", "failures and goodput");
   check_host_memory(reader, experiment);
   check_precision(reader, experiment);
 }

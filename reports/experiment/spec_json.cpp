@@ -104,6 +104,7 @@ Json training_json(const TrainingSpec& training, GradientDtype gradient_dtype) {
     if (training.lora->mlp) targets.push_back("mlp");
     json["lora"] = {{"rank", training.lora->rank}, {"targets", targets}};
   }
+  if (training.tokens) json["tokens"] = *training.tokens;
   json["sync"] = sync_json(training.sync);
   if (training.data) json["data"] = data_json(*training.data);
   if (training.checkpoint) json["checkpoint"] = checkpoint_json(*training.checkpoint);

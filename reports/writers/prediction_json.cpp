@@ -86,6 +86,22 @@ Json memory_json(const Prediction& prediction) {
           {"per_stage_peak_bytes", stages}};
 }
 
+/// What the steps of a whole training and the cluster's price come to, where either is given.
+void add_bill_json(const Prediction& prediction, Json& json) {
+  const double step = prediction.step_time.base();
+  const double hours = prediction.whole_training ? prediction.whole_training->steps * step / 3600.0 : 0.0;
+  if (prediction.whole_training) {
+    json["whole_training"] = {{"tokens", prediction.whole_training->tokens},
+                              {"steps", prediction.whole_training->steps},
+                              {"days", hours / 24.0}};
+  }
+  if (prediction.dollars_per_hour) {
+    json["cost"] = {{"usd_per_hour", *prediction.dollars_per_hour},
+                    {"usd_per_step", *prediction.dollars_per_hour * step / 3600.0}};
+    if (prediction.whole_training) json["cost"]["whole_training_usd"] = *prediction.dollars_per_hour * hours;
+  }
+}
+
 /// Only the simulation knows links: the closed form has none, and its result says so with empty lists.
 Json links_json(const Prediction& prediction) {
   Json links = Json::array();
@@ -182,6 +198,7 @@ Json prediction_json(const Prediction& prediction) {
                {"memory", memory_json(prediction)},
                {"plan", plan_json(prediction.plan)}};
   json["plan"]["micro_batches"] = prediction.micro_batches;
+  add_bill_json(prediction, json);
   add_loop_json(prediction, json);
   if (prediction.beside) json["beside"] = beside_json(*prediction.beside);
   json["calibration"] = {{"profile", prediction.calibration.profile},

@@ -92,6 +92,26 @@ std::string throughput_line(const Prediction& prediction) {
       prediction.hardware_tflops_per_gpu());
 }
 
+/// Days and dollars, where training.tokens and cluster.price are given.
+std::string bill_lines(const Prediction& prediction) {
+  std::string text;
+  const double step = prediction.step_time.base();
+  if (prediction.whole_training) {
+    const WholeTraining& whole = *prediction.whole_training;
+    text += fmt::format("  {} tokens: {} steps, {:.1f} days\n", short_number(whole.tokens),
+                        short_number(whole.steps), whole.steps * step / 86400.0);
+  }
+  if (prediction.dollars_per_hour) {
+    text += fmt::format("  {} USD an hour", short_number(*prediction.dollars_per_hour));
+    if (prediction.whole_training) {
+      text += fmt::format(", {} USD in all", short_number(*prediction.dollars_per_hour *
+                                                          prediction.whole_training->steps * step / 3600.0));
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 std::string breakdown_table(const Prediction& prediction) {
   TextTable table({"where the time goes", ">time", ">share", "evidence"});
   for (int i = 0; i < kBreakdownTerms; ++i) {
@@ -172,9 +192,9 @@ std::string measured_line(const Prediction& prediction) {
 
 std::string prediction_text(const Prediction& prediction) {
   return what_was_assumed(prediction) + step_line(prediction) + throughput_line(prediction) +
-         memory_lines(prediction) + loop_lines(prediction) + beside_lines(prediction) +
-         measured_line(prediction) + breakdown_table(prediction) + communication_table(prediction) +
-         link_table(prediction);
+         bill_lines(prediction) + memory_lines(prediction) + loop_lines(prediction) +
+         beside_lines(prediction) + measured_line(prediction) + breakdown_table(prediction) +
+         communication_table(prediction) + link_table(prediction);
 }
 
 }  // namespace orrery

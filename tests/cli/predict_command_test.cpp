@@ -207,5 +207,23 @@ TEST(PredictCommand, PrintsTimesOnStandardErrorOnly) {
   EXPECT_EQ(plain.err, "");
 }
 
+TEST(PredictCommand, CountsTheStepsAndTheBillOfAWholeTraining) {
+  Json experiment = small_experiment();
+  experiment["training"]["tokens"] = 1e6;  // 64 x 2048 = 131,072 a step: 7.6, so 8 steps
+  experiment["cluster"]["price"] = {{"gpu_hour", "2 USD"}};
+  const Json json = run_orrery({"predict", "-", "--format", "json"}, experiment.dump()).json();
+  const double step = json["step_time_s"];
+  EXPECT_EQ(json["whole_training"]["steps"], 8.0);
+  EXPECT_DOUBLE_EQ(json["whole_training"]["days"].get<double>(), 8 * step / 86400);
+  EXPECT_DOUBLE_EQ(json["cost"]["usd_per_hour"].get<double>(), 16.0);  // 8 GPUs
+  EXPECT_NEAR(json["cost"]["whole_training_usd"].get<double>(), 16.0 * 8 * step / 3600, 1e-12);
+  EXPECT_EQ(json["experiment"]["training"]["tokens"], 1e6);
+  const std::string text = run_orrery({"predict", "-"}, experiment.dump()).out;
+  EXPECT_NE(text.find("tokens: 8 steps, 0.0 days"), std::string::npos) << text;
+  EXPECT_NE(text.find("16 USD an hour"), std::string::npos) << text;
+  const Json plain = run_orrery({"predict", "-", "--format", "json"}, small_experiment().dump()).json();
+  EXPECT_FALSE(plain.contains("whole_training") || plain.contains("cost"));
+}
+
 }  // namespace
 }  // namespace orrery::test

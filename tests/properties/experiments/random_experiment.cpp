@@ -351,6 +351,7 @@ class ExperimentDraw {
     parallel_["zero"] = zero_ = 0;
     parallel_.erase("shard_group");
     parallel_.erase("overlap");
+    parallel_.erase("bucket");
     if (degrees_.context == 1 && chance()) {
       training_["sync"] = {{"kind", "async"}, {"staleness", dice_.pick(0, 3)}};
     } else {
