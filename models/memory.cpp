@@ -318,8 +318,9 @@ class StageCounter {
     double offloaded = 0.0;
     for (const size_t v : virtual_stages_of(stage)) {
       for (int i = 0; i < ranges_[v].count; ++i) {
-        const LayerMemory& layer = layers_[kind_of(ranges_[v].first + i)];
-        if (offloaded_[static_cast<size_t>(ranges_[v].first + i)]) {
+        const int number = ranges_[v].first + i;
+        const LayerMemory& layer = layers_[kind_of(number)];
+        if (offloaded_[static_cast<size_t>(number)]) {
           offloaded = std::max(offloaded, layer.kept);
           continue;
         }

@@ -36,6 +36,7 @@ std::vector<std::vector<size_t>> families_of(Rows rows) {
   std::map<std::string, std::vector<size_t>> families;
   for (size_t i = 0; i < rows.size(); ++i) families[rows[i]->family].push_back(i);
   std::vector<std::vector<size_t>> result;
+  result.reserve(families.size());
   for (auto& [name, members] : families) result.push_back(std::move(members));
   return result;
 }

@@ -66,6 +66,7 @@ StackProfile learn_stack(const std::string& software, std::vector<Candidate> can
   if (model.entries.empty()) return profile;
 
   std::vector<const RunRecord*> records;
+  records.reserve(candidates.size());
   for (const Candidate& candidate : candidates) records.push_back(candidate.record);
   candidates = linearise_all(records, options, model, threads, calibrations, candidates);
   for (size_t i = 0; i < candidates.size(); ++i) profile.runs[i].row = candidates[i].linear.row;
@@ -123,6 +124,7 @@ std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs,
   };
   tell("slopes of all runs");
   std::vector<const RunRecord*> records;
+  records.reserve(runs.size());
   for (const RunRecord& run : runs) records.push_back(&run);
   std::map<std::string, std::vector<Candidate>> stacks;
   for (Candidate& candidate : linearise_all(records, predict, {}, options.threads, calibrations)) {
@@ -130,6 +132,7 @@ std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs,
     if (!software.empty()) stacks[software].push_back(std::move(candidate));
   }
   std::vector<StackProfile> profiles;
+  profiles.reserve(stacks.size());
   for (auto& [software, candidates] : stacks) {
     tell(software);
     profiles.push_back(learn_stack(software, std::move(candidates), predict, options.threads, calibrations));
@@ -140,6 +143,7 @@ std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs,
 SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOptions& options) {
   CalibrationStore calibrations;
   std::vector<const RunRecord*> records;
+  records.reserve(runs.size());
   for (const RunRecord& run : runs) records.push_back(&run);
   std::vector<Candidate> candidates =
       linearise_all(records, options.predict, {}, options.threads, calibrations);
@@ -161,8 +165,10 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
   priors.noise = 0.03;
   priors.family = 0.0;
   std::vector<FactorTerm> terms;
+  terms.reserve(kFactors);
   for (int factor = 0; factor < kFactors; ++factor) terms.push_back({.factor = static_cast<Factor>(factor)});
   std::vector<double> before;
+  before.reserve(candidates.size());
   for (const Candidate& candidate : candidates) before.push_back(candidate.linear.residual);
   site.stack = summary_of_residuals(before);
   const FactorModel first = fit_factors(rows_of(candidates), terms, priors);

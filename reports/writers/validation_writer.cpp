@@ -140,14 +140,16 @@ std::string validation_text(const Validation& validation) {
 }
 
 Json validation_json(const Validation& validation) {
-  Json json = {{"schema", "orrery.validation/1"},
-               {"tier", std::string(name_of(validation.tier))},
-               {"engine", std::string(name_of(validation.engine))},
-               {"leave_out", validation.leave_out == LeaveOut::source ? "source" : "family"},
-               {"interrupted", validation.interrupted},
-               {"rows", Json::array()},
-               {"summary", Json::array()},
-               {"refusals", Json::array()}};
+  Json json = {
+      {"schema", "orrery.validation/1"},
+      {"tier", std::string(name_of(validation.tier))},
+      {"engine", std::string(name_of(validation.engine))},
+      {"leave_out", validation.leave_out == LeaveOut::source ? "source" : "family"},
+      {"without", validation.without ? Json(std::string(name_of(*validation.without))) : Json(nullptr)},
+      {"interrupted", validation.interrupted},
+      {"rows", Json::array()},
+      {"summary", Json::array()},
+      {"refusals", Json::array()}};
   for (const ValidationRow& row : validation.rows) json["rows"].push_back(row_json(row));
   for (const ValidationSummary& line : validation.summary) json["summary"].push_back(summary_json(line));
   for (const RefusalCount& refusal : validation.refusals) {
