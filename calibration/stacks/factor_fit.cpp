@@ -135,30 +135,77 @@ std::set<std::string> names_of(Rows rows, std::string FactorRow::*group) {
   return names;
 }
 
-/// Terms that could move these rows: a factor of some weight, a place that two families show.
+/// Who shows a term.
+struct Shown {
+  std::set<std::string> families, sources;
+
+  void add(const FactorRow& row) {
+    families.insert(row.family);
+    sources.insert(row.source_group);
+  }
+  /// Two models, or their own errors pass for the software's; two sources, or their machines do.
+  bool tells() const { return families.size() > 1 && sources.size() > 1; }
+};
+
+/// Terms that could move these rows: a factor of some weight, runs that can tell it.
 std::vector<FactorTerm> possible_terms(Rows rows) {
-  std::map<std::string, std::set<std::string>> gpus;
-  std::map<int, std::set<std::string>> years;
+  Shown all;
+  std::map<std::string, Shown> gpus;
+  std::map<int, Shown> years;
   std::array<double, kFactors> most{};
   for (const FactorRow* row : rows) {
-    gpus[row->gpu].insert(row->family);
-    years[row->year].insert(row->family);
+    all.add(*row);
+    gpus[row->gpu].add(*row);
+    years[row->year].add(*row);
     for (size_t f = 0; f < most.size(); ++f) most[f] = std::max(most[f], std::abs(row->slope[f]));
   }
-  const int first = years.begin()->first, last = years.rbegin()->first;
   std::vector<FactorTerm> terms;
+  if (!all.tells()) return terms;
+  const int first = years.begin()->first, last = years.rbegin()->first;
   for (int number = 0; number < kFactors; ++number) {
     if (most[static_cast<size_t>(number)] < kLeastSlope) continue;
     const auto factor = static_cast<Factor>(number);
     terms.push_back({factor, "", first, last});
-    for (const auto& [gpu, families] : gpus) {
-      if (gpus.size() > 1 && families.size() > 1) terms.push_back({factor, gpu, first, last});
+    for (const auto& [gpu, shown] : gpus) {
+      if (gpus.size() > 1 && shown.tells()) terms.push_back({factor, gpu, first, last});
     }
-    for (const auto& [year, families] : years) {
-      if (years.size() > 1 && families.size() > 1) terms.push_back({factor, "", year, year});
+    for (const auto& [year, shown] : years) {
+      if (years.size() > 1 && shown.tells()) terms.push_back({factor, "", year, year});
     }
   }
   return terms;
+}
+
+/// |predicted / measured - 1| of each row, predicted (along the slopes) by a fit to the rows of other groups.
+std::vector<double> left_out_errors(Rows rows, Terms terms, std::string FactorRow::*group,
+                                    const FactorPriors& priors) {
+  std::vector<double> errors(rows.size(), 0.0);
+  for (const std::string& name : names_of(rows, group)) {
+    std::vector<const FactorRow*> others;
+    for (const FactorRow* row : rows) {
+      if (row->*group != name) others.push_back(row);
+    }
+    const bool fits = !terms.empty() && !others.empty();
+    const Eigen::VectorXd logs = fits ? solve(others, terms, priors).logs : Eigen::VectorXd();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (rows[i]->*group != name) continue;
+      double predicted = 0.0;
+      for (size_t j = 0; fits && j < terms.size(); ++j) {
+        if (terms[j].matches(rows[i]->gpu, rows[i]->year))
+          predicted +=
+              rows[i]->slope[static_cast<size_t>(terms[j].factor)] * logs(static_cast<Eigen::Index>(j));
+      }
+      errors[i] = std::abs(std::expm1(predicted - rows[i]->log_ratio));
+    }
+  }
+  return errors;
+}
+
+/// Whether a source is predicted worse by what the others teach than it was before.
+bool contradicted(Rows rows, const std::vector<double>& before, const std::vector<double>& then) {
+  std::map<std::string, double> rise;
+  for (size_t i = 0; i < rows.size(); ++i) rise[rows[i]->source_group] += then[i] - before[i];
+  return std::any_of(rise.begin(), rise.end(), [](const auto& source) { return source.second > 0.0; });
 }
 
 }  // namespace
@@ -188,33 +235,16 @@ FactorModel fit_factors(Rows rows, Terms terms, const FactorPriors& priors) {
 
 double left_out_error(Rows rows, Terms terms, std::string FactorRow::*group, const FactorPriors& priors) {
   double sum = 0.0;
-  for (const std::string& name : names_of(rows, group)) {
-    std::vector<const FactorRow*> others;
-    for (const FactorRow* row : rows) {
-      if (row->*group != name) others.push_back(row);
-    }
-    const bool fits = !terms.empty() && !others.empty();
-    const Eigen::VectorXd logs = fits ? solve(others, terms, priors).logs : Eigen::VectorXd();
-    for (const FactorRow* row : rows) {
-      if (row->*group != name) continue;
-      double predicted = 0.0;
-      for (size_t j = 0; fits && j < terms.size(); ++j) {
-        if (terms[j].matches(row->gpu, row->year))
-          predicted += row->slope[static_cast<size_t>(terms[j].factor)] * logs(static_cast<Eigen::Index>(j));
-      }
-      sum += std::abs(std::expm1(predicted - row->log_ratio));
-    }
-  }
+  for (const double error : left_out_errors(rows, terms, group, priors)) sum += error;
   return rows.empty() ? 0.0 : sum / static_cast<double>(rows.size());
 }
 
 std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
   std::vector<FactorTerm> chosen;
-  if (names_of(rows, &FactorRow::family).size() < 2) return chosen;
-  const bool several_sources = names_of(rows, &FactorRow::source_group).size() > 1;
   const std::vector<FactorTerm> possible = possible_terms(rows);
+  if (possible.empty()) return chosen;
   double best = left_out_error(rows, chosen, &FactorRow::family, priors);
-  double best_of_sources = left_out_error(rows, chosen, &FactorRow::source_group, priors);
+  std::vector<double> of_sources = left_out_errors(rows, chosen, &FactorRow::source_group, priors);
   while (chosen.size() < kMostTerms) {
     std::vector<std::pair<double, size_t>> tried;
     std::vector<FactorTerm> next = chosen;
@@ -229,12 +259,11 @@ std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
     for (const auto& [error, i] : tried) {
       if (error > best - kLeastGain) break;
       next.back() = possible[i];
-      const double of_sources =
-          several_sources ? left_out_error(rows, next, &FactorRow::source_group, priors) : best_of_sources;
-      if (of_sources > best_of_sources) continue;
+      std::vector<double> then = left_out_errors(rows, next, &FactorRow::source_group, priors);
+      if (contradicted(rows, of_sources, then)) continue;
       chosen = next;
       best = error;
-      best_of_sources = of_sources;
+      of_sources = std::move(then);
       added = true;
       break;
     }
