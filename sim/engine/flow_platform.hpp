@@ -8,21 +8,24 @@
 
 namespace orrery {
 
-/// Fluid flows that share resources by max-min fairness, and timers, on one clock.
+/// Fluid flows that share resources by max-min fairness, and an alarm, on one clock.
 class FlowPlatform {
  public:
   virtual ~FlowPlatform() = default;
   /// What a flow's end calls: which it was, and what it lost to whom against its bound.
   using FlowEnd = std::function<void(std::int32_t flow, std::span<const LostTime> lost)>;
-  /// Called at the simulated time at which a flow has ended, before any timer set then.
+  /// Called at the simulated time at which a flow has ended, before any alarm set then.
   virtual void on_flow_end(FlowEnd callback) = 0;
   /// Starts a flow of a communication now. Call it before run() or from a callback. `flow` comes back at its
   /// end.
   virtual void start_flow(std::int32_t flow, std::int32_t communication, double bytes) = 0;
-  /// Calls back when the clock has reached `time`; at once within run() if it has already.
-  virtual void set_timer(double time, std::function<void()> callback) = 0;
+  /// What the alarm calls.
+  virtual void on_alarm(std::function<void()> callback) = 0;
+  /// Sets the alarm to when the clock has reached `time`; at once within run() if it has already. An earlier
+  /// one that is set stays, a later one is forgotten.
+  virtual void set_alarm(double time) = 0;
   virtual double now() const = 0;
-  /// Runs until no flow and no timer is left.
+  /// Runs until no flow is left and no alarm is set.
   virtual void run() = 0;
 };
 

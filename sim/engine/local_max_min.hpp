@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/engine/shared_resources.hpp"
+#include "sim/engine/short_list.hpp"
 
 namespace orrery {
 
@@ -41,9 +42,8 @@ class LocalMaxMin {
   std::int64_t flows_solved() const { return flows_solved_; }
 
  private:
-  struct Flow {
+  struct alignas(64) Flow {
     std::span<const ResourceShare> shares;
-    std::vector<std::uint32_t> place;  ///< by share: position in the link's list
     double bound = 0.0;
     double rate = 0.0, new_rate = 0.0;
     std::int32_t bottleneck = -1;  ///< the full link that holds it; -1: its bound does
@@ -52,18 +52,17 @@ class LocalMaxMin {
     bool live = false;
     bool solved_for = false;  ///< in flows_in_solve_
     bool frozen = false;
+    ShortList<std::uint32_t, 8> place;  ///< by share: position in the link's list
   };
   struct OnLink {
     std::int32_t flow;
     std::uint32_t share;
   };
-  struct Link {
+  /// Two cache lines, its flows included where they are few.
+  struct alignas(64) Link {
     double capacity = 0.0;
     double potential = 0.0;  ///< load if all flows ran at their bounds
     double load = 0.0;
-    std::vector<OnLink> flows;
-    bool in_solve = false;
-    bool relieved = false;  ///< in relieved_
     // Of a solve.
     double taken = 0.0;   ///< by flows that are not solved for
     double left = 0.0;    ///< what is not given away yet
@@ -71,6 +70,9 @@ class LocalMaxMin {
     double fastest = 0.0;
     double level = 0.0;  ///< rate of the flows that it froze; -1: none
     std::int32_t unfrozen = 0;
+    bool in_solve = false;
+    bool relieved = false;  ///< in relieved_
+    ShortList<OnLink, 5> flows;
   };
 
   Flow& flow(std::int32_t number) { return flows_[static_cast<size_t>(number)]; }

@@ -40,11 +40,6 @@ void MaxMinPlatform::start_flow(std::int32_t flow, std::int32_t communication, d
   changed_ = true;
 }
 
-void MaxMinPlatform::set_timer(double time, std::function<void()> callback) {
-  timers_.push_back({std::max(time, now_), set_++, std::move(callback)});
-  std::push_heap(timers_.begin(), timers_.end(), std::greater<>());
-}
-
 void MaxMinPlatform::find_rates() {
   changed_ = false;
   for (const auto& [number, rate] : solver_.settle()) {
@@ -93,17 +88,14 @@ void MaxMinPlatform::end_flows() {
 void MaxMinPlatform::run() {
   for (;;) {
     const double flow_time = next_end();
-    const double timer_time = timers_.empty() ? kNever : timers_.front().time;
-    now_ = std::min(flow_time, timer_time);
+    now_ = std::min(flow_time, alarm_time_);
     if (now_ == kNever) return;
-    if (flow_time <= timer_time) {
-      end_flows();  // timers that this sets come next, with those that were due
+    if (flow_time <= alarm_time_) {
+      end_flows();  // an alarm that this sets comes next, with one that was due
       continue;
     }
-    std::pop_heap(timers_.begin(), timers_.end(), std::greater<>());
-    const Timer timer = std::move(timers_.back());
-    timers_.pop_back();
-    timer.callback();
+    alarm_time_ = kNever;
+    alarm_();
   }
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -21,19 +23,12 @@ class MaxMinPlatform : public FlowPlatform {
 
   void on_flow_end(FlowEnd callback) override { flow_ended_ = std::move(callback); }
   void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
-  void set_timer(double time, std::function<void()> callback) override;
+  void on_alarm(std::function<void()> callback) override { alarm_ = std::move(callback); }
+  void set_alarm(double time) override { alarm_time_ = std::min(alarm_time_, std::max(time, now_)); }
   double now() const override { return now_; }
   void run() override;
 
  private:
-  struct Timer {
-    double time;
-    std::int64_t order;
-    std::function<void()> callback;
-    bool operator>(const Timer& other) const {
-      return time != other.time ? time > other.time : order > other.order;
-    }
-  };
   struct Live {
     std::int32_t flow = -1;  ///< the caller's number; -1: none
     double left = 0.0;       ///< bytes, at `since`
@@ -58,11 +53,11 @@ class MaxMinPlatform : public FlowPlatform {
   std::span<const double> rate_bound_;
   LocalMaxMin solver_;
   LostTimeAccount lost_;
-  std::vector<Live> live_;     // by the solver's number
-  std::vector<End> ends_;      // a heap
-  std::vector<Timer> timers_;  // a heap
+  std::vector<Live> live_;  // by the solver's number
+  std::vector<End> ends_;   // a heap
   FlowEnd flow_ended_;
-  std::int64_t set_ = 0;
+  std::function<void()> alarm_;
+  double alarm_time_ = std::numeric_limits<double>::infinity();
   double now_ = 0.0;
   double last_start_ = 0.0;
   bool changed_ = false;  // flows came or went since rates were found

@@ -17,42 +17,46 @@ SegmentClock::SegmentClock(const WorkloadGraph& graph) : graph_(graph) {
   ranks_.resize(static_cast<size_t>(graph.ranks));
 }
 
-/// Seconds that a second of the segment's work takes on the rank as it is.
-double SegmentClock::slowness(const Rank& rank, std::int32_t task) const {
-  if (rank.slowed_by.empty()) {
-    return 1.0;
+double SegmentClock::start(std::int32_t task, std::int32_t number, std::int32_t segment, double now) {
+  Rank& rank = ranks_[static_cast<size_t>(number)];
+  const double work = graph_.segments[static_cast<size_t>(segment)].duration.base();
+  const double end = now + work * slowness(rank, segment);
+  const Running started{task, segment, work, now, end};
+  if (rank.first.task < 0) {
+    rank.first = started;
+  } else {
+    if (!rank.more) rank.more = std::make_unique<std::vector<Running>>();
+    rank.more->push_back(started);
   }
-  const double slows = *std::max_element(rank.slowed_by.begin(), rank.slowed_by.end());
-  const auto segment = static_cast<size_t>(graph_.tasks[static_cast<size_t>(task)].index);
-  return 1.0 + kernel_share_[segment] * (slows - 1.0);
-}
-
-double SegmentClock::start(std::int32_t task, double now) {
-  Rank& rank = ranks_[static_cast<size_t>(graph_.tasks[static_cast<size_t>(task)].rank)];
-  const double work = segment_of(task).duration.base();
-  const double end = now + work * slowness(rank, task);
-  rank.running.push_back({task, work, now, end});
   return end;
 }
 
 void SegmentClock::change(Rank& rank, double slows, bool starts, double now, std::vector<End>& moved) {
-  for (Running& segment : rank.running) {
-    segment.left -= std::max(0.0, now - segment.since) / slowness(rank, segment.task);
+  const auto for_each_running = [&rank](const auto& act) {
+    if (rank.first.task >= 0) act(rank.first);
+    if (!rank.more) return;
+    for (Running& running : *rank.more) act(running);
+  };
+  for_each_running([&](Running& segment) {
+    segment.left -= std::max(0.0, now - segment.since) / slowness(rank, segment.segment);
     segment.left = std::max(0.0, segment.left);
     segment.since = now;
-  }
+  });
+  if (!rank.slowed_by) rank.slowed_by = std::make_unique<std::vector<double>>();
+  std::vector<double>& slowed_by = *rank.slowed_by;
   if (starts) {
-    rank.slowed_by.push_back(slows);
+    slowed_by.push_back(slows);
   } else {
-    rank.slowed_by.erase(std::find(rank.slowed_by.begin(), rank.slowed_by.end(), slows));
+    slowed_by.erase(std::find(slowed_by.begin(), slowed_by.end(), slows));
   }
-  for (Running& segment : rank.running) {
-    const double end = now + segment.left * slowness(rank, segment.task);
+  rank.slows = slowed_by.empty() ? 1.0 : *std::max_element(slowed_by.begin(), slowed_by.end());
+  for_each_running([&](Running& segment) {
+    const double end = now + segment.left * slowness(rank, segment.segment);
     if (end != segment.end) {
       segment.end = end;
       moved.push_back({segment.task, end});
     }
-  }
+  });
 }
 
 void SegmentClock::change_all(std::int32_t task, bool starts, double now, std::vector<End>& moved) {
@@ -78,14 +82,18 @@ void SegmentClock::release(std::int32_t task, double now, std::vector<End>& move
   change_all(task, false, now, moved);
 }
 
-bool SegmentClock::finish(std::int32_t task, double time) {
-  auto& running = ranks_[static_cast<size_t>(graph_.tasks[static_cast<size_t>(task)].rank)].running;
-  const auto found =
-      std::find_if(running.begin(), running.end(), [task](const Running& r) { return r.task == task; });
-  if (found == running.end() || found->end != time) {
-    return false;
+bool SegmentClock::finish(std::int32_t task, std::int32_t number, double time) {
+  Rank& rank = ranks_[static_cast<size_t>(number)];
+  if (rank.first.task == task) {
+    if (rank.first.end != time) return false;
+    rank.first.task = -1;
+    return true;
   }
-  running.erase(found);
+  if (!rank.more) return false;
+  const auto found = std::find_if(rank.more->begin(), rank.more->end(),
+                                  [task](const Running& running) { return running.task == task; });
+  if (found == rank.more->end() || found->end != time) return false;
+  rank.more->erase(found);
   return true;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "sim/workload/workload_graph.hpp"
@@ -26,32 +27,43 @@ class SegmentClock {
   bool needed() const { return needed_; }
 
   /// Starts a segment on its rank. @returns its end unless something changes before
-  double start(std::int32_t task, double now);
+  double start(std::int32_t task, double now) {
+    return start(task, task_of(task).rank, task_of(task).index, now);
+  }
+  /// The same for a caller who knows the task's rank and segment.
+  double start(std::int32_t task, std::int32_t rank, std::int32_t segment, double now);
+  /// A rank's state will be needed soon.
+  void fetch(std::int32_t rank) const { __builtin_prefetch(&ranks_[static_cast<size_t>(rank)]); }
   /// A communication that slows its ranks starts; segments whose ends move are appended to `moved`.
   void hold(std::int32_t task, double now, std::vector<End>& moved);
   /// It ends.
   void release(std::int32_t task, double now, std::vector<End>& moved);
   /// True, and the segment is over, if `time` is the end that was told last.
-  bool finish(std::int32_t task, double time);
+  bool finish(std::int32_t task, double time) { return finish(task, task_of(task).rank, time); }
+  bool finish(std::int32_t task, std::int32_t rank, double time);
 
  private:
   struct Running {
-    std::int32_t task;
-    double left;   // seconds of work at full speed
-    double since;  // when `left` was that much
-    double end;
+    std::int32_t task = -1;
+    std::int32_t segment = -1;
+    double left = 0.0;   // seconds of work at full speed
+    double since = 0.0;  // when `left` was that much
+    double end = 0.0;
   };
-  struct Rank {
-    std::vector<double> slowed_by;  // of the communications in flight
-    std::vector<Running> running;
+  /// One cache line: a rank runs one segment at a time, but for those of other streams.
+  struct alignas(64) Rank {
+    Running first;                                   // task -1: none
+    double slows = 1.0;                              // the largest of slowed_by
+    std::unique_ptr<std::vector<Running>> more;      // made at the first use, as is the next
+    std::unique_ptr<std::vector<double>> slowed_by;  // of the communications in flight
   };
 
-  double slowness(const Rank& rank, std::int32_t task) const;
+  double slowness(const Rank& rank, std::int32_t segment) const {
+    return 1.0 + kernel_share_[static_cast<size_t>(segment)] * (rank.slows - 1.0);
+  }
   void change(Rank& rank, double slows, bool starts, double now, std::vector<End>& moved);
   void change_all(std::int32_t task, bool starts, double now, std::vector<End>& moved);
-  const Segment& segment_of(std::int32_t task) const {
-    return graph_.segments[static_cast<size_t>(graph_.tasks[static_cast<size_t>(task)].index)];
-  }
+  const Task& task_of(std::int32_t number) const { return graph_.tasks[static_cast<size_t>(number)]; }
 
   const WorkloadGraph& graph_;
   bool needed_ = false;

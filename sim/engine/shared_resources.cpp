@@ -99,8 +99,7 @@ double whole_proportions(std::span<const User> users, std::vector<std::int32_t>&
 }  // namespace
 
 SharedResources::SharedResources(const std::vector<std::vector<LinkLoad>>& footprints,
-                                 std::span<const double> capacity)
-    : shares_(footprints.size()) {
+                                 std::span<const double> capacity) {
   const LinkUsers table = users_by_link(footprints, capacity.size());
   std::vector<size_t> loaded;
   for (size_t link = 0; link < capacity.size(); ++link) {
@@ -133,20 +132,31 @@ SharedResources::SharedResources(const std::vector<std::vector<LinkLoad>>& footp
       most = std::max(most, user.weight / capacity[link]);
     }
   }
+  std::erase_if(tightest, [&](size_t link) {
+    const auto users = table.of(link);
+    return users.size() == 1 &&
+           users[0].weight / capacity[link] < most_load[static_cast<size_t>(users[0].communication)];
+  });
+
+  shares_begin_.assign(footprints.size() + 1, 0);
+  for (const size_t link : tightest) {
+    for (const User& user : table.of(link)) ++shares_begin_[static_cast<size_t>(user.communication) + 1];
+  }
+  std::partial_sum(shares_begin_.begin(), shares_begin_.end(), shares_begin_.begin());
+  shares_.resize(shares_begin_.back());
+  std::vector<size_t> place(shares_begin_.begin(), shares_begin_.end() - 1);
   std::vector<std::int32_t> multiplicities;
   for (const size_t link : tightest) {
     const auto users = table.of(link);
-    if (users.size() == 1 &&
-        users[0].weight / capacity[link] < most_load[static_cast<size_t>(users[0].communication)]) {
-      continue;
-    }
     const auto resource = static_cast<std::int32_t>(resources_.size());
     const double unit = whole_proportions(users, multiplicities);
     resources_.push_back(
         {capacity[link] / users[0].weight, capacity[link] / unit, static_cast<LinkId>(link)});
     for (size_t i = 0; i < users.size(); ++i) {
-      shares_[static_cast<size_t>(users[i].communication)].push_back(
-          {resource, users[i].weight / users[0].weight, multiplicities[i]});
+      shares_[place[static_cast<size_t>(users[i].communication)]++] = {
+          .resource = resource,
+          .multiplicity = multiplicities[i],
+          .weight = users[i].weight / users[0].weight};
     }
   }
 }

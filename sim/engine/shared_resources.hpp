@@ -20,8 +20,8 @@ struct SharedResource {
 /// One communication's part of a resource.
 struct ResourceShare {
   std::int32_t resource = 0;
+  std::int32_t multiplicity = 1;  ///< the weights' proportions in whole numbers, for SimGrid's route lists
   double weight = 0.0;            ///< relative to the resource's first user
-  std::int32_t multiplicity = 1;  ///< the same proportions in whole numbers, for SimGrid's route lists
 };
 
 /// The constraints of a graph's communications, few where the fabric is regular.
@@ -36,12 +36,14 @@ class SharedResources {
 
   std::span<const SharedResource> resources() const { return resources_; }
   std::span<const ResourceShare> shares_of(std::int32_t communication) const {
-    return shares_[static_cast<size_t>(communication)];
+    const auto index = static_cast<size_t>(communication);
+    return std::span(shares_).subspan(shares_begin_[index], shares_begin_[index + 1] - shares_begin_[index]);
   }
 
  private:
   std::vector<SharedResource> resources_;
-  std::vector<std::vector<ResourceShare>> shares_;
+  std::vector<ResourceShare> shares_;  // communication by communication
+  std::vector<size_t> shares_begin_;
 };
 
 }  // namespace orrery

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sim/engine/local_max_min.hpp"
+#include "sim/engine/tolerances.hpp"
 
 namespace orrery {
 
@@ -192,6 +193,17 @@ void SimgridPlatform::start_flow(std::int32_t flow, std::int32_t communication, 
 
 void SimgridPlatform::set_timer(double time, std::function<void()> callback) {
   simgrid::kernel::timer::Timer::set(time, std::move(callback));
+}
+
+void SimgridPlatform::set_alarm(double time) {
+  if (time >= alarm_time_) return;
+  alarm_time_ = time;
+  set_timer(time, [this, time] {
+    if (time == alarm_time_) {  // an earlier one has been set and has served since, otherwise
+      alarm_time_ = kNever;
+      alarm_();
+    }
+  });
 }
 
 double SimgridPlatform::now() const { return s4u::Engine::get_clock(); }

@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "sim/engine/flow_platform.hpp"
 #include "sim/engine/shared_resources.hpp"
@@ -26,7 +28,10 @@ class SimgridPlatform : public FlowPlatform {
 
   void on_flow_end(FlowEnd callback) override;
   void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
-  void set_timer(double time, std::function<void()> callback) override;
+  void on_alarm(std::function<void()> callback) override { alarm_ = std::move(callback); }
+  void set_alarm(double time) override;
+  /// Calls back when the clock has reached `time`, whatever else is set.
+  void set_timer(double time, std::function<void()> callback);
   double now() const override;
   void run() override;
 
@@ -35,6 +40,8 @@ class SimgridPlatform : public FlowPlatform {
   struct Simulation;
   std::unique_ptr<Bottlenecks> bottlenecks_;
   std::unique_ptr<Simulation> simulation_;
+  std::function<void()> alarm_;
+  double alarm_time_ = std::numeric_limits<double>::infinity();
 };
 
 }  // namespace orrery

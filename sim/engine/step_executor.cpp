@@ -1,7 +1,7 @@
 #include "sim/engine/step_executor.hpp"
 
 #include <algorithm>
-#include <limits>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 
@@ -27,70 +27,109 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
                            std::span<const FlowSpec> flows, FlowPlatform& platform, std::int64_t observed)
     : graph_(graph),
       resources_(resources),
-      flows_(flows),
       platform_(platform),
       clock_(graph),
-      waiting_for_(graph.predecessor_counts()),
-      executions_(graph.communications.size(), 0),
+      tasks_(graph.tasks.size()),
+      sent_(graph.communications.size()),
       observed_(std::min(observed, static_cast<std::int64_t>(graph.tasks.size()))),
       observed_left_(observed_),
       use_(resources.resources().size()),
-      wake_time_(kNever) {
+      counts_(resources.resources().size()) {
   for (size_t i = 0; i < use_.size(); ++i) {
     use_[i].capacity = resources.resources()[i].capacity;
   }
-  timeline_.start_s.assign(graph.tasks.size(), 0.0);
+  for (size_t i = 0; i < sent_.size(); ++i) {
+    const Communication& communication = graph.communications[i];
+    const auto shares = resources.shares_of(static_cast<std::int32_t>(i));
+    sent_[i] = {.latency = communication.latency.base(),
+                .uncontended = (communication.latency + communication.transfer).base(),
+                .transfer = communication.transfer.base(),
+                .wire_bytes = flows[i].wire_bytes,
+                .rate_bound = flows[i].rate_bound,
+                .slows = communication.slows > 1.0,
+                .share_count = static_cast<std::uint32_t>(shares.size()),
+                .shares = shares.data()};
+  }
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    TaskState& task = tasks_[i];
+    const bool segment = graph.tasks[i].kind == TaskKind::segment;
+    task.index = segment ? ~graph.tasks[i].index : graph.tasks[i].index;
+    task.rank = graph.tasks[i].rank;
+    const auto successors = graph.successors_of(static_cast<std::int32_t>(i));
+    task.successor_count = static_cast<std::int32_t>(successors.size());
+    if (successors.size() <= std::size(task.successors)) {
+      std::copy(successors.begin(), successors.end(), task.successors);
+    }
+    for (const std::int32_t successor : successors) ++state(successor).waiting_for;
+  }
   timeline_.end_s.assign(graph.tasks.size(), 0.0);
 }
 
-void StepExecutor::EventHeap::push(const Event& event) {
-  size_t at = events_.size();
-  events_.push_back(event);
-  while (at > 0) {
-    const size_t parent = (at - 1) / 4;
-    if (!(events_[parent] > event)) {
-      break;
-    }
-    events_[at] = events_[parent];
-    at = parent;
-  }
-  events_[at] = event;
+std::vector<std::int64_t> StepExecutor::executions() const {
+  std::vector<std::int64_t> result;
+  for (const Sent& each : sent_) result.push_back(each.executions);
+  return result;
 }
 
-void StepExecutor::EventHeap::pop() {
-  const Event last = events_.back();
-  events_.pop_back();
-  const size_t size = events_.size();
-  if (size == 0) {
-    return;
-  }
-  size_t at = 0;
-  for (size_t child = 1; child < size; child = 4 * at + 1) {
-    const size_t end = std::min(child + 4, size);
-    size_t least = child;
-    for (size_t other = child + 1; other < end; ++other) {
-      if (events_[least] > events_[other]) {
-        least = other;
+/// Events that come soon find what they need in the cache: first the task, then what the task names, then
+/// what that names.
+void StepExecutor::fetch_ahead() const {
+  constexpr size_t kTask = 12;
+  constexpr size_t kNamed = 8;
+  constexpr size_t kShares = 5;
+  constexpr size_t kResources = 3;
+  const auto fetch_task = [this](std::int32_t task) {
+    __builtin_prefetch(&tasks_[static_cast<size_t>(task)]);
+  };
+  const auto of = [this](const EventQueue::Event& event) -> const TaskState& {
+    return tasks_[static_cast<size_t>(event.task)];
+  };
+  const auto sent_by = [this](const TaskState& task) -> const Sent& {
+    return sent_[static_cast<size_t>(task.index)];
+  };
+  if (const EventQueue::Event* event = events_.soon(kTask)) fetch_task(event->task);
+  if (const EventQueue::Event* event = events_.soon(kNamed)) {
+    const TaskState& task = of(*event);
+    if (task.is_segment()) {
+      if (clock_.needed()) clock_.fetch(task.rank);
+    } else {
+      __builtin_prefetch(&sent_by(task));
+      if (event->kind != EventKind::latency_end && event->kind != EventKind::task_end) {
+        __builtin_prefetch(&slots_[static_cast<size_t>(task.waiting_for)]);
       }
     }
-    if (!(last > events_[least])) {
-      break;
+    if (event->kind != EventKind::latency_end) {
+      for (int i = 0; i < std::min(task.successor_count, 2); ++i) fetch_task(task.successors[i]);
     }
-    events_[at] = events_[least];
-    at = least;
   }
-  events_[at] = last;
+  const EventQueue::Event* event = events_.soon(kShares);
+  if (event != nullptr && !of(*event).is_segment()) __builtin_prefetch(sent_by(of(*event)).shares);
+  event = events_.soon(kResources);
+  if (event == nullptr) return;
+  const TaskState& task = of(*event);
+  if (!task.is_segment()) {
+    for (const ResourceShare& share :
+         shares_of(sent_by(task)).first(std::min<size_t>(8, sent_by(task).share_count))) {
+      __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
+    }
+  }
+  if (event->kind == EventKind::latency_end || !clock_.needed()) return;
+  for (int i = 0; i < std::min(task.successor_count, 2); ++i) {
+    const TaskState& next = tasks_[static_cast<size_t>(task.successors[i])];
+    if (next.is_segment()) clock_.fetch(next.rank);
+  }
 }
 
 StepTimeline StepExecutor::run() {
   platform_.on_flow_end([this](std::int32_t task, std::span<const LostTime> lost) {
     const double now = platform_.now();
-    slots_[static_cast<size_t>(slot_of(task))].lost.assign(lost.begin(), lost.end());
+    lost_[static_cast<size_t>(state(task).waiting_for)].assign(lost.begin(), lost.end());
     events_.push({now, task, EventKind::shared_flow_end});
-    wake_at(now);
+    platform_.set_alarm(now);
   });
-  for (size_t task = 0; task < graph_.tasks.size(); ++task) {
-    if (waiting_for_[task] == 0) {
+  platform_.on_alarm([this] { advance(); });
+  for (size_t task = 0; task < tasks_.size(); ++task) {
+    if (tasks_[task].waiting_for == 0) {
       start_task(static_cast<std::int32_t>(task), 0.0);
     }
   }
@@ -101,16 +140,18 @@ StepTimeline StepExecutor::run() {
     throw std::runtime_error(std::to_string(tasks - ended_) + " of " + std::to_string(tasks) +
                              " tasks of the step never ended");
   }
+  timeline_.start_s.reserve(tasks_.size());
+  for (const TaskState& task : tasks_) timeline_.start_s.push_back(task.start);
   return std::move(timeline_);
 }
 
 std::vector<LinkContention> StepExecutor::contention(double until) const {
   std::vector<LinkContention> result;
   for (size_t i = 0; i < use_.size(); ++i) {
-    const double full_s =
-        use_[i].full_s + (use_[i].full_since >= 0.0 ? std::max(0.0, until - use_[i].full_since) : 0.0);
+    const ResourceCount& count = counts_[i];
+    const double full_s = count.full_s + (use_[i].full ? std::max(0.0, until - count.full_since) : 0.0);
     if (full_s > 0.0) {
-      result.push_back({resources_.resources()[i].link, full_s, use_[i].held_s, use_[i].held});
+      result.push_back({resources_.resources()[i].link, full_s, count.held_s, count.held});
     }
   }
   std::sort(result.begin(), result.end(),
@@ -124,7 +165,7 @@ void StepExecutor::advance() {
   for (;;) {
     if (!to_share_.empty()) {
       if (platform_.now() < share_time_) {
-        wake_at(share_time_);
+        platform_.set_alarm(share_time_);
         return;
       }
       share_flows(share_time_);
@@ -134,35 +175,22 @@ void StepExecutor::advance() {
     }
     const double next = events_.top().time;
     if (live_shared_ > 0 && next > platform_.now()) {
-      wake_at(next);
+      platform_.set_alarm(next);
       return;
     }
     execute_batch(next);
   }
 }
 
-void StepExecutor::wake_at(double time) {
-  if (time >= wake_time_) {
-    return;
-  }
-  wake_time_ = time;
-  platform_.set_timer(time, [this, time] {
-    if (time == wake_time_) {  // an earlier one has been set and has served since, otherwise
-      wake_time_ = kNever;
-      advance();
-    }
-  });
-}
-
 void StepExecutor::execute_batch(double now) {
   while (!events_.empty() && events_.top().time <= now + kSameInstant) {
-    const Event event = events_.top();
+    const EventQueue::Event event = events_.top();
     events_.pop();
-    const auto task = static_cast<size_t>(event.task);
+    fetch_ahead();
+    const TaskState& task = state(event.task);
     switch (event.kind) {
       case EventKind::task_end:
-        if (clock_.needed() && graph_.tasks[task].kind == TaskKind::segment &&
-            !clock_.finish(event.task, event.time)) {
+        if (clock_.needed() && task.is_segment() && !clock_.finish(event.task, task.rank, event.time)) {
           break;  // its end has moved
         }
         end_task(event.task, event.time);
@@ -171,14 +199,15 @@ void StepExecutor::execute_batch(double now) {
         starting_.push_back(event.task);
         break;
       case EventKind::solo_flow_end:
-        if (!slots_[static_cast<size_t>(slot_of(event.task))].shared) {
+        // Not if a solver has had it since, be it in flight or ended and its slot another's.
+        if (const Flow& ending = flow(task.waiting_for); ending.task == event.task && !ending.shared) {
           release(event.task, event.time);
           end_task(event.task, event.time);
         }
         break;
       case EventKind::shared_flow_end: {
-        const double flow_time = event.time - slots_[static_cast<size_t>(slot_of(event.task))].start;
-        const double alone = communication_of(event.task).transfer.base();
+        const double flow_time = event.time - flow(task.waiting_for).start;
+        const double alone = sent(task.index).transfer;
         if (flow_time > kContendedFactor * alone) {
           (event.task < observed_ ? timeline_.contended : timeline_.others_contended) = true;
           if (event.task < observed_) note_held(event.task, alone);
@@ -198,24 +227,24 @@ void StepExecutor::execute_batch(double now) {
 }
 
 void StepExecutor::start_task(std::int32_t task, double now) {
-  const Task& started = graph_.tasks[static_cast<size_t>(task)];
-  timeline_.start_s[static_cast<size_t>(task)] = now;
-  const auto index = static_cast<size_t>(started.index);
-  if (started.kind == TaskKind::segment) {
-    const double end =
-        clock_.needed() ? clock_.start(task, now) : now + graph_.segments[index].duration.base();
+  TaskState& started = state(task);
+  started.start = now;
+  if (started.is_segment()) {
+    const std::int32_t segment = ~started.index;
+    const double end = clock_.needed() ? clock_.start(task, started.rank, segment, now)
+                                       : now + graph_.segments[static_cast<size_t>(segment)].duration.base();
     events_.push({end, task, EventKind::task_end});
     return;
   }
-  const Communication& communication = graph_.communications[index];
-  if (communication.slows > 1.0) {
+  const Sent& communication = sent(started.index);
+  if (communication.slows) {
     clock_.hold(task, now, moved_);
     push_moved_ends();
   }
-  if (flows_[index].rate_bound > 0.0) {
-    events_.push({now + communication.latency.base(), task, EventKind::latency_end});
+  if (communication.rate_bound > 0.0) {
+    events_.push({now + communication.latency, task, EventKind::latency_end});
   } else {
-    events_.push({now + (communication.latency + communication.transfer).base(), task, EventKind::task_end});
+    events_.push({now + communication.uncontended, task, EventKind::task_end});
   }
 }
 
@@ -223,19 +252,24 @@ void StepExecutor::end_task(std::int32_t task, double end) {
   timeline_.end_s[static_cast<size_t>(task)] = end;
   timeline_.makespan_s = std::max(timeline_.makespan_s, end);
   ++ended_;
-  const Task& ended = graph_.tasks[static_cast<size_t>(task)];
-  if (ended.kind == TaskKind::communication) {
-    if (task < observed_) ++executions_[static_cast<size_t>(ended.index)];
-    if (graph_.communications[static_cast<size_t>(ended.index)].slows > 1.0) {
+  const TaskState& ended = state(task);
+  if (!ended.is_segment()) {
+    Sent& communication = sent(ended.index);
+    if (task < observed_) ++communication.executions;
+    if (communication.slows) {
       clock_.release(task, end, moved_);
       push_moved_ends();
     }
   }
-  for (const std::int32_t successor : graph_.successors_of(task)) {
-    double& ready = timeline_.start_s[static_cast<size_t>(successor)];
-    ready = std::max(ready, end);
-    if (--waiting_for_[static_cast<size_t>(successor)] == 0) {
-      start_task(successor, ready);
+  const auto count = static_cast<size_t>(ended.successor_count);
+  const auto successors = count <= std::size(ended.successors)
+                              ? std::span<const std::int32_t>(ended.successors, count)
+                              : graph_.successors_of(task);
+  for (const std::int32_t successor : successors) {
+    TaskState& next = state(successor);
+    next.start = std::max(next.start, end);
+    if (--next.waiting_for == 0) {
+      start_task(successor, next.start);
     }
   }
   if (task < observed_ && --observed_left_ == 0) timeline_.contention = contention(end);
@@ -254,30 +288,40 @@ void StepExecutor::admit(std::int32_t task, double now) {
   std::int32_t slot = static_cast<std::int32_t>(slots_.size());
   if (free_slots_.empty()) {
     slots_.emplace_back();
+    lost_.emplace_back();
   } else {
     slot = free_slots_.back();
     free_slots_.pop_back();
   }
-  const std::int32_t index = graph_.tasks[static_cast<size_t>(task)].index;
-  const double bound = flows_[static_cast<size_t>(index)].rate_bound;
-  const auto shares = resources_.shares_of(index);
-  Flow& flow = slots_[static_cast<size_t>(slot)];
-  flow.task = task;
-  flow.shared = false;
-  flow.start = timeline_.start_s[static_cast<size_t>(task)] + communication_of(task).latency.base();
-  flow.lost.clear();
-  flow.place.resize(shares.size());
-  waiting_for_[static_cast<size_t>(task)] = slot;
+  TaskState& admitted = state(task);
+  admitted.waiting_for = slot;
+  const Sent& communication = sent(admitted.index);
+  const double bound = communication.rate_bound;
+  const auto shares = shares_of(communication);
+  Flow& started = flow(slot);
+  started.task = task;
+  started.shared = false;
+  started.start = admitted.start + communication.latency;
+  started.place.resize(shares.size());
+  bool too_much = false;
   for (size_t i = 0; i < shares.size(); ++i) {
     ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
-    flow.place[i] = static_cast<std::uint32_t>(use.flows.size());
-    use.flows.emplace_back(slot, static_cast<std::uint32_t>(i));
+    started.place[i] = static_cast<std::uint32_t>(use.flows.size());
+    use.flows.push_back({slot, static_cast<std::uint32_t>(i)});
     ++use.alone;
     use.demand += shares[i].weight * bound;
     if (use.demand < use.capacity * kFull) {
       continue;
     }
-    if (use.full_since < 0.0) use.full_since = now;
+    too_much |= use.demand > use.capacity * (1.0 + kDemandTolerance);
+    if (use.full) continue;
+    use.full = true;
+    counts_[static_cast<size_t>(shares[i].resource)].full_since = now;
+  }
+  if (!too_much) {
+    // Summed as the contention-free engine does, so that both give the same bytes.
+    events_.push({admitted.start + communication.uncontended, task, EventKind::solo_flow_end});
+    return;
   }
   for (const ResourceShare& each : shares) {
     const ResourceUse& use = use_[static_cast<size_t>(each.resource)];
@@ -286,25 +330,19 @@ void StepExecutor::admit(std::int32_t task, double now) {
     }
     share(slot, now);
     for (size_t i = 0; i < use.flows.size() && use.alone > 0; ++i) {
-      share(use.flows[i].first, now);
+      share(use.flows[i].slot, now);
     }
-  }
-  if (!flow.shared) {
-    // Summed as the contention-free engine does, so that both give the same bytes.
-    const double end = timeline_.start_s[static_cast<size_t>(task)] +
-                       (communication_of(task).latency + communication_of(task).transfer).base();
-    events_.push({end, task, EventKind::solo_flow_end});
   }
 }
 
 /// Notes a flow for the solver.
 void StepExecutor::share(std::int32_t slot, double now) {
-  Flow& flow = slots_[static_cast<size_t>(slot)];
-  if (flow.shared) {
+  Flow& shared = flow(slot);
+  if (shared.shared) {
     return;
   }
-  flow.shared = true;
-  for (const ResourceShare& each : resources_.shares_of(graph_.tasks[static_cast<size_t>(flow.task)].index)) {
+  shared.shared = true;
+  for (const ResourceShare& each : shares_of(sent(state(shared.task).index))) {
     --use_[static_cast<size_t>(each.resource)].alone;
   }
   to_share_.push_back(slot);
@@ -313,34 +351,36 @@ void StepExecutor::share(std::int32_t slot, double now) {
 
 /// Counts what a flow lost where it lost it.
 void StepExecutor::note_held(std::int32_t task, double alone_s) {
-  for (const LostTime& lost : slots_[static_cast<size_t>(slot_of(task))].lost) {
-    ResourceUse& use = use_[static_cast<size_t>(lost.resource)];
-    use.held_s += lost.seconds;
-    if (lost.seconds > (kContendedFactor - 1.0) * alone_s) ++use.held;
+  for (const LostTime& lost : lost_[static_cast<size_t>(state(task).waiting_for)]) {
+    ResourceCount& count = counts_[static_cast<size_t>(lost.resource)];
+    count.held_s += lost.seconds;
+    if (lost.seconds > (kContendedFactor - 1.0) * alone_s) ++count.held;
   }
 }
 
 void StepExecutor::release(std::int32_t task, double now) {
-  const std::int32_t slot = slot_of(task);
-  const std::int32_t index = graph_.tasks[static_cast<size_t>(task)].index;
-  const double bound = flows_[static_cast<size_t>(index)].rate_bound;
-  const auto shares = resources_.shares_of(index);
-  Flow& flow = slots_[static_cast<size_t>(slot)];
+  const std::int32_t slot = state(task).waiting_for;
+  const Sent& communication = sent(state(task).index);
+  const auto shares = shares_of(communication);
+  Flow& ended = flow(slot);
   for (size_t i = 0; i < shares.size(); ++i) {
     ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
-    const auto last = use.flows.back();
-    use.flows[flow.place[i]] = last;
-    slots_[static_cast<size_t>(last.first)].place[last.second] = flow.place[i];
+    const OnResource last = use.flows.back();
+    const std::uint32_t place = ended.place[i];
+    use.flows[place] = last;
+    if (last.slot != slot) flow(last.slot).place[last.share] = place;
     use.flows.pop_back();
-    if (!flow.shared) {
+    if (!ended.shared) {
       --use.alone;
     }
-    use.demand = use.flows.empty() ? 0.0 : use.demand - shares[i].weight * bound;
-    if (use.full_since >= 0.0 && use.demand < use.capacity * kFull) {
-      use.full_s += now - use.full_since;
-      use.full_since = -1.0;
+    use.demand = use.flows.empty() ? 0.0 : use.demand - shares[i].weight * communication.rate_bound;
+    if (use.full && use.demand < use.capacity * kFull) {
+      ResourceCount& count = counts_[static_cast<size_t>(shares[i].resource)];
+      count.full_s += now - count.full_since;
+      use.full = false;
     }
   }
+  ended.task = -1;
   free_slots_.push_back(slot);
 }
 
@@ -350,11 +390,11 @@ void StepExecutor::share_flows(double now) {
     return slots_[static_cast<size_t>(a)].task < slots_[static_cast<size_t>(b)].task;
   });
   for (const std::int32_t slot : to_share_) {
-    const Flow& flow = slots_[static_cast<size_t>(slot)];
-    const std::int32_t index = graph_.tasks[static_cast<size_t>(flow.task)].index;
-    const FlowSpec& spec = flows_[static_cast<size_t>(index)];
-    const double left = spec.wire_bytes - spec.rate_bound * std::max(0.0, now - flow.start);
-    platform_.start_flow(flow.task, index, std::max(0.0, left));
+    const Flow& shared = flow(slot);
+    const std::int32_t index = state(shared.task).index;
+    const Sent& spec = sent(index);
+    const double left = spec.wire_bytes - spec.rate_bound * std::max(0.0, now - shared.start);
+    platform_.start_flow(shared.task, index, std::max(0.0, left));
     ++live_shared_;
   }
   to_share_.clear();

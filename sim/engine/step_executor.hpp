@@ -4,19 +4,16 @@
 #include <span>
 #include <vector>
 
+#include "sim/engine/event_queue.hpp"
 #include "sim/engine/flow_platform.hpp"
+#include "sim/engine/flow_spec.hpp"
 #include "sim/engine/segment_clock.hpp"
 #include "sim/engine/shared_resources.hpp"
+#include "sim/engine/short_list.hpp"
 #include "sim/timeline/step_timeline.hpp"
 #include "sim/workload/workload_graph.hpp"
 
 namespace orrery {
-
-/// A communication as the executor sees it.
-struct FlowSpec {
-  double wire_bytes = 0.0;
-  double rate_bound = 0.0;  ///< wire bytes over the uncontended transfer time, B/s; 0 if nothing flows
-};
 
 /// Executes a graph: counts dependencies down, ends segments after their duration, and lets flows share
 /// resources.
@@ -27,6 +24,10 @@ struct FlowSpec {
 /// all flows on it (with what they have left) go to a solver (SimGrid, or our own), which shares the
 /// resources among them. Both are exact. So is the slowing of kernels beside a communication that holds SMs
 /// (SegmentClock).
+///
+/// Where paths are hashed, ranks drift apart and each event finds its task, its communication and its links
+/// at random among millions; so what an event needs of each lies in one cache line, and the lines of the
+/// events that come next are fetched while the present one is executed.
 ///
 /// Tasks from `observed` on are there for what they do to the others: what the timeline says of contention is
 /// what the first ones met, up to the end of the last of them.
@@ -39,46 +40,58 @@ class StepExecutor {
   /// @throws std::runtime_error if some tasks could never start
   StepTimeline run();
   /// How often each communication was executed by observed tasks.
-  std::span<const std::int64_t> executions() const { return executions_; }
+  std::vector<std::int64_t> executions() const;
 
  private:
-  enum class EventKind : std::uint8_t { task_end, latency_end, solo_flow_end, shared_flow_end };
-  struct Event {
-    double time;
-    std::int32_t task;
-    EventKind kind;
-    bool operator>(const Event& other) const {
-      return time != other.time ? time > other.time : task > other.task;
-    }
-  };
-  /// The earliest event on top. Four children a node: half the levels, and the children lie together.
-  class EventHeap {
-   public:
-    bool empty() const { return events_.empty(); }
-    const Event& top() const { return events_.front(); }
-    void push(const Event& event);
-    void pop();
+  using EventKind = EventQueue::Kind;
+  /// What the executor needs of a task: half a cache line.
+  struct alignas(32) TaskState {
+    double start = 0.0;            // the latest end of its predecessors, until it starts
+    std::int32_t waiting_for = 0;  // predecessors that have not ended; then the slot of its flow
+    std::int32_t index = 0;        // of its communication; of its segment, complemented
+    std::int32_t rank = 0;
+    std::int32_t successor_count = 0;
+    std::int32_t successors[2] = {};  // if there are no more; else they are in the graph
 
-   private:
-    std::vector<Event> events_;
+    bool is_segment() const { return index < 0; }
+  };
+  /// What it needs of a communication: a cache line.
+  struct alignas(64) Sent {
+    double latency = 0.0;
+    double uncontended = 0.0;  // latency and transfer
+    double transfer = 0.0;
+    double wire_bytes = 0.0;
+    double rate_bound = 0.0;  // 0: nothing flows
+    bool slows = false;
+    std::uint32_t share_count = 0;
+    const ResourceShare* shares = nullptr;
+    std::int64_t executions = 0;  // by observed tasks
   };
   /// A flow in flight. Slots are used again.
-  struct Flow {
+  struct alignas(64) Flow {
     std::int32_t task = -1;
     bool shared = false;  // SimGrid has it
     double start = 0.0;
-    std::vector<LostTime> lost;        // once the solver has ended it
-    std::vector<std::uint32_t> place;  // by share of its communication: position in the resource's list
+    ShortList<std::uint32_t, 8> place;  // by share of its communication: position in the resource's list
   };
-  struct ResourceUse {
-    double capacity = 0.0;     // of SharedResource
-    double demand = 0.0;       // at the flows' bounds
-    double full_since = -1.0;  // demand has reached the capacity; -1: not now
-    double full_s = 0.0;       // how long it had before
-    std::int32_t alone = 0;    // flows that no solver has
-    double held_s = 0.0;       // see LinkContention
+  struct OnResource {
+    std::int32_t slot;
+    std::uint32_t share;
+  };
+  /// A resource: a cache line where few flows are on it.
+  struct alignas(64) ResourceUse {
+    double capacity = 0.0;   // of SharedResource
+    double demand = 0.0;     // at the flows' bounds
+    std::int32_t alone = 0;  // flows that no solver has
+    bool full = false;       // demand has reached the capacity
+    ShortList<OnResource, 3> flows;
+  };
+  /// What is counted of it only while it is full.
+  struct ResourceCount {
+    double full_since = 0.0;  // if it is
+    double full_s = 0.0;      // how long it had been before
+    double held_s = 0.0;      // see LinkContention
     std::int64_t held = 0;
-    std::vector<std::pair<std::int32_t, std::uint32_t>> flows;  // slot, number of the share
   };
 
   void advance();
@@ -91,38 +104,38 @@ class StepExecutor {
   void share(std::int32_t slot, double now);
   std::vector<LinkContention> contention(double until) const;
   void share_flows(double now);
-  void wake_at(double time);
   void push_moved_ends();
-  std::int32_t slot_of(std::int32_t task) const { return waiting_for_[static_cast<size_t>(task)]; }
-  const Communication& communication_of(std::int32_t task) const {
-    return graph_.communications[static_cast<size_t>(graph_.tasks[static_cast<size_t>(task)].index)];
+  void fetch_ahead() const;
+  TaskState& state(std::int32_t task) { return tasks_[static_cast<size_t>(task)]; }
+  Flow& flow(std::int32_t slot) { return slots_[static_cast<size_t>(slot)]; }
+  Sent& sent(std::int32_t communication) { return sent_[static_cast<size_t>(communication)]; }
+  static std::span<const ResourceShare> shares_of(const Sent& sent) {
+    return {sent.shares, sent.share_count};
   }
 
   const WorkloadGraph& graph_;
   const SharedResources& resources_;
-  std::span<const FlowSpec> flows_;
   FlowPlatform& platform_;
 
   SegmentClock clock_;
   std::vector<SegmentClock::End> moved_;  // empty between calls
   StepTimeline timeline_;
-  // By task: predecessors that have not ended; then the slot of its flow. One array: a big step's arrays do
-  // not fit a cache.
-  std::vector<std::int32_t> waiting_for_;
-  std::vector<std::int64_t> executions_;
+  std::vector<TaskState> tasks_;
+  std::vector<Sent> sent_;  // by communication
   std::int64_t ended_ = 0;
   std::int64_t observed_;
   std::int64_t observed_left_;  // that have not ended
-  EventHeap events_;
+  EventQueue events_;
 
   std::vector<ResourceUse> use_;
+  std::vector<ResourceCount> counts_;  // by resource
   std::vector<Flow> slots_;
+  std::vector<std::vector<LostTime>> lost_;  // by slot; of a flow that the solver has ended
   std::vector<std::int32_t> free_slots_;
   std::vector<std::int32_t> starting_;  // tasks whose latency has passed at this instant
   std::vector<std::int32_t> to_share_;  // slots of flows to hand to SimGrid at this instant
   double share_time_ = 0.0;
   std::int64_t live_shared_ = 0;
-  double wake_time_;
 };
 
 }  // namespace orrery

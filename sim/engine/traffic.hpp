@@ -4,8 +4,9 @@
 #include <memory>
 #include <vector>
 
+#include "sim/engine/flow_spec.hpp"
 #include "sim/engine/footprint.hpp"
-#include "sim/engine/step_executor.hpp"
+#include "sim/timeline/step_timeline.hpp"
 
 namespace orrery {
 

@@ -31,9 +31,9 @@ Network random_network(std::mt19937_64& random) {
     std::vector<ResourceShare> way;
     for (std::int32_t link = 0; link < links; ++link) {
       if (random() % static_cast<std::uint64_t>(links) >= 4) continue;
-      way.push_back({link, alike ? 1.0 : 0.25 + unit(random), 1});
+      way.push_back({.resource = link, .weight = alike ? 1.0 : 0.25 + unit(random)});
     }
-    if (way.empty()) way.push_back({0, 1.0, 1});
+    if (way.empty()) way.push_back({.resource = 0, .weight = 1.0});
     network.ways.push_back(std::move(way));
     network.bound.push_back(alike ? 4.0 : 0.2 + 5.0 * unit(random));
   }
@@ -106,7 +106,7 @@ TEST(LocalMaxMin, LeavesAloneWhatAChangeDoesNotReach) {
   // 1,000 pairs of flows, each pair on a link of its own: a third flow on one link moves two others.
   std::vector<double> capacity(1000, 1.0);
   std::vector<std::vector<ResourceShare>> ways;
-  for (std::int32_t link = 0; link < 1000; ++link) ways.push_back({{link, 1.0, 1}});
+  for (std::int32_t link = 0; link < 1000; ++link) ways.push_back({{.resource = link, .weight = 1.0}});
   LocalMaxMin solver(capacity, 1e-6);
   for (const auto& way : ways) {
     solver.add(way, 1.0);
