@@ -7,7 +7,7 @@ namespace orrery {
 
 namespace {
 
-constexpr std::size_t kEventsABucket = 64;
+constexpr std::size_t kEventsABucket = 128;
 constexpr std::size_t kMostBuckets = 1U << 16U;
 
 bool later(const EventQueue::Event& a, const EventQueue::Event& b) { return b < a; }

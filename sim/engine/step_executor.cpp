@@ -1,7 +1,6 @@
 #include "sim/engine/step_executor.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <stdexcept>
 #include <string>
 
@@ -54,12 +53,12 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
     TaskState& task = tasks_[i];
     const bool segment = graph.tasks[i].kind == TaskKind::segment;
     task.index = segment ? ~graph.tasks[i].index : graph.tasks[i].index;
-    task.rank = graph.tasks[i].rank;
     const auto successors = graph.successors_of(static_cast<std::int32_t>(i));
     task.successor_count = static_cast<std::int32_t>(successors.size());
-    if (successors.size() <= std::size(task.successors)) {
+    if (task.successor_count <= task.room()) {
       std::copy(successors.begin(), successors.end(), task.successors);
     }
+    if (segment) task.successors[2] = graph.tasks[i].rank;
     for (const std::int32_t successor : successors) ++state(successor).waiting_for;
   }
   timeline_.end_s.assign(graph.tasks.size(), 0.0);
@@ -74,49 +73,59 @@ std::vector<std::int64_t> StepExecutor::executions() const {
 /// Events that come soon find what they need in the cache: first the task, then what the task names, then
 /// what that names.
 void StepExecutor::fetch_ahead() const {
-  constexpr size_t kTask = 12;
-  constexpr size_t kNamed = 8;
-  constexpr size_t kShares = 5;
-  constexpr size_t kResources = 3;
-  const auto fetch_task = [this](std::int32_t task) {
-    __builtin_prefetch(&tasks_[static_cast<size_t>(task)]);
-  };
-  const auto of = [this](const EventQueue::Event& event) -> const TaskState& {
-    return tasks_[static_cast<size_t>(event.task)];
+  // Events from the present one on; far enough apart for what was asked for to have come.
+  constexpr size_t kTask = 24;
+  constexpr size_t kNamed = 18;
+  constexpr size_t kShares = 12;
+  constexpr size_t kResources = 6;
+  const auto task_of = [this](std::int32_t task) -> const TaskState& {
+    return tasks_[static_cast<size_t>(task)];
   };
   const auto sent_by = [this](const TaskState& task) -> const Sent& {
     return sent_[static_cast<size_t>(task.index)];
   };
-  if (const EventQueue::Event* event = events_.soon(kTask)) fetch_task(event->task);
+  const auto starts_flow = [](const EventQueue::Event& event) {
+    return event.kind == EventKind::latency_end;
+  };
+  const auto ends_flow = [](const EventQueue::Event& event) {
+    return event.kind == EventKind::solo_flow_end || event.kind == EventKind::shared_flow_end;
+  };
+  if (const EventQueue::Event* event = events_.soon(kTask)) __builtin_prefetch(&task_of(event->task));
   if (const EventQueue::Event* event = events_.soon(kNamed)) {
-    const TaskState& task = of(*event);
-    if (task.is_segment()) {
-      if (clock_.needed()) clock_.fetch(task.rank);
-    } else {
+    const TaskState& task = task_of(event->task);
+    if (!task.is_segment()) {
       __builtin_prefetch(&sent_by(task));
-      if (event->kind != EventKind::latency_end && event->kind != EventKind::task_end) {
-        __builtin_prefetch(&slots_[static_cast<size_t>(task.waiting_for)]);
+    } else if (clock_.needed()) {
+      clock_.fetch(task.rank());
+    }
+    if (ends_flow(*event)) __builtin_prefetch(&slots_[static_cast<size_t>(task.waiting_for)]);
+    if (!starts_flow(*event)) {
+      for (const std::int32_t successor : task.few_successors()) __builtin_prefetch(&task_of(successor));
+    }
+  }
+  if (const EventQueue::Event* event = events_.soon(kShares)) {
+    const TaskState& task = task_of(event->task);
+    if (starts_flow(*event) || ends_flow(*event)) {
+      const auto shares = shares_of(sent_by(task));
+      __builtin_prefetch(shares.data());
+      if (!shares.empty()) __builtin_prefetch(&shares.back());
+    }
+    if (!starts_flow(*event)) {
+      for (const std::int32_t successor : task.few_successors()) {
+        const TaskState& next = task_of(successor);
+        if (!next.is_segment()) {
+          __builtin_prefetch(&sent_by(next));
+        } else if (clock_.needed()) {
+          clock_.fetch(next.rank());
+        }
       }
     }
-    if (event->kind != EventKind::latency_end) {
-      for (int i = 0; i < std::min(task.successor_count, 2); ++i) fetch_task(task.successors[i]);
-    }
   }
-  const EventQueue::Event* event = events_.soon(kShares);
-  if (event != nullptr && !of(*event).is_segment()) __builtin_prefetch(sent_by(of(*event)).shares);
-  event = events_.soon(kResources);
-  if (event == nullptr) return;
-  const TaskState& task = of(*event);
-  if (!task.is_segment()) {
-    for (const ResourceShare& share :
-         shares_of(sent_by(task)).first(std::min<size_t>(8, sent_by(task).share_count))) {
-      __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
-    }
-  }
-  if (event->kind == EventKind::latency_end || !clock_.needed()) return;
-  for (int i = 0; i < std::min(task.successor_count, 2); ++i) {
-    const TaskState& next = tasks_[static_cast<size_t>(task.successors[i])];
-    if (next.is_segment()) clock_.fetch(next.rank);
+  const EventQueue::Event* event = events_.soon(kResources);
+  if (event == nullptr || !(starts_flow(*event) || ends_flow(*event))) return;
+  const auto shares = shares_of(sent_by(task_of(event->task)));
+  for (const ResourceShare& share : shares.first(std::min<size_t>(shares.size(), 8))) {
+    __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
   }
 }
 
@@ -190,7 +199,7 @@ void StepExecutor::execute_batch(double now) {
     const TaskState& task = state(event.task);
     switch (event.kind) {
       case EventKind::task_end:
-        if (clock_.needed() && task.is_segment() && !clock_.finish(event.task, task.rank, event.time)) {
+        if (clock_.needed() && task.is_segment() && !clock_.finish(event.task, task.rank(), event.time)) {
           break;  // its end has moved
         }
         end_task(event.task, event.time);
@@ -231,7 +240,7 @@ void StepExecutor::start_task(std::int32_t task, double now) {
   started.start = now;
   if (started.is_segment()) {
     const std::int32_t segment = ~started.index;
-    const double end = clock_.needed() ? clock_.start(task, started.rank, segment, now)
+    const double end = clock_.needed() ? clock_.start(task, started.rank(), segment, now)
                                        : now + graph_.segments[static_cast<size_t>(segment)].duration.base();
     events_.push({end, task, EventKind::task_end});
     return;
@@ -261,10 +270,8 @@ void StepExecutor::end_task(std::int32_t task, double end) {
       push_moved_ends();
     }
   }
-  const auto count = static_cast<size_t>(ended.successor_count);
-  const auto successors = count <= std::size(ended.successors)
-                              ? std::span<const std::int32_t>(ended.successors, count)
-                              : graph_.successors_of(task);
+  const auto successors =
+      ended.successor_count <= ended.room() ? ended.few_successors() : graph_.successors_of(task);
   for (const std::int32_t successor : successors) {
     TaskState& next = state(successor);
     next.start = std::max(next.start, end);

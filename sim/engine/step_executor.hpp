@@ -49,11 +49,17 @@ class StepExecutor {
     double start = 0.0;            // the latest end of its predecessors, until it starts
     std::int32_t waiting_for = 0;  // predecessors that have not ended; then the slot of its flow
     std::int32_t index = 0;        // of its communication; of its segment, complemented
-    std::int32_t rank = 0;
     std::int32_t successor_count = 0;
-    std::int32_t successors[2] = {};  // if there are no more; else they are in the graph
+    std::int32_t successors[3] = {};  // the last is a segment's rank
 
     bool is_segment() const { return index < 0; }
+    std::int32_t rank() const { return successors[2]; }
+    /// Successors that there is room for; if a task has more, they are in the graph.
+    std::int32_t room() const { return is_segment() ? 2 : 3; }
+    /// All of them, or none where there are too many.
+    std::span<const std::int32_t> few_successors() const {
+      return {successors, static_cast<size_t>(successor_count <= room() ? successor_count : 0)};
+    }
   };
   /// What it needs of a communication: a cache line.
   struct alignas(64) Sent {
