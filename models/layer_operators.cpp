@@ -81,8 +81,23 @@ void set_backward(LayerWork& work, const std::vector<PartItem>& items, const Par
   work.weight_gradient = part_of_backward(items, true);
 }
 
+/// How many of a forward's items full recomputation runs again where it stops early. What follows the last
+/// product of a dense layer (the reduction of its output, an adapter's output, the residual sum) reads
+/// nothing that a backward needs; a mixture of experts keeps its experts' outputs for the gradients of their
+/// weights.
+size_t recomputed_items(const std::vector<PartItem>& forward, const SoftwareStack& stack, LayerKind kind) {
+  if (!stack.recompute_stops_early || kind.moe) return forward.size();
+  const auto last = std::find_if(forward.rbegin(), forward.rend(), [](const PartItem& entry) {
+    const auto* op = std::get_if<Operator>(&entry.item);
+    return op != nullptr && std::holds_alternative<GemmShape>(op->shape);
+  });
+  return last == forward.rend() ? forward.size()
+                                : forward.size() - 1 - static_cast<size_t>(last - forward.rbegin());
+}
+
 /// What of the forward runs again before the backward.
-LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& training) {
+LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& training,
+                     const SoftwareStack& stack, LayerKind kind) {
   LayerPass pass;
   const bool all = training.recompute == Recompute::full;
   const bool core = recomputes_module(training, "core_attn");
@@ -91,10 +106,12 @@ LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& t
   const bool latent_up = recomputes_module(training, "mla_up_proj");
   const bool moe = recomputes_module(training, "moe");
   const bool moe_activation = moe || recomputes_module(training, "moe_act");
-  for (const PartItem& entry : forward) {
-    if (all || (core && entry.part == LayerPart::core_attention) || (mlp && entry.part == LayerPart::mlp) ||
-        (norm && entry.part == LayerPart::norm) || (latent_up && entry.part == LayerPart::latent_up) ||
-        (moe && entry.part == LayerPart::moe) ||
+  const size_t full = all ? recomputed_items(forward, stack, kind) : 0;
+  for (size_t i = 0; i < forward.size(); ++i) {
+    const PartItem& entry = forward[i];
+    if (i < full || (core && entry.part == LayerPart::core_attention) ||
+        (mlp && entry.part == LayerPart::mlp) || (norm && entry.part == LayerPart::norm) ||
+        (latent_up && entry.part == LayerPart::latent_up) || (moe && entry.part == LayerPart::moe) ||
         (moe_activation && entry.part == LayerPart::moe_activation)) {
       append(pass, entry);
     }
@@ -130,7 +147,7 @@ LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const
                                           (kind.moe ? dense_feed_forward_kernels(true) : 0));
 
   LayerWork work;
-  if (recomputes) work.recompute = recomputed(forward_items, training);
+  if (recomputes) work.recompute = recomputed(forward_items, training, stack, kind);
   work.forward = to_pass(forward_items);
   work.forward.host_wait = forward.host_wait();
   set_backward(work, backward_items, plan);

@@ -307,6 +307,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "scatter_gather_pipeline",
                "sharding",
                "async_tensor_backward",
+               "recompute_stops_early",
                "overlap_slowdown",
                "activation_bytes_extra",
                "gated_activation_bytes_extra",
@@ -339,6 +340,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   read_flag(reader, "embedding_as_layer", stack.embedding_as_layer);
   read_flag(reader, "scatter_gather_pipeline", stack.scatter_gather_pipeline);
   read_flag(reader, "async_tensor_backward", stack.async_tensor_backward);
+  read_flag(reader, "recompute_stops_early", stack.recompute_stops_early);
   if (reader.has("sharding")) read_sharding(reader.at("sharding"), stack.sharding);
   read_layer_traffic(reader, stack);
   read_step_traffic(reader, stack);

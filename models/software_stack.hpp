@@ -125,6 +125,9 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// beside the data gradient, the data gradient's reduction beside the weight gradient); what outlasts the
   /// product is exposed.
   bool async_tensor_backward = false;
+  /// Full recomputation of a layer ends once all that its backward reads is there again: before the last
+  /// product, whose output only the residual sum takes (torch.utils.checkpoint, non-reentrant).
+  bool recompute_stops_early = false;
   /// Kernels beside a collective of their own layer take (1 + this) times as long for as long as both run.
   double overlap_slowdown = 0.0;
   double pipeline_overlap_exposed = 1.0;  ///< the same for pipeline sends under overlap.pipeline

@@ -186,6 +186,26 @@ TEST(LayerShapes, FullRecomputationAddsExactlyOneForward) {
   EXPECT_EQ(rest.backward.items.size(), work.backward.items.size());
 }
 
+// GPT-3's layer: 24 b s h^2 + 4 b s^2 h FLOPs forward, of which 8 b s h^2 in the product that is not
+// repeated.
+TEST(LayerShapes, EarlyStopLeavesTheLastProductOut) {
+  TrainingSpec spec = training(2048, 1536);
+  spec.recompute = Recompute::full;
+  SoftwareStack software = stack();
+  software.recompute_stops_early = true;
+  const LayerWork work = transformer_layer_work(gpt3_175b(), spec, software, plan(8));
+  const double tokens = 2048.0 * static_cast<double>(spec.micro_batch);
+  EXPECT_DOUBLE_EQ(gemm_flops(work.forward) - gemm_flops(work.recompute),
+                   8.0 * tokens * 12288.0 * 12288.0 / 8.0);
+  // One all-reduce of the two is left, that of attention's output; the residual sum goes too.
+  EXPECT_EQ(communications_of(work.forward).size(), 2U);
+  EXPECT_EQ(communications_of(work.recompute).size(), 1U);
+  EXPECT_EQ(operators_of(work.recompute).back().name, "activation");
+  software.recompute_stops_early = false;
+  const LayerWork whole = transformer_layer_work(gpt3_175b(), spec, software, plan(8));
+  EXPECT_EQ(whole.recompute.items.size(), whole.forward.items.size());
+}
+
 TEST(LayerShapes, SelectiveRecomputationRunsTheNamedModules) {
   TrainingSpec spec = training(2048, 1536);
   spec.recompute = Recompute::selective;
