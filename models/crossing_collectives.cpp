@@ -11,11 +11,11 @@ namespace {
 /// Sums over the calls of one group kind.
 struct Sums {
   double exposed_s = 0, latency_s = 0, wire_bytes = 0, weighted_bandwidth = 0;
+  double most_exposed_s = 0;  ///< of one call's kind: whose algorithm and groups stand for all
   std::array<double, 6> exposed_by_op{};
 };
 
 void add_part(const PartCost& part, double times, GroupKind group, Sums& sums, CrossingTraffic& traffic) {
-  double most = 0;
   for (const InlineCommunication& call : part.communications) {
     if (call.group != group || call.exposed <= Seconds(0)) continue;
     const double exposed = call.exposed.base() * times;
@@ -35,8 +35,8 @@ void add_part(const PartCost& part, double times, GroupKind group, Sums& sums, C
     sums.exposed_by_op[static_cast<size_t>(call.op)] += exposed;
     if (group != GroupKind::expert) traffic.ranks = call.ranks;
     traffic.evidence = weaker(traffic.evidence, call.each.evidence);
-    if (exposed > most) {
-      most = exposed;
+    if (exposed > sums.most_exposed_s) {
+      sums.most_exposed_s = exposed;
       if (group == GroupKind::expert) {  // whose groups differ
         traffic.members = call.members;
         traffic.ranks = call.ranks;

@@ -5,6 +5,7 @@
 
 #include "models/layer_shapes.hpp"
 #include "models/optimizer_step.hpp"
+#include "models/plan_shapes.hpp"
 
 namespace orrery {
 
@@ -50,6 +51,7 @@ class LoopAssembly {
         stack_(stack),
         inputs_(inputs),
         map_(plan.parallel),
+        shapes_(cluster, plan.parallel, map_),
         parameters_(parameters_by_stage(plan)),
         frozen_(frozen_by_stage(plan)) {}
 
@@ -276,9 +278,7 @@ class LoopAssembly {
     SyncPlan& sync = loop_.sync;
     sync.period = training_.sync.period;
     const bool sharded = parallel_.zero > 0;
-    const int rank = map_.rank({0, 0, 0, 0});
-    const GroupShape shape =
-        group_shape(cluster_, sharded ? map_.replica_group(rank) : map_.data_group(rank));
+    const GroupShape shape = sharded ? shapes_.replica() : shapes_.data();
     for (const double held : parameters_) {
       const double own = sharded ? held / parallel_.shard_group : held;
       sync.average.push_back(exchange(sharded ? Members::replica : Members::data, CollectiveOp::all_reduce,
@@ -310,7 +310,7 @@ class LoopAssembly {
   /// staleness allows (Ho et al. 2013, section 2).
   void add_servers() {
     SyncPlan& sync = loop_.sync;
-    const GroupShape shape = group_shape(cluster_, map_.data_group(map_.rank({0, 0, 0, 0})));
+    const GroupShape shape = shapes_.data();
     const double gradient = reduced_gradient_bytes(training_, stack_);
     const double weight = activation_bytes(training_.precision);
     for (const double held : parameters_) {
@@ -339,6 +339,7 @@ class LoopAssembly {
   const SoftwareStack& stack_;
   const CostInputs& inputs_;
   RankMap map_;
+  PlanShapes shapes_;
   std::vector<double> parameters_, frozen_;
   LoopPlan loop_;
 };

@@ -236,7 +236,7 @@ class GraphSink {
   /// latencies.
   std::int32_t group_communication(const Exchange& exchange, int stage, size_t g) {
     const auto key = std::tuple(static_cast<int>(exchange.members), static_cast<int>(exchange.op),
-                                exchange.payload.base() * exchange.calls, stage, g);
+                                exchange.payload.base(), exchange.calls, stage, g);
     const auto known = communications_.find(key);
     if (known != communications_.end()) return known->second;
     Communication communication = describe(exchange);
@@ -366,7 +366,7 @@ class GraphSink {
   std::vector<std::vector<int>>
       stage_gpus_;  ///< by stage: cluster GPUs, tensor fastest, then context, then data
   std::map<std::pair<Members, int>, Groups> groups_;
-  std::map<std::tuple<int, int, double, int, size_t>, std::int32_t> communications_;
+  std::map<std::tuple<int, int, double, int, int, size_t>, std::int32_t> communications_;
   std::map<std::tuple<int, int, int>, std::int32_t> pairs_;
   std::map<std::tuple<int, int, size_t>, std::int32_t> storage_;
   std::map<std::tuple<int, double, double>, std::vector<ScriptStep>> scripts_;

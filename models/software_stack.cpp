@@ -250,6 +250,12 @@ void read_host_times(const SpecReader& reader, SoftwareStack& stack) {
   if (reader.has("host_by_launch")) {
     const SpecReader modes = reader.at("host_by_launch");
     modes.only({"eager", "compiled", "cuda_graph"});
+    // A mode that is not in use must read well, too.
+    for (const auto& [name, times] : modes.members()) {
+      SoftwareStack::Host unused;
+      read_host(times, unused);
+    }
+    if (!reader.problems().empty()) return;
     // What graphs over parts of a layer leave out is launched as without them.
     const Launch launch = stack.graph_scope.partial() ? Launch::eager : stack.launch;
     const std::string_view mode = kLaunches[static_cast<size_t>(launch)];

@@ -78,7 +78,7 @@ class WorkerCheck {
     if (model.moe && training_.checkpoint && (plan_.expert > 1 || plan_.expert_tensor != plan_.tensor)) {
       refuse(
           "expert", plan_.expert,
-          "1, and expert_tensor as tensor " + std::to_string(plan_.tensor) + ", beside training_.checkpoint");
+          "1, and expert_tensor as tensor " + std::to_string(plan_.tensor) + " beside training.checkpoint");
     }
     if (sync.kind == SyncKind::step) return;
     const std::string kind = sync.kind == SyncKind::local ? "local" : "async";

@@ -124,6 +124,8 @@ TEST(SoftwareStack, RefusesByName) {
        {at + "/date: found 2024 (number), expected a year and month such as \"2024-11\""}},
       {R"({"attention_kernel": "flash5"})", {}},
       {R"({"launch": "jit"})", {at + "/launch: found \"jit\", expected one of eager, compiled, cuda_graph"}},
+      // Of a launch mode that is not in use, too.
+      {R"({"launch": "eager", "host_by_launch": {"compiled": {"per_kernel": "soon"}}})", {}},
       {R"({"graph_scope": ["attention"]})",
        {at + "/graph_scope: a list of parts is only legal with launch \"cuda_graph\""}},
       {R"({"launch": "cuda_graph", "graph_scope": []})",
