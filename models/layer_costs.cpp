@@ -245,6 +245,9 @@ PassCost cost_backward(const LayerWork& work, const LayerPass& backward, PassCos
                              : 1.0;
     host += coster.host_time_of(work.recompute, host_forward * std::min(share, 1.0));
     coster.add(work.recompute, BreakdownTerm::recompute, cost, communications);
+    // What runs again waits for the GPU again where the forward did; the backward is started after that.
+    const Seconds waiting = coster.waiting_time(work.recompute, cost);
+    if (waiting > Seconds(0)) host = max(host, waiting + coster.host_time_of(backward, host_backward));
   }
   coster.add(backward, BreakdownTerm::backward, cost, communications);
   coster.add_host_floor(host, cost);

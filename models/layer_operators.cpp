@@ -96,8 +96,9 @@ size_t recomputed_items(const std::vector<PartItem>& forward, const SoftwareStac
 }
 
 /// What of the forward runs again before the backward.
+/// @param host_wait  of the forward (LayerPass): experts that run again wait for their counts again
 LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& training,
-                     const SoftwareStack& stack, LayerKind kind) {
+                     const SoftwareStack& stack, LayerKind kind, int host_wait) {
   LayerPass pass;
   const bool all = training.recompute == Recompute::full;
   const bool core = recomputes_module(training, "core_attn");
@@ -109,6 +110,8 @@ LayerPass recomputed(const std::vector<PartItem>& forward, const TrainingSpec& t
   const size_t full = all ? recomputed_items(forward, stack, kind) : 0;
   for (size_t i = 0; i < forward.size(); ++i) {
     const PartItem& entry = forward[i];
+    if ((all || moe) && static_cast<int>(i) == host_wait)
+      pass.host_wait = static_cast<int>(pass.items.size());
     if (i < full || (core && entry.part == LayerPart::core_attention) ||
         (mlp && entry.part == LayerPart::mlp) || (norm && entry.part == LayerPart::norm) ||
         (latent_up && entry.part == LayerPart::latent_up) || (moe && entry.part == LayerPart::moe) ||
@@ -147,7 +150,9 @@ LayerWork layer_work(const ModelSpec& model, const TrainingSpec& training, const
                                           (kind.moe ? dense_feed_forward_kernels(true) : 0));
 
   LayerWork work;
-  if (recomputes) work.recompute = recomputed(forward_items, training, stack, kind);
+  if (recomputes) {
+    work.recompute = recomputed(forward_items, training, stack, kind, forward.host_wait());
+  }
   work.forward = to_pass(forward_items);
   work.forward.host_wait = forward.host_wait();
   set_backward(work, backward_items, plan);

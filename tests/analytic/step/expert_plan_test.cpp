@@ -74,6 +74,19 @@ TEST(ExpertPlanStep, ReducesExpertsOverTheRanksThatHoldTheSame) {
                    .expert_reduce.exists());
 }
 
+TEST(ExpertPlanStep, ExpertsThatRunAgainWaitForTheirCountsAgain) {
+  // Two experts a rank, 5 ms of the host each and pass: 10 ms for what runs again, 10 ms for the backward,
+  // and before them the 1 ms of attention and the call that tells the counts, for which the host waits.
+  const ModelSpec model = expert_model(4);
+  TrainingSpec training = plain_training(8);
+  training.recompute = Recompute::full;
+  SoftwareStack stack;
+  stack.host.per_expert = milliseconds(5);
+  const StepPlan plan = expert_step(model, expert_plan(model, 1, 8, 4), training, stack);
+  const PassCost& backward = plan.costs->kinds.front().layer.backward;
+  EXPECT_NEAR(backward.duration.base(), 21e-3 + kCallStart, 2e-6);
+}
+
 TEST(ExpertPlanStep, DualPipeHidesExchangesInItsPairsInBothEngines) {
   const ModelSpec model = expert_model(8);
   const TrainingSpec training = plain_training(16 * 8);

@@ -125,6 +125,21 @@ TEST(GraphScope, RouterAndPreprocessingOfAMixture) {
       std::get<LayerCommunication>(work.forward.items[static_cast<size_t>(work.forward.host_wait)]).name,
       "expert dispatch");
   EXPECT_EQ(work.backward.host_wait, -1);
+  // What runs again waits again: behind the norm and the router, or, of the experts alone, behind the latter.
+  TrainingSpec again = training(4096, 64);
+  again.recompute = Recompute::full;
+  const LayerPass all = transformer_layer_work(model, again, software, degrees, kGraphedMixture).recompute;
+  EXPECT_EQ(all.host_wait, work.forward.host_wait);
+  again.recompute = Recompute::selective;
+  again.recompute_modules = {"moe"};
+  const LayerPass experts =
+      transformer_layer_work(model, again, software, degrees, kGraphedMixture).recompute;
+  ASSERT_GE(experts.host_wait, 0);
+  EXPECT_LT(experts.host_wait, all.host_wait);
+  EXPECT_EQ(std::get<LayerCommunication>(experts.items[static_cast<size_t>(experts.host_wait)]).name,
+            "expert dispatch");
+  again.recompute_modules = {"moe_act"};
+  EXPECT_EQ(transformer_layer_work(model, again, software, degrees, kGraphedMixture).recompute.host_wait, -1);
   // With a fixed capacity it knows them.
   model.moe->capacity_factor = 1.0;
   software.moe.pads_to_capacity = true;
