@@ -60,6 +60,15 @@ void check_precision(const SpecReader& reader, const Experiment& experiment) {
                   list_names(available), name_of(static_cast<Precision>(nearest))));
 }
 
+/// Muon orthogonalises its updates by products in bf16, whatever the model is trained in.
+void check_muon(const SpecReader& reader, const Experiment& experiment) {
+  if (experiment.training.optimizer != Optimizer::muon || experiment.device.peak_for(Precision::bf16)) return;
+  reader.problems().add(reader.pointer() + "/training/optimizer", "\"muon\"",
+                        fmt::format("adamw or another one by element: muon's products run in bf16, for "
+                                    "which {} has no matrix units",
+                                    experiment.device.name));
+}
+
 /// Whether the rates that offloading rests on are known.
 void check_host_memory(const SpecReader& reader, const Experiment& experiment) {
   const OffloadSpec& offload = experiment.training.offload;
@@ -104,6 +113,7 @@ void cross_check(const SpecReader& reader, const Experiment& experiment) {
   if (experiment.cluster.reliability) refuse_of_plan("reliability", "failures and goodput");
   check_host_memory(reader, experiment);
   check_precision(reader, experiment);
+  check_muon(reader, experiment);
 }
 
 }  // namespace
