@@ -1,7 +1,9 @@
 #include "models/estimate.hpp"
 
 #include <algorithm>
+#include <cmath>
 
+#include "models/crossing_collectives.hpp"
 #include "models/loop_estimate.hpp"
 #include "models/pass_order.hpp"
 #include "models/step_walk.hpp"
@@ -25,7 +27,9 @@ class TimeSink {
         compute_end_(static_cast<size_t>(plan.stages()), 0.0),
         last_end_(compute_end_),
         beside_(static_cast<size_t>(plan.stages())),
-        gaps_(static_cast<size_t>(plan.stages())) {}
+        gaps_(static_cast<size_t>(plan.stages())) {
+    find_crossing_shares();
+  }
 
   Handle compute(int stage, int segment, double from_s, double to_s, int /*chunk*/, int /*micro_batch*/,
                  std::initializer_list<Handle> after) {
@@ -35,7 +39,7 @@ class TimeSink {
     const double gap_start = compute_end_[s];
     if (start > gap_start) attribute_gap(s, gap_start, start, after);
     const PlanSegment& source = plan_.segments[static_cast<size_t>(segment)];
-    const double end = end_of_compute(beside_[s], start, to_s - from_s, source.kernel_share);
+    const double end = end_of_stretch(beside_[s], start, to_s - from_s, static_cast<size_t>(segment));
     const double slowed = end - start - (to_s - from_s);
     if (slowed > 0) {
       const bool forward = source.pass == PassKind::forward;
@@ -128,6 +132,50 @@ class TimeSink {
     return at + left;
   }
 
+  /// What of a segment are collectives that the lowering takes out of it, a layer's after its kernels
+  /// (split_segment): communication that runs beside the one is not beside the other.
+  struct Crossing {
+    double share = 0;  ///< of the segment's time
+    int layers = 1;
+  };
+
+  void find_crossing_shares() {
+    const std::vector<CrossingTraffic> traffic = crossing_traffic(plan_);
+    if (traffic.empty()) return;
+    crossing_.resize(plan_.segments.size());
+    for (size_t segment = 0; segment < crossing_.size(); ++segment) {
+      const PlanSegment& source = plan_.segments[segment];
+      if (source.duration <= Seconds(0) || source.optimizer_of_stage >= 0) continue;
+      const auto terms = segment_terms(plan_, static_cast<int>(segment));
+      double seconds = 0;
+      for (const CrossingTraffic& each : traffic) {
+        seconds += terms[static_cast<size_t>(exposed_term(each.group))];
+      }
+      crossing_[segment].share = seconds / source.duration.base();
+      int layers = 0;
+      for (const PartRun& run : source.runs) layers += run.first_layer < 0 ? 0 : run.count;
+      crossing_[segment].layers = std::max(1, layers);
+    }
+  }
+
+  /// End of `work` seconds of a segment from `start` on.
+  double end_of_stretch(Beside& beside, double start, double work, size_t segment) const {
+    const PlanSegment& source = plan_.segments[segment];
+    const double crossing = crossing_.empty() ? 0.0 : crossing_[segment].share;
+    if (crossing <= 0.0 || beside.next == beside.spans.size()) {
+      return end_of_compute(beside, start, work, source.kernel_share);
+    }
+    const double part = work / source.duration.base();
+    const int layers = std::max(1, static_cast<int>(std::lround(part * crossing_[segment].layers)));
+    const double kernels = work * (1.0 - crossing) / layers;
+    const double share = crossing < 1.0 ? std::min(1.0, source.kernel_share / (1.0 - crossing)) : 0.0;
+    double at = start;
+    for (int layer = 0; layer < layers; ++layer) {
+      at = end_of_compute(beside, at, kernels, share) + work * crossing / layers;
+    }
+    return at;
+  }
+
   static Handle communicate(const Exchange& exchange, std::initializer_list<Handle> after) {
     double start = 0.0;
     for (const Handle& handle : after) start = std::max(start, handle.end);
@@ -174,7 +222,8 @@ class TimeSink {
 
   const StepPlan& plan_;
   std::vector<double> compute_end_, last_end_;
-  std::vector<Beside> beside_;  // by stage
+  std::vector<Beside> beside_;      // by stage
+  std::vector<Crossing> crossing_;  // by segment; empty: no collective leaves its domain
   std::vector<std::array<double, kBreakdownTerms>> gaps_;
 };
 
