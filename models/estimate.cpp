@@ -439,7 +439,7 @@ std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int s
       if (c.ranks <= 1) continue;
       const auto count = static_cast<std::int64_t>(passes) * c.count;
       auto known = std::find_if(list.begin(), list.end(), [&](const CommunicationTotal& e) {
-        return e.group == c.group && e.op == c.op && e.payload == c.payload;
+        return e.group == c.group && e.op == c.op && e.ranks == c.ranks && e.payload == c.payload;
       });
       if (known == list.end()) {
         list.push_back({c.group, c.op, c.ranks, c.payload, 0, Seconds(0), Seconds(0), c.each.algorithm,
