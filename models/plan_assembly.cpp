@@ -86,12 +86,11 @@ class PlanAssembly {
       shard_shape_ = data_shape_;
     }
     if (!model_.moe) return;
-    const int rank = map_.rank({0, 0, 0, 0});
-    expert_data_shape_ = group_shape(cluster_, map_.expert_data_group(rank));
+    expert_data_shape_ = shapes_.of_experts(Members::expert_data);
     expert_shard_shape_ = expert_data_shape_;
     if (parallel_.zero >= 1 && replicas > 1) {
-      expert_shard_shape_ = group_shape(cluster_, map_.expert_shard_group(rank));
-      expert_replica_shape_ = group_shape(cluster_, map_.expert_replica_group(rank));
+      expert_shard_shape_ = shapes_.of_experts(Members::expert_shard);
+      expert_replica_shape_ = shapes_.of_experts(Members::expert_replica);
     }
   }
 

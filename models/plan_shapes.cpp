@@ -21,22 +21,43 @@ GroupShape PlanShapes::widest(const std::vector<int>& starts, const GroupOf& gro
   return widest;
 }
 
+GroupShape PlanShapes::beside_others(GroupShape shape, Members members,
+                                     std::initializer_list<WirePattern> patterns) const {
+  if (!cluster_.links || !shape.crosses_domains()) return shape;
+  std::vector<std::vector<int>> groups;
+  std::vector<bool> grouped(static_cast<size_t>(plan_.gpus()), false);
+  for (int rank = 0; rank < plan_.gpus(); ++rank) {
+    if (grouped[static_cast<size_t>(rank)]) continue;
+    groups.push_back(map_.group(members, rank));
+    for (const int member : groups.back()) grouped[static_cast<size_t>(member)] = true;
+  }
+  for (const WirePattern pattern : patterns) {
+    shape.shared_rates[static_cast<size_t>(pattern)] = cluster_.links->shared_rate(groups, pattern);
+  }
+  return shape;
+}
+
 GroupShape PlanShapes::tensor() const {
-  return widest(map_.places({RankMap::Along::tensor}, cluster_.gpus_per_domain),
-                [this](int rank) { return map_.tensor_group(rank); });
+  const GroupShape shape = widest(map_.places({RankMap::Along::tensor}, cluster_.gpus_per_domain),
+                                  [this](int rank) { return map_.tensor_group(rank); });
+  return beside_others(shape, Members::tensor, {WirePattern::ring, WirePattern::two_level});
 }
 
 GroupShape PlanShapes::context() const {
-  return widest(map_.places({RankMap::Along::context}, cluster_.gpus_per_domain),
-                [this](int rank) { return map_.context_group(rank); });
+  const GroupShape shape = widest(map_.places({RankMap::Along::context}, cluster_.gpus_per_domain),
+                                  [this](int rank) { return map_.context_group(rank); });
+  return beside_others(shape, Members::context,
+                       {WirePattern::ring, WirePattern::two_level, WirePattern::all_to_all});
 }
 
 GroupShape PlanShapes::data() const {
-  return widest(map_.places({RankMap::Along::data, RankMap::Along::context}, cluster_.gpus_per_domain),
-                [this](int rank) { return map_.data_group(rank); });
+  const GroupShape shape =
+      widest(map_.places({RankMap::Along::data, RankMap::Along::context}, cluster_.gpus_per_domain),
+             [this](int rank) { return map_.data_group(rank); });
+  return beside_others(shape, Members::data, {WirePattern::ring, WirePattern::two_level});
 }
 
-GroupShape PlanShapes::shard() const {
+std::vector<int> PlanShapes::starts_of_shards() const {
   std::vector<int> starts;
   std::vector<bool> seen(static_cast<size_t>(cluster_.gpus_per_domain), false);
   for (const int start :
@@ -48,10 +69,10 @@ GroupShape PlanShapes::shard() const {
       seen[place] = true;
     }
   }
-  return widest(starts, [this](int rank) { return map_.shard_group(rank); });
+  return starts;
 }
 
-GroupShape PlanShapes::replica() const {
+std::vector<int> PlanShapes::starts_of_replicas() const {
   std::vector<int> starts;
   std::vector<bool> seen(static_cast<size_t>(cluster_.gpus_per_domain), false);
   for (const int start :
@@ -63,46 +84,91 @@ GroupShape PlanShapes::replica() const {
       seen[place] = true;
     }
   }
-  return widest(starts, [this](int rank) { return map_.replica_group(rank); });
+  return starts;
+}
+
+GroupShape PlanShapes::shard() const {
+  const GroupShape shape = widest(starts_of_shards(), [this](int rank) { return map_.shard_group(rank); });
+  return beside_others(shape, Members::shard, {WirePattern::ring, WirePattern::two_level});
+}
+
+GroupShape PlanShapes::replica() const {
+  const GroupShape shape =
+      widest(starts_of_replicas(), [this](int rank) { return map_.replica_group(rank); });
+  return beside_others(shape, Members::replica, {WirePattern::ring, WirePattern::two_level});
+}
+
+/// Expert ranks are cut out of tensor x context x data of a stage: their places are found by looking.
+std::vector<int> PlanShapes::starts_of_experts(Members members) const {
+  std::vector<int> starts;
+  std::vector<bool> grouped(static_cast<size_t>(plan_.gpus()), false);
+  std::vector<bool> seen(static_cast<size_t>(cluster_.gpus_per_domain), false);
+  size_t places = 0;
+  for (int rank = 0; rank < plan_.gpus() && places < seen.size(); ++rank) {
+    if (grouped[static_cast<size_t>(rank)]) continue;
+    for (const int member : map_.group(members, rank)) grouped[static_cast<size_t>(member)] = true;
+    const auto place = static_cast<size_t>(rank % cluster_.gpus_per_domain);
+    if (seen[place]) continue;
+    seen[place] = true;
+    ++places;
+    starts.push_back(rank);
+  }
+  return starts;
 }
 
 GroupShape PlanShapes::of_experts(Members members) const {
-  // Expert ranks are cut out of tensor x context x data of a stage: their places are found by looking.
-  std::vector<int> starts = {0};
-  const auto ranks = static_cast<int>(map_.group(members, 0).size());
-  const int gpus = ranks <= 1 ? 1 : std::min(plan_.gpus(), ranks * cluster_.gpus_per_domain);
-  for (int rank = 1; rank < gpus && cluster_.gpus_per_domain % ranks != 0; ++rank) {
-    if (map_.group(members, rank).front() == rank) starts.push_back(rank);
-  }
-  return widest(starts, [&](int rank) { return map_.group(members, rank); });
+  const GroupShape shape =
+      widest(starts_of_experts(members), [&](int rank) { return map_.group(members, rank); });
+  return beside_others(shape, members, {WirePattern::ring, WirePattern::two_level, WirePattern::all_to_all});
 }
 
 GroupShape PlanShapes::stages(int from, int to) const {
-  return widest(map_.places({RankMap::Along::pipeline}, cluster_.gpus_per_domain), [&](int rank) {
+  const auto pair_of = [&](int rank) {
     return std::array<int, 2>{map_.on_stage(rank, from), map_.on_stage(rank, to)};
+  };
+  GroupShape shape = widest(map_.places({RankMap::Along::pipeline}, cluster_.gpus_per_domain), pair_of);
+  if (!cluster_.links || !shape.crosses_domains()) return shape;
+  std::vector<std::vector<int>> pairs;
+  for (int rank = 0; rank < plan_.gpus(); ++rank) {
+    if (map_.coordinates(rank).pipeline != from) continue;
+    const std::array<int, 2> pair = pair_of(rank);
+    pairs.emplace_back(pair.begin(), pair.end());
+  }
+  for (const WirePattern pattern : {WirePattern::ring, WirePattern::two_level, WirePattern::pair}) {
+    shape.shared_rates[static_cast<size_t>(pattern)] = cluster_.links->shared_rate(pairs, pattern);
+  }
+  return shape;
+}
+
+bool PlanShapes::differ(const std::vector<int>& starts, Members members) const {
+  const GroupShape first = group_shape(cluster_, map_.group(members, starts.front()));
+  if (first.fewest_ranks_per_domain > 0) return true;
+  return std::any_of(starts.begin(), starts.end(), [&](int start) {
+    const GroupShape shape = group_shape(cluster_, map_.group(members, start));
+    return shape.fewest_ranks_per_domain > 0 || shape.domains != first.domains ||
+           shape.ranks_per_domain != first.ranks_per_domain;
   });
 }
 
 bool PlanShapes::uneven() const {
   const int period = cluster_.gpus_per_domain;
-  const auto differ = [this](const std::vector<int>& starts, const auto& group_of) {
-    const GroupShape first = group_shape(cluster_, group_of(starts.front()));
-    if (first.fewest_ranks_per_domain > 0) return true;
-    return std::any_of(starts.begin(), starts.end(), [&](int start) {
-      const GroupShape shape = group_shape(cluster_, group_of(start));
-      return shape.fewest_ranks_per_domain > 0 || shape.domains != first.domains ||
-             shape.ranks_per_domain != first.ranks_per_domain;
-    });
-  };
   using Along = RankMap::Along;
-  if (differ(map_.places({Along::tensor}, period), [this](int rank) { return map_.tensor_group(rank); }) ||
-      differ(map_.places({Along::context}, period), [this](int rank) { return map_.context_group(rank); }) ||
-      differ(map_.places({Along::data, Along::context}, period),
-             [this](int rank) { return map_.data_group(rank); })) {
+  if (differ(map_.places({Along::tensor}, period), Members::tensor) ||
+      differ(map_.places({Along::context}, period), Members::context) ||
+      differ(map_.places({Along::data, Along::context}, period), Members::data)) {
     return true;
   }
   // Shard groups and replicas are slices of the data groups.
-  return plan_.zero > 0 && (shard().fewest_ranks_per_domain > 0 || replica().fewest_ranks_per_domain > 0);
+  if (plan_.zero > 0 &&
+      (differ(starts_of_shards(), Members::shard) || differ(starts_of_replicas(), Members::replica))) {
+    return true;
+  }
+  if (plan_.expert == 1 && plan_.expert_tensor == 1) return false;
+  for (const Members members :
+       {Members::expert, Members::expert_tensor, Members::tensor_and_expert, Members::expert_data}) {
+    if (differ(starts_of_experts(members), members)) return true;
+  }
+  return false;
 }
 
 }  // namespace orrery

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include "models/parallel_plan.hpp"
@@ -14,6 +15,11 @@ namespace orrery {
 /// sets the pace: the one that touches most scale-up domains, and among those the one with the fewest ranks
 /// in one of them (tensor 6 on nodes of 8: 6, 2 + 4, 4 + 2, 6). Places repeat with the domains, so one group
 /// for each place that a group can have in a domain is looked at.
+///
+/// What one shape cannot tell is how uneven groups meet: of tensor 3 on nodes of 8 the third group has one
+/// rank alone in a node, whose NIC carries all that the other two send. Where the cluster says how groups lie
+/// on its links (ClusterShape::links), a shape that crosses domains also carries the rates that the links
+/// leave when all groups of the kind, on all stages, send at once.
 class PlanShapes {
  public:
   /// The references must outlive it.
@@ -23,7 +29,7 @@ class PlanShapes {
   GroupShape data() const;     ///< data x context ranks
   GroupShape shard() const;    ///< ZeRO shard groups
   GroupShape replica() const;  ///< across shard groups
-  /// Groups of a mixture's experts.
+  /// Groups of a mixture's experts: those that exchange tokens, and those that hold the same ones.
   GroupShape of_experts(Members members) const;
   /// The same coordinates on two pipeline stages.
   GroupShape stages(int from, int to) const;
@@ -34,6 +40,13 @@ class PlanShapes {
  private:
   template <typename GroupOf>
   GroupShape widest(const std::vector<int>& starts, const GroupOf& group_of) const;
+  std::vector<int> starts_of_shards() const;
+  std::vector<int> starts_of_replicas() const;
+  std::vector<int> starts_of_experts(Members members) const;
+  /// Whether groups that start there differ in shape, or one holds unequal numbers of ranks in its domains.
+  bool differ(const std::vector<int>& starts, Members members) const;
+  GroupShape beside_others(GroupShape shape, Members members,
+                           std::initializer_list<WirePattern> patterns) const;
   const ClusterShape& cluster_;
   const ParallelPlan& plan_;
   const RankMap& map_;

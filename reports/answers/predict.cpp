@@ -18,6 +18,7 @@
 #include "reports/answers/loop_simulation.hpp"
 #include "reports/answers/simulation.hpp"
 #include "sim/base/quantile.hpp"
+#include "sim/engine/crowded_groups.hpp"
 #include "topologies/build_topology.hpp"
 #include "topologies/fabric_checks.hpp"
 
@@ -105,10 +106,6 @@ void warn_about_evidence(Prediction& prediction) {
 
 /// Keys that are read and checked but do not move this version's prediction: whoever gives one should know.
 void warn_about_keys_without_effect(const Experiment& experiment, Prediction& prediction) {
-  if (experiment.parallel.zero >= 3 &&
-      (!experiment.parallel.overlap.gradient || !experiment.parallel.overlap.parameter)) {
-    prediction.warnings.push_back("ZeRO 3 gathers and reduces beside compute whatever parallel.overlap says");
-  }
   const bool reads = experiment.training.data && experiment.training.data->reads;
   if (experiment.cluster.storage && !reads && !experiment.training.checkpoint) {
     prediction.warnings.push_back(
@@ -126,14 +123,24 @@ void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
   for (std::string& line : lines) prediction.warnings.push_back("cluster.fabric: " + std::move(line));
 }
 
+/// The shape that the plan is made with.
+ClusterShape shape_of_plan(const Experiment& experiment, EngineKind engine) {
+  ClusterShape shape = shape_for_engine(experiment, engine);
+  const RankMap map(experiment.parallel);
+  if (engine == EngineKind::estimate && PlanShapes(shape, experiment.parallel, map).uneven()) {
+    shape.links = std::make_shared<CrowdedGroups>(build_topology(experiment.cluster));
+  }
+  return shape;
+}
+
 void warn_about_uneven_groups(const Experiment& experiment, Prediction& prediction) {
   if (prediction.engine != EngineKind::estimate) return;
   const RankMap map(experiment.parallel);
   if (!PlanShapes(experiment.shape, experiment.parallel, map).uneven()) return;
   prediction.warnings.push_back(
-      "parallel: groups of one kind lie unevenly over the nodes; the estimate takes the worst one for all "
-      "and "
-      "does not know where their traffic meets, the simulation does");
+      "parallel: groups of one kind lie unevenly over the nodes; the estimate takes the worst one for all, "
+      "slowed by the others of its kind, and does not know where it meets traffic of another kind: the "
+      "simulation does");
 }
 
 }  // namespace
@@ -197,7 +204,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   const std::optional<Experiment> changed = priced_without(experiment, options);
   const Experiment& priced = changed ? *changed : experiment;
   const CalibratedModels models = models_for(priced, options, calibrations);
-  const StepPlan plan = plan_of(priced, models, shape_for_engine(priced, options.engine));
+  const StepPlan plan = plan_of(priced, models, shape_of_plan(priced, options.engine));
   Prediction prediction;
   prediction.name = experiment.name;
   prediction.engine = options.engine;

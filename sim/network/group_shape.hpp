@@ -1,9 +1,11 @@
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string_view>
 
 #include "sim/base/quantity.hpp"
+#include "sim/network/groups_on_links.hpp"
 #include "sim/network/storage_shape.hpp"
 
 namespace orrery {
@@ -42,6 +44,8 @@ struct ClusterShape {
   double oversubscription_leaf = 1.0;  ///< of the leaves' uplinks alone
   double payload_efficiency = 1.0;     ///< share of line rate left for payload (headers, framing)
   StorageShape storage;
+  /// For groups that lie unevenly; null: each group is looked at alone.
+  std::shared_ptr<const GroupsOnLinks> links;
 };
 
 /// How one communication group lies on the cluster.
@@ -64,6 +68,7 @@ struct GroupShape {
   BytesPerSecond nic_bandwidth;  ///< one NIC's line rate
   Seconds network_latency;       ///< one way, GPU to GPU of two neighbouring domains of the group
   NicProtocol protocol = NicProtocol::infiniband;
+  SharedRates shared_rates;  ///< beside all other groups of the kind, where they lie unevenly
 
   bool crosses_domains() const { return domains > 1; }
   int narrowest_domain() const {

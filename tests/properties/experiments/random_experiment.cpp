@@ -51,7 +51,7 @@ class ExperimentDraw {
   /// The same, three times in four with something rarer.
   Json draw() {
     draw_plain();
-    switch (dice_.pick(0, 11)) {
+    switch (dice_.pick(0, 13)) {
       case 0:
       case 1:
         add_experts();
@@ -74,6 +74,12 @@ class ExperimentDraw {
         break;
       case 8:
         synchronise_less();
+        break;
+      case 9:
+        update_whole_matrices();
+        break;
+      case 10:
+        offload();
         break;
       default:
         break;
@@ -344,6 +350,38 @@ class ExperimentDraw {
     } else {
       training_["checkpoint"] = {{"every", dice_.pick(1, 1000)}, {"async", chance()}};
     }
+  }
+
+  void update_whole_matrices() {
+    const bool adafactor = machine_.volta || chance();  // Muon's products run in bf16
+    training_["optimizer"] = adafactor ? "adafactor" : "muon";
+    // Shards of a flat buffer have no rows and columns; Muon deals matrices out, but not under ZeRO 2.
+    if (zero_ <= (adafactor ? 0 : 1)) return;
+    parallel_["zero"] = zero_ = adafactor ? 0 : 1;
+    if (zero_ > 0) return;
+    parallel_.erase("shard_group");
+    if (parallel_.contains("overlap")) parallel_["overlap"].erase("parameter");
+  }
+
+  /// What the smallest stage has.
+  int fewest_layers() const {
+    if (!parallel_.contains("stage_layers")) return layers_ / degrees_.pipeline;
+    const auto layers = parallel_["stage_layers"].get<std::vector<int>>();
+    return *std::min_element(layers.begin(), layers.end());
+  }
+
+  void offload() {
+    take_megatron_core();
+    software_["date"] = "2026-01";
+    const int most = fewest_layers() - 1;
+    if (most > 0 && chance()) {
+      training_["offload"] = {{"activations_layers", dice_.pick(1, most)}};
+      training_.erase("recompute");
+      if (degrees_.pipeline > 1) software_["offloads"] = {{"activations_with_pipeline", true}};
+      return;
+    }
+    training_["offload"] = {{"optimizer", true}};
+    training_["optimizer"] = dice_.one_of(std::array{"adam", "adamw", "adagrad"});
   }
 
   void synchronise_less() {

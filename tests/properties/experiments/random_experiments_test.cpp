@@ -41,9 +41,8 @@ bool lies_unevenly(const Prediction& estimate) {
                      [](const std::string& line) { return line.find("lie unevenly") != std::string::npos; });
 }
 
-/// How far the engines are apart over experiments of one sort. The aim holds for all but a few: where the
-/// estimate takes a stretch of compute for uniform (kernels slowed beside a communication that covers a part
-/// of it), or one kind of traffic for alone on its links.
+/// How far the engines are apart over experiments of one sort. The aim holds for all but a few, where one
+/// kind of traffic meets another on its links: the estimate takes each kind for alone.
 struct Apart {
   double aim, limit;
   int count = 0, beyond_aim = 0;
@@ -63,7 +62,7 @@ std::ostream& operator<<(std::ostream& out, const Apart& apart) {
 TEST(RandomExperiments, RunInBothEnginesWhichAgree) {
   Dice dice(2026);
   CalibrationStore calibrations;
-  Apart idle{0.01, 0.02}, contended{0.05, 0.06}, uneven{0.05, 1.0}, reduced_beside_sends{0.05, 0.25};
+  Apart idle{0.01, 0.01}, contended{0.05, 0.09}, uneven{0.05, 0.25}, reduced_beside_sends{0.05, 0.16};
   for (int i = 0; i < kLegal; ++i) {
     const Json document = random_experiment(dice);
     const std::string what = std::to_string(i) + ": " + document.dump();
@@ -93,8 +92,9 @@ TEST(RandomExperiments, RunInBothEnginesWhichAgree) {
     }
   }
   // Of fewer than a hundred (sanitized builds), one.
-  EXPECT_LE(idle.beyond_aim, 1 + idle.count / 100);
   EXPECT_LE(contended.beyond_aim, 1 + contended.count / 100);
+  EXPECT_LE(reduced_beside_sends.beyond_aim, 1 + reduced_beside_sends.count / 100);
+  EXPECT_LE(uneven.beyond_aim, 1 + uneven.count / 8);
   std::cout << "idle links " << idle << "; contended " << contended << "; ZeRO 2 in a pipeline "
             << reduced_beside_sends << "; groups lie unevenly " << uneven << "\n";
 }
