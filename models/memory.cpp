@@ -22,6 +22,12 @@ namespace {
 /// the middle).
 constexpr double kSeparateLossBytesPerLogit = 24.0;
 
+/// Bytes a logit that the loss holds beside the logits.
+double loss_kept_bytes(const SoftwareStack& stack) {
+  if (stack.loss_kept_bytes_per_logit) return *stack.loss_kept_bytes_per_logit;
+  return stack.loss_bytes_per_logit > kSeparateLossBytesPerLogit ? 8.0 : 4.0;
+}
+
 /// Bytes an element of a product's input that the backward needs: the quantised copy under an 8- or 4-bit
 /// recipe.
 double kept_input_bytes(const TrainingSpec& training, double element) {
@@ -359,9 +365,9 @@ class StageCounter {
     if (last) {
       const double tokens = static_cast<double>(shape_.head_tokens);
       const double logits = tokens * static_cast<double>(shape_.vocab);
-      const double copies =
-          shape_.element + 4.0 + (stack_.loss_bytes_per_logit > kSeparateLossBytesPerLogit ? 4.0 : 0.0);
-      // Input of the final norm and of the product, the logits in the activations' type and the fp32 softmax.
+      const double copies = shape_.element + loss_kept_bytes(stack_);
+      // Input of the final norm and of the product, the logits in the activations' type and the loss's
+      // copies.
       transient =
           std::max(transient, heads * (logits * copies + 2.0 * shape_.hidden_elements * shape_.element));
     }
@@ -451,7 +457,8 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   if (kind.moe) {
     kept += moe_kept_bytes(model, training, stack, plan, recomputes);
   } else if (!drops_mlp) {
-    kept += tokens * static_cast<double>(shape.up_columns) * shape.element;
+    kept +=
+        tokens * static_cast<double>(shape.up_columns) * activation_input_bytes(model, stack, shape.element);
     kept += tokens * static_cast<double>(shape.ffn) * mlp_input;
     if (model.gated) kept += tokens * static_cast<double>(shape.ffn) * stack.gated_activation_bytes_extra;
   }

@@ -21,21 +21,27 @@ MoeShape moe_shape(const ModelSpec& model, const TrainingSpec& training, const S
 
 }  // namespace
 
+double activation_input_bytes(const ModelSpec& model, const SoftwareStack& stack, double element) {
+  return stack.fp8_activation_input && model.gated ? operand_bytes(Precision::fp8) : element;
+}
+
 double moe_kept_bytes(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                       const ParallelPlan& plan, bool recomputes) {
   if (recomputes && recomputes_module(training, "moe")) return 0.0;
   const MoeShape moe = moe_shape(model, training, stack, plan);
   const double element = activation_bytes(training.precision);
   const double input = is_quantized(training.precision) ? operand_bytes(training.precision) : element;
+  const double activation_input = activation_input_bytes(model, stack, element);
   const double hidden = static_cast<double>(model.hidden);
   double kept = kRouterBytes * static_cast<double>(moe.tokens) * moe.experts;
-  kept += moe.rows * (hidden * input + static_cast<double>(moe.up_columns) * element + kRowWeightBytes);
+  kept +=
+      moe.rows * (hidden * input + static_cast<double>(moe.up_columns) * activation_input + kRowWeightBytes);
   if (!recomputes || !recomputes_module(training, "moe_act")) {
     kept += moe.rows * static_cast<double>(moe.ffn) * input;
   }
   if (!stack.moe.weights_in_activation) kept += moe.copies * hidden * element;
   const double tokens = static_cast<double>(RankShape(model, training, stack, plan).tokens);
-  kept += tokens * (static_cast<double>(moe.shared_up_columns) * element +
+  kept += tokens * (static_cast<double>(moe.shared_up_columns) * activation_input +
                     static_cast<double>(moe.shared_ffn) * input);
   return kept;
 }

@@ -29,4 +29,7 @@ struct MoeProducts {
 MoeProducts moe_products(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                          const ParallelPlan& plan);
 
+/// Bytes an element of the activation's input that its backward needs.
+double activation_input_bytes(const ModelSpec& model, const SoftwareStack& stack, double element);
+
 }  // namespace orrery

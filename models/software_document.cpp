@@ -160,7 +160,8 @@ class Preset {
   }
 
   static void check_variants(const SpecReader& variants) {
-    variants.only({"fusion", "gradient_dtype", "precision"});
+    variants.only({"fusion", "gradient_dtype", "gradient_overlap", "precision"});
+    if (variants.has("gradient_overlap")) variants.at("gradient_overlap").only({"false", "true"});
     if (variants.has("fusion")) variants.at("fusion").only({"none", "partial", "full"});
     if (variants.has("gradient_dtype")) variants.at("gradient_dtype").only({"fp32", "bf16", "fp16"});
     if (variants.has("precision"))
@@ -219,14 +220,28 @@ void choose_fusion(const SpecReader& reader, const Preset& preset, const Json& g
                   list_names(listed), stack.preset));
 }
 
-void choose_gradient_dtype(const Preset& preset, const Json& given, std::optional<GradientDtype> training,
+/// Whether the reduction of the gradients is overlapped: as `parallel` says, else as the stack does.
+bool overlaps_gradients(const Json& given, const StackAsked& asked, const StackDocument& stack) {
+  if (asked.overlap_gradient) return *asked.overlap_gradient;
+  const Json::json_pointer place("/overlap/gradient");
+  for (const Json& values : {given, together(stack)}) {
+    if (values.contains(place) && values[place].is_boolean()) return values[place].get<bool>();
+  }
+  return false;
+}
+
+void choose_gradient_dtype(const Preset& preset, const Json& given, const StackAsked& asked,
                            StackDocument& stack) {
   constexpr std::array<const char*, 3> kNames = {"fp32", "bf16", "fp16"};
-  const std::string own = text_of(together(stack), "gradient_dtype");
-  std::string asked = text_of(given, "gradient_dtype");
-  if (training) asked = kNames[static_cast<size_t>(*training)];
+  const std::string counted = text_of(together(stack), "gradient_dtype");  // what the preset's counts are of
+  std::string dtype = text_of(given, "gradient_dtype");
+  if (asked.gradient_dtype) dtype = kNames[static_cast<size_t>(*asked.gradient_dtype)];
+  if (dtype.empty() && (asked.precision == Precision::bf16 || is_quantized(asked.precision))) {
+    preset.add_variant(stack, "gradient_overlap", overlaps_gradients(given, asked, stack) ? "true" : "false");
+    dtype = text_of(together(stack), "gradient_dtype");
+  }
   // Where the preset lists none its counts hold for every type.
-  if (!asked.empty() && asked != own) preset.add_variant(stack, "gradient_dtype", asked);
+  if (!dtype.empty() && dtype != counted) preset.add_variant(stack, "gradient_dtype", dtype);
 }
 
 /// The casts that stand in a preset are fp8's (per tensor, delayed scaling).
@@ -252,8 +267,8 @@ void choose_precision(const SpecReader& reader, const Preset& preset, const Json
 
 }  // namespace
 
-StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype,
-                               Precision precision) {
+StackDocument lay_out_software(const SpecReader& reader, const StackAsked& asked) {
+  const Precision precision = asked.precision;
   Json given = reader.is_object() ? reader.json() : Json::object();
   Json name = reader.json();
   if (reader.is_object())
@@ -297,7 +312,7 @@ StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientD
                             Json{{"date", to_text(*date)}}});
   }
   choose_fusion(reader, preset, given, stack);
-  choose_gradient_dtype(preset, given, gradient_dtype, stack);
+  choose_gradient_dtype(preset, given, asked, stack);
   choose_precision(reader, preset, given, precision, stack);
   stack.sources.erase("variants");
   stack.values = together(stack);

@@ -1,10 +1,9 @@
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "models/training_spec.hpp"
+#include "models/software_stack.hpp"
 #include "sim/base/json_reader.hpp"
 
 namespace orrery {
@@ -29,9 +28,10 @@ struct StackDocument {
 /// A preset describes its framework from the month `since` on. `history` lists what changed later, oldest
 /// first: {"from": "YYYY-MM", "changes": {keys of the stack}, "sources": {a text for each}}; the stack at a
 /// date is the preset and all entries up to that month. `variants` lists the keys that differ when `fusion`
-/// or `gradient_dtype` is not the preset's, or under a `precision` recipe beyond fp8: {"fusion": {"none":
-/// {...}}}; an entry of `history` may carry `variants` of its own, laid over the earlier ones. Given keys win
-/// over all of them.
+/// or `gradient_dtype` is not the preset's, with (`gradient_overlap` true) and without (false) the reduction
+/// of bf16's gradients overlapped, where nothing gives their type, or under a `precision` recipe beyond fp8:
+/// {"fusion": {"none": {...}}}; an entry of `history` may carry `variants` of its own, laid over the earlier
+/// ones. Given keys win over all of them.
 ///
 /// `recipes` say from which month on the framework has a format of 8 or 4 bits: without a date the stack is
 /// of that month at least, with an earlier one the format is refused.
@@ -40,10 +40,7 @@ struct StackDocument {
 /// the preset does not list (unless forward_passes and backward_passes are given), a recipe whose casts it
 /// does not list (unless quantize_forward and quantize_backward are given), and the four keys above, which
 /// belong in a preset.
-/// @param gradient_dtype  what the training asks for, if anything
-/// @param precision       the training's
 /// @throws InputError naming the preset's file if its history or variants are not as described
-StackDocument lay_out_software(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype,
-                               Precision precision = Precision::bf16);
+StackDocument lay_out_software(const SpecReader& reader, const StackAsked& asked = {});
 
 }  // namespace orrery

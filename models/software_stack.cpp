@@ -142,6 +142,11 @@ void read_count(const SpecReader& reader, std::string_view key, int least, int& 
   if (reader.has(key)) target = static_cast<int>(reader.at(key).integer(least, 1 << 20));
 }
 
+/// Passes (2 bytes an element of the feed-forward width) of a kernel that casts a gated activation's input to
+/// FP8 in the forward (reads twice the width in 16 bits, writes it in 8), and of the one that casts it back
+/// (megatron/core/fusions/fused_bias_swiglu.py, SwiGLUFunction: input.to(float8_e4m3fn), and back).
+constexpr double kCastActivationInputPasses = 3.0;
+
 void read_flag(const SpecReader& reader, std::string_view key, bool& target) {
   if (reader.has(key)) target = reader.at(key).boolean();
 }
@@ -215,6 +220,11 @@ void read_step_traffic(const SpecReader& reader, SoftwareStack& stack) {
 void read_memory(const SpecReader& reader, SoftwareStack& stack) {
   read_number(reader, "activation_bytes_extra", 0, 1e4, stack.activation_bytes_extra);
   read_number(reader, "gated_activation_bytes_extra", 0, 1e4, stack.gated_activation_bytes_extra);
+  if (reader.has("loss_kept_bytes_per_logit")) {
+    double kept = 0.0;
+    read_number(reader, "loss_kept_bytes_per_logit", 0, 1e4, kept);
+    stack.loss_kept_bytes_per_logit = kept;
+  }
   read_number(reader, "kept_gradient_bytes", 0, 1e4, stack.kept_gradient_bytes);
   read_number(reader, "gradient_cast_bytes", 0, 1e4, stack.gradient_cast_bytes);
   read_count(reader, "pipeline_buffers", 0, stack.pipeline_buffers);
@@ -317,6 +327,8 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "overlap_slowdown",
                "activation_bytes_extra",
                "gated_activation_bytes_extra",
+               "fp8_activation_input",
+               "loss_kept_bytes_per_logit",
                "kept_gradient_bytes",
                "gradient_cast_bytes",
                "pipeline_buffers",
@@ -349,6 +361,11 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   read_flag(reader, "recompute_stops_early", stack.recompute_stops_early);
   if (reader.has("sharding")) read_sharding(reader.at("sharding"), stack.sharding);
   read_layer_traffic(reader, stack);
+  read_flag(reader, "fp8_activation_input", stack.fp8_activation_input);
+  if (stack.fp8_activation_input) {
+    stack.forward_passes.ffn_gated += kCastActivationInputPasses;
+    stack.backward_passes.ffn_gated += kCastActivationInputPasses;
+  }
   read_step_traffic(reader, stack);
   read_memory(reader, stack);
   if (reader.has("offloads")) read_offloads(reader.at("offloads"), stack.offloads);
@@ -373,9 +390,16 @@ void SoftwareStack::choose_for_architecture(const std::string& architecture) {
   }
 }
 
-SoftwareStack read_software_stack(const SpecReader& reader, std::optional<GradientDtype> gradient_dtype,
-                                  Precision precision) {
-  const StackDocument document = lay_out_software(reader, gradient_dtype, precision);
+StackAsked asked_of_stack(const TrainingSpec& training, const Json& parallel) {
+  StackAsked asked{training.gradient_dtype, training.precision, std::nullopt};
+  const Json::json_pointer place("/overlap/gradient");
+  if (parallel.contains(place) && parallel[place].is_boolean())
+    asked.overlap_gradient = parallel[place].get<bool>();
+  return asked;
+}
+
+SoftwareStack read_software_stack(const SpecReader& reader, const StackAsked& asked) {
+  const StackDocument document = lay_out_software(reader, asked);
   if (document.values.empty()) return {};
   SoftwareStack stack = read_stack_values(SpecReader(document.values, reader.pointer(), reader.problems()));
   stack.name = document.preset;

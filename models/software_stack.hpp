@@ -146,6 +146,11 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   double kept_gradient_bytes = 0;
   /// Bytes a parameter of the largest tensor, while its gradient is cast to the main gradients' type.
   double gradient_cast_bytes = 0;
+  /// A gated activation's input waits for its backward in FP8 (of no effect on a plain one).
+  bool fp8_activation_input = false;
+  /// Bytes a logit that the loss holds beside the logits; absent: one fp32 copy, two where the loss's traffic
+  /// is that of separate kernels.
+  std::optional<double> loss_kept_bytes_per_logit;
   double gated_activation_bytes_extra = 0;  ///< bytes per token and feed-forward element of a gated layer
   int reduction_buffers = 0;                ///< flat copies of a gradient bucket that stay allocated
   double step_buffer_bytes = 0;   ///< of a locally updated parameter, allocated in the optimizer's step
@@ -165,12 +170,18 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   void choose_for_architecture(const std::string& architecture);
 };
 
+/// What of an experiment's other sections a stack's values depend on.
+struct StackAsked {
+  std::optional<GradientDtype> gradient_dtype;  ///< training.gradient_dtype, if given
+  Precision precision = Precision::bf16;        ///< the training's
+  std::optional<bool> overlap_gradient;         ///< parallel.overlap.gradient, if given
+};
+
+/// @param parallel  the experiment's section of that name, as given
+StackAsked asked_of_stack(const TrainingSpec& training, const Json& parallel);
+
 /// Reads `software`: a preset's name or {"preset": ..., overrides}, as of its date (lay_out_software).
-/// @param gradient_dtype  what the training asks for, if anything: some counts depend on it
-/// @param precision       of the training: the casts depend on it
-SoftwareStack read_software_stack(const SpecReader& reader,
-                                  std::optional<GradientDtype> gradient_dtype = std::nullopt,
-                                  Precision precision = Precision::bf16);
+SoftwareStack read_software_stack(const SpecReader& reader, const StackAsked& asked = {});
 
 /// Reads a stack's keys strictly; what is not there keeps SoftwareStack's value.
 SoftwareStack read_stack_values(const SpecReader& reader);

@@ -73,7 +73,7 @@ Setting read_setting(const ModelShapesOptions& options) {
   const Json software = options.software.empty() ? Json::object() : document_of(options.software);
   setting.training = read_training_spec(SpecReader(training, "/training", problems));
   setting.software = read_software_stack(SpecReader(software, "/software", problems),
-                                         setting.training.gradient_dtype, setting.training.precision);
+                                         asked_of_stack(setting.training, options.parallel));
   const std::int64_t gpus = degree(options.parallel, "tensor") * degree(options.parallel, "pipeline") *
                             degree(options.parallel, "context");
   if (problems.empty() && gpus <= (1 << 20)) {

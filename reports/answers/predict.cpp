@@ -16,6 +16,7 @@
 #include "reports/answers/comparable_prediction.hpp"
 #include "reports/answers/latency_difference.hpp"
 #include "reports/answers/loop_simulation.hpp"
+#include "reports/answers/memory_assumptions.hpp"
 #include "reports/answers/simulation.hpp"
 #include "sim/base/quantile.hpp"
 #include "sim/engine/crowded_groups.hpp"
@@ -267,8 +268,9 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.mfu = work.model_flops / (step * work.peak_flops);
   prediction.hfu = work.hardware_flops / (step * work.peak_flops);
 
+  const Bytes communicators = communicator_memory(experiment, *models.collectives);
   prediction.memory = memory_use(experiment.model, experiment.training, experiment.software,
-                                 experiment.parallel, communicator_memory(experiment, *models.collectives));
+                                 experiment.parallel, communicators);
   prediction.memory_capacity = experiment.device.memory_capacity;
   prediction.calibration = {
       models.kernels->profile_name(),
@@ -296,6 +298,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
     }
   }
   if (options.echo) {
+    prediction.memory_assumptions = memory_assumptions(experiment, communicators);
     prediction.experiment = resolve(experiment);
     for (const std::string& assumption : prediction.experiment.assumptions)
       prediction.warnings.push_back(assumption);

@@ -12,6 +12,7 @@
 #include "models/loop_plan.hpp"
 #include "models/memory.hpp"
 #include "models/parallel_plan.hpp"
+#include "reports/answers/memory_assumptions.hpp"
 #include "reports/experiment/experiment.hpp"
 #include "reports/experiment/resolved.hpp"
 #include "sim/engine/link_use.hpp"
@@ -100,6 +101,7 @@ struct Prediction {
 
   MemoryUse memory;
   Bytes memory_capacity;
+  std::vector<MemoryAssumption> memory_assumptions;  ///< with echo: what the verdict rests on, not given
   bool fits() const { return memory.peak <= memory_capacity; }
 
   ParallelPlan plan;

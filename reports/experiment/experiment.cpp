@@ -39,12 +39,19 @@ void check_parameter_gather(const SpecReader& reader, const Experiment& experime
   }
 }
 
+void check_activation_input(const SpecReader& reader, const Experiment& experiment) {
+  if (!experiment.software.fp8_activation_input || experiment.model.gated) return;
+  reader.problems().add(reader.pointer() + "/software/fp8_activation_input", "true",
+                        "false with a plain activation: only a gated one's input is kept in FP8");
+}
+
 /// The GPU has units for the products' format.
 void check_precision(const SpecReader& reader, const Experiment& experiment) {
   const DeviceSpec& device = experiment.device;
   const Precision asked = experiment.training.precision;
   if (device.peak_for(asked)) {
     check_parameter_gather(reader, experiment);
+    check_activation_input(reader, experiment);
     return;
   }
   std::vector<std::string> available;
@@ -133,8 +140,8 @@ Experiment read_experiment(const SpecReader& reader) {
   experiment.model = read_model_spec(reader.at("model"));
   experiment.training = read_training_spec(reader.at("training"));
   experiment.software =
-      read_software_stack(optional_section(reader, "software"), experiment.training.gradient_dtype,
-                          experiment.training.precision);
+      read_software_stack(optional_section(reader, "software"),
+                          asked_of_stack(experiment.training, optional_section(reader, "parallel").json()));
   const bool cluster_is_sound = reader.problems().empty();
   if (cluster_is_sound) {
     experiment.shape = cluster_shape(experiment.cluster);

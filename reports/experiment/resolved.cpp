@@ -245,9 +245,8 @@ class Resolver {
     Problems problems("");
     Json software = section("software");
     if (software.is_null()) software = Json::object();
-    StackDocument document =
-        lay_out_software(SpecReader(software, "", problems), experiment_.training.gradient_dtype,
-                         experiment_.training.precision);
+    StackDocument document = lay_out_software(SpecReader(software, "", problems),
+                                              asked_of_stack(experiment_.training, section("parallel")));
     problems.throw_if_any();
     return document;
   }

@@ -71,6 +71,14 @@ Json memory_json(const Prediction& prediction) {
   const MemoryUse& memory = prediction.memory;
   Json stages = Json::array();
   for (const Bytes stage : memory.per_stage_peak) stages.push_back(whole(stage));
+  Json assumed = Json::array();
+  for (const MemoryAssumption& assumption : prediction.memory_assumptions) {
+    assumed.push_back({{"key", assumption.key},
+                       {"value", assumption.taken},
+                       {"otherwise", assumption.otherwise},
+                       {"peak_bytes", whole(assumption.peak)},
+                       {"fits", assumption.peak <= prediction.memory_capacity}});
+  }
   return {{"capacity_bytes", whole(prediction.memory_capacity)},
           {"peak_bytes", whole(memory.peak)},
           {"fits", prediction.fits()},
@@ -83,7 +91,8 @@ Json memory_json(const Prediction& prediction) {
           {"context_bytes", whole(memory.context)},
           {"collective_bytes", whole(memory.collective)},
           {"fullest_stage", memory.fullest_stage},
-          {"per_stage_peak_bytes", stages}};
+          {"per_stage_peak_bytes", stages},
+          {"assumed", assumed}};
 }
 
 /// What the steps of a whole training and the cluster's price come to, where either is given.

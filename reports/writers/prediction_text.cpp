@@ -169,15 +169,25 @@ std::string beside_lines(const Prediction& prediction) {
 
 std::string memory_lines(const Prediction& prediction) {
   const MemoryUse& memory = prediction.memory;
-  std::string text = fmt::format("  memory {} of {} on stage {}{}\n", format_quantity(memory.peak),
-                                 format_quantity(prediction.memory_capacity), memory.fullest_stage,
-                                 prediction.fits() ? "" : ": does not fit");
+  const Bytes capacity = prediction.memory_capacity;
+  std::string text = fmt::format("  memory {} of {} on stage {}", format_quantity(memory.peak),
+                                 format_quantity(capacity), memory.fullest_stage);
+  if (!prediction.fits()) {
+    text += fmt::format(": does not fit, {} ({}) too much", format_quantity(memory.peak - capacity),
+                        percent(memory.peak / capacity - 1.0));
+  }
+  text += "\n";
   text += fmt::format(
       "    parameters {} | gradients {} | optimizer {} | activations {} | buffers {} | collectives {} | "
       "context {}\n",
       format_quantity(memory.parameters), format_quantity(memory.gradients),
       format_quantity(memory.optimizer), format_quantity(memory.activations), format_quantity(memory.buffers),
       format_quantity(memory.collective), format_quantity(memory.context));
+  for (const MemoryAssumption& assumption : prediction.memory_assumptions) {
+    text += fmt::format("    assumed {} {}: with {} it is {}{}\n", assumption.key, assumption.taken,
+                        assumption.otherwise, format_quantity(assumption.peak),
+                        assumption.peak <= capacity ? "" : ", which does not fit");
+  }
   return text;
 }
 

@@ -42,15 +42,16 @@ class SoftwareHistory : public ::testing::Test {
   }
 
   static SoftwareStack stack(const std::string& text, std::optional<GradientDtype> gradients = {}) {
-    const auto outcome = reading::read_text(
-        text, "/software", [&](const SpecReader& reader) { return read_software_stack(reader, gradients); });
+    const auto outcome = reading::read_text(text, "/software", [&](const SpecReader& reader) {
+      return read_software_stack(reader, StackAsked{gradients, Precision::bf16, std::nullopt});
+    });
     EXPECT_EQ(outcome.lines, Lines{}) << text;
     return outcome.spec;
   }
 
   static StackDocument document(const std::string& text) {
     return reading::read_text(text, "/software",
-                              [](const SpecReader& reader) { return lay_out_software(reader, std::nullopt); })
+                              [](const SpecReader& reader) { return lay_out_software(reader); })
         .spec;
   }
 
@@ -223,11 +224,41 @@ TEST(ShippedSoftware, TakesTheAttentionOfItsDayAndGpu) {
   EXPECT_EQ(kernel("llm-foundry", "2024-01", "ampere"), AttentionKernel::flash2);
 }
 
+TEST(ShippedSoftware, ReducesGradientsInTheTypeOfItsRecipes) {
+  const StackAsked without_overlap{std::nullopt, Precision::bf16, false};
+  const StackAsked with_overlap{std::nullopt, Precision::bf16, true};
+  // Megatron-LM's own arguments: no overlap, fp32; NVIDIA's recipes: overlap and bf16 (models/software).
+  const auto dtype = [](const Json& software, const StackAsked& asked) {
+    Problems problems("experiment.json");
+    return read_software_stack(SpecReader(software, "/software", problems), asked).gradient_dtype;
+  };
+  EXPECT_EQ(dtype("megatron-core", {}), GradientDtype::bf16);
+  EXPECT_EQ(dtype("megatron-core", without_overlap), GradientDtype::fp32);
+  EXPECT_EQ(dtype("megatron-core", StackAsked{std::nullopt, Precision::fp8, std::nullopt}),
+            GradientDtype::bf16);
+  EXPECT_EQ(dtype("megatron-core", StackAsked{std::nullopt, Precision::fp16, std::nullopt}),
+            GradientDtype::fp32);
+  EXPECT_EQ(dtype({{"overlap", {{"gradient", false}}}}, {}), GradientDtype::fp32);
+  EXPECT_EQ(dtype({{"gradient_dtype", "fp32"}}, {}), GradientDtype::fp32);
+  EXPECT_EQ(dtype("nanotron", with_overlap), GradientDtype::fp32);
+  // The counts follow the type: 46 bytes a parameter in fp32, 52 from 16 bits.
+  const auto traffic = [](const Json& software, const StackAsked& asked) {
+    Problems problems("experiment.json");
+    return read_software_stack(SpecReader(software, "/software", problems), asked)
+        .optimizer_bytes_per_parameter;
+  };
+  EXPECT_EQ(traffic("megatron-core", {}), 52);
+  EXPECT_EQ(traffic("megatron-core", StackAsked{GradientDtype::fp32, Precision::bf16, std::nullopt}), 46);
+  EXPECT_EQ(traffic("megatron-core", without_overlap), 46);
+  EXPECT_EQ(traffic({{"gradient_dtype", "fp32"}}, {}), 46);
+}
+
 TEST(ShippedSoftware, HasARecipeFromItsRelease) {
   // Transformer Engine 2.0 brought MXFP8, 2.8 NVFP4; the default stack is of November 2024 otherwise.
   Problems problems("experiment.json");
   const auto date = [&problems](const Json& software, Precision precision) {
-    return lay_out_software(SpecReader(software, "/software", problems), std::nullopt, precision)
+    return lay_out_software(SpecReader(software, "/software", problems),
+                            StackAsked{std::nullopt, precision, std::nullopt})
         .values["date"]
         .get<std::string>();
   };

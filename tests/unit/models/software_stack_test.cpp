@@ -91,8 +91,8 @@ TEST(SoftwareStack, AnExpertCostsTheHostMoreInEightBits) {
   const auto per_expert = [](Precision precision) {
     Problems problems("experiment.json");
     const Json json = "megatron-core";
-    const SoftwareStack stack =
-        read_software_stack(SpecReader(json, "/software", problems), std::nullopt, precision);
+    const SoftwareStack stack = read_software_stack(SpecReader(json, "/software", problems),
+                                                    StackAsked{std::nullopt, precision, std::nullopt});
     return stack.host.per_expert.base();
   };
   // Two products: launches of 5 us, 1 in the forward and 2 in the backward, there 2 operators of 20 us, too:

@@ -121,6 +121,33 @@ TEST(StackMemory, PipelineBuffersReductionBucketsAndTheStepsCasts) {
   EXPECT_NEAR((buffered.buffers - plain.buffers).base(), 5e8 * 4 + 6 * parameters / 2, 1.0);
 }
 
+TEST(StackMemory, AGatedActivationsInputInFp8) {
+  // Twice the feed-forward width of 28672 over 8 ranks, a byte instead of two.
+  const ModelSpec model = llama3_70b();
+  ParallelPlan degrees = plan(8);
+  SoftwareStack software = stack();
+  const TrainingSpec spec = training(4096, 1);
+  const double kept = layer_activation_bytes(model, spec, software, degrees, false).base();
+  software.fp8_activation_input = true;
+  const double fp8 = layer_activation_bytes(model, spec, software, degrees, false).base();
+  EXPECT_DOUBLE_EQ(kept - fp8, 4096.0 * 2 * 28672 / 8);
+}
+
+TEST(StackMemory, TheLosssCopiesOfTheLogits) {
+  // One layer of few tokens: the head's logits (51200 over 8 ranks) are the peak.
+  ModelSpec model = gpt3_175b();
+  model.layers = 1;
+  ParallelPlan degrees = plan(8);
+  degrees.stage_layers = {1};
+  SoftwareStack software = stack();
+  const TrainingSpec spec = training(131072, 1);
+  software.loss_kept_bytes_per_logit = 80;
+  const MemoryUse more = memory_use(model, spec, software, degrees, Bytes());
+  software.loss_kept_bytes_per_logit = 60;
+  const MemoryUse less = memory_use(model, spec, software, degrees, Bytes());
+  EXPECT_DOUBLE_EQ((more.activations - less.activations).base(), 20.0 * 131072 * 51200 / 8);
+}
+
 TEST(StackMemory, GradientsBesideTheMainOnesAndTheirCasts) {
   ParallelPlan degrees = plan(8);
   degrees.stage_layers = {96};

@@ -13,8 +13,8 @@ using namespace layer_fixtures;
 SoftwareStack engine_stack(Precision precision, const char* architecture, const char* date) {
   const Json document = Json{{"preset", "megatron-core"}, {"date", date}};
   Problems problems("experiment.json");
-  SoftwareStack software =
-      read_software_stack(SpecReader(document, "/software", problems), std::nullopt, precision);
+  SoftwareStack software = read_software_stack(SpecReader(document, "/software", problems),
+                                               StackAsked{std::nullopt, precision, std::nullopt});
   problems.throw_if_any();
   software.choose_for_architecture(architecture);
   return software;
@@ -77,8 +77,8 @@ TEST(QuantizedLayers, CastsMoveWhatEachRecipesKernelsMove) {
 TEST(QuantizedLayers, CastsGivenInTheExperimentHoldOnEveryGpu) {
   const Json document = Json{{"quantize_forward", {{"hidden", 9}}}, {"date", "2025-06"}};
   Problems problems("experiment.json");
-  SoftwareStack software =
-      read_software_stack(SpecReader(document, "/software", problems), std::nullopt, Precision::fp8);
+  SoftwareStack software = read_software_stack(SpecReader(document, "/software", problems),
+                                               StackAsked{std::nullopt, Precision::fp8, std::nullopt});
   problems.throw_if_any();
   software.choose_for_architecture("blackwell");
   EXPECT_EQ(software.quantize.forward.hidden, 9);
