@@ -48,9 +48,13 @@ struct PassBytes {
   PassBytes(const ElementwisePasses& passes, const ModelSpec& model, const RankShape& shape)
       : hidden(passes.hidden * shape.hidden_elements * shape.element),
         sharded(passes.sharded * shape.sharded_elements * shape.element),
-        ffn(passes.feed_forward(model.gated) * shape.ffn_elements * shape.element),
-        rope(model.position == PositionEncoding::rope ? passes.rope * shape.rotary_elements * shape.element
-                                                      : 0.0) {}
+        ffn(passes.feed_forward(model.gated, model.clamped_activation) * shape.ffn_elements * shape.element),
+        rope(model.position == PositionEncoding::rope
+                 ? rotary(passes, model) * shape.rotary_elements * shape.element
+                 : 0.0) {}
+  static double rotary(const ElementwisePasses& passes, const ModelSpec& model) {
+    return model.rotary_scale != 1.0 && passes.rope_scaled > 0.0 ? passes.rope_scaled : passes.rope;
+  }
 };
 
 /// How a stack's hidden-width passes fall on the two norms and the two residual additions of a layer. A norm
@@ -226,6 +230,8 @@ class LayerBuilder {
   void sort_by_expert(const MoeShape& moe);
   double received_tokens(const MoeShape& moe) const;
   bool knows_counts() const;
+  bool fuses_experts(const MoeShape& moe) const;
+  void pad_experts(const MoeShape& moe, double passes);
   bool exchanges_counts() const;
   bool graphs_shared_experts() const;
   void copy_gradients_into_graph(const MoeShape& moe);

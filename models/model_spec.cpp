@@ -133,6 +133,12 @@ void read_feed_forward(const SpecReader& reader, ModelSpec& model) {
     const std::string name(kActivations[static_cast<size_t>(model.activation)]);
     reader.at("gated").refuse(std::string(gated ? "true" : "false") + " with activation \"" + name + "\"");
   }
+  if (reader.has("clamped_activation")) {
+    model.clamped_activation = reader.at("clamped_activation").boolean();
+    if (model.clamped_activation && !gated) {
+      reader.at("clamped_activation").refuse("false with an activation that is not gated");
+    }
+  }
   if (reader.has("moe")) model.moe = read_moe(reader.at("moe"), model);
   if (reader.has("mtp_layers")) model.mtp_layers = count_at(reader, "mtp_layers", 0);
 }
@@ -141,6 +147,14 @@ void read_positions(const SpecReader& reader, ModelSpec& model) {
   model.position = static_cast<PositionEncoding>(reader.at("position").choice(kPositions));
   if (reader.has("max_positions")) model.max_positions = reader.at("max_positions").integer(0, kMostWidth);
   if (reader.has("token_types")) model.token_types = reader.at("token_types").integer(0, kMostWidth);
+  if (reader.has("rotary_scale")) {
+    model.rotary_scale = reader.at("rotary_scale").number(0.0, 100.0);
+    if (model.position != PositionEncoding::rope && model.rotary_scale != 1.0) {
+      reader.at("rotary_scale").refuse_message("is only legal with position \"rope\"");
+    } else if (model.attention == AttentionKind::mla && model.rotary_scale != 1.0) {
+      reader.at("rotary_scale").refuse("1 with attention kind \"mla\", whose kernels scale the scores");
+    }
+  }
   if (!reader.has("rotary_fraction")) return;
   model.rotary_fraction = reader.at("rotary_fraction").number(0.0, 1.0);
   if (model.position != PositionEncoding::rope && model.rotary_fraction != 1.0) {
@@ -168,33 +182,16 @@ bool flag_at(const SpecReader& reader, std::string_view key, bool otherwise) {
 
 ModelSpec read_dimensions(const SpecReader& reader) {
   ModelSpec model;
-  reader.only({"schema",
-               "source",
-               "layers",
-               "hidden",
-               "heads",
-               "kv_heads",
-               "head_dim",
-               "ffn_hidden",
-               "vocab",
-               "activation",
-               "norm",
-               "gated",
-               "tied_embeddings",
-               "position",
-               "bias",
-               "causal",
-               "attention",
-               "moe",
-               "mtp_layers",
-               "qk_norm",
-               "attention_sinks",
-               "rotary_fraction",
-               "max_positions",
-               "token_types",
-               "pooler",
-               "masked_fraction",
-               "objective"});
+  reader.only({"schema",          "source",       "layers",
+               "hidden",          "heads",        "kv_heads",
+               "head_dim",        "ffn_hidden",   "vocab",
+               "activation",      "norm",         "gated",
+               "tied_embeddings", "position",     "bias",
+               "causal",          "attention",    "moe",
+               "mtp_layers",      "qk_norm",      "attention_sinks",
+               "rotary_fraction", "rotary_scale", "clamped_activation",
+               "max_positions",   "token_types",  "pooler",
+               "masked_fraction", "objective"});
   model.layers = count_at(reader, "layers", 1);
   model.hidden = width_at(reader, "hidden");
   model.vocab = width_at(reader, "vocab");

@@ -55,6 +55,8 @@ struct ModelSpec {
   bool qk_norm = false;
   bool attention_sinks = false;
   double rotary_fraction = 1.0;
+  double rotary_scale = 1.0;        ///< of turned queries and keys (YaRN: Peng et al. 2023, section 3.4)
+  bool clamped_activation = false;  ///< both inputs of a gated activation are clamped before it
   Objective objective = Objective::causal_lm;
   double masked_fraction = 0.15;
   std::string source;  ///< of a preset: paper or configuration file

@@ -213,15 +213,24 @@ void LayerBuilder::moe_forward() {
   }
   mark_graphed(counts, scope.moe_preprocess);
   tokens_to_experts(moe, true);
+  pad_experts(moe, stack_.moe.padding_passes_forward);
   quantize_rows(stack_.quantize.forward.sharded, moe.rows, shape_.hidden);
-  expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
-                 shape_.element);
-  moe_memory(LayerPart::moe_activation, "expert_activation",
-             stack_.forward_passes.feed_forward(model_.gated) * moe.rows * static_cast<double>(moe.ffn) *
-                     shape_.element +
-                 (stack_.moe.weights_in_activation ? kWeightBytes * moe.rows : 0.0),
-             1, MemoryKind::streaming);
-  quantize_rows(stack_.quantize.forward.feed_forward(model_.gated), moe.rows, moe.ffn);
+  const double cast = stack_.quantize.forward.feed_forward(model_.gated);
+  const double width = static_cast<double>(moe.up_columns) / static_cast<double>(moe.ffn);
+  if (fuses_experts(moe)) {
+    // The epilogue keeps what the backward needs, and beside it writes what the cast would have written.
+    expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
+                   shape_.element * (1.0 + (cast - 1.0) / width));
+  } else {
+    expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
+                   shape_.element);
+    moe_memory(LayerPart::moe_activation, "expert_activation",
+               stack_.forward_passes.feed_forward(model_.gated, model_.clamped_activation) * moe.rows *
+                       static_cast<double>(moe.ffn) * shape_.element +
+                   (stack_.moe.weights_in_activation ? kWeightBytes * moe.rows : 0.0),
+               1, MemoryKind::streaming);
+    quantize_rows(cast, moe.rows, moe.ffn);
+  }
   expert_product("expert_down_projection", rows, shape_.hidden, moe.ffn, moe.local_experts, shape_.element);
   expert_output_bias(moe, stack_.moe.output_bias_passes_forward);
   tokens_from_experts(moe, true);
@@ -240,15 +249,25 @@ void LayerBuilder::moe_backward() {
   memory(LayerPart::residual, "mlp_residual", hidden.residual);
   tokens_to_experts(moe, false);
   expert_output_bias(moe, stack_.moe.output_bias_passes_backward);
+  pad_experts(moe, stack_.moe.padding_passes_backward);
   quantize_rows(stack_.quantize.backward.hidden / 2.0, moe.rows, shape_.hidden);
-  expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts, shape_.element);
-  expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
-  moe_memory(LayerPart::moe_activation, "expert_activation",
-             stack_.backward_passes.feed_forward(model_.gated) * moe.rows * static_cast<double>(moe.ffn) *
-                     shape_.element +
-                 (stack_.moe.weights_in_activation ? 2.0 * kWeightBytes * moe.rows : 0.0),
-             1, MemoryKind::streaming);
-  quantize_rows(stack_.quantize.backward.feed_forward(model_.gated), moe.rows, moe.ffn);
+  const double cast = stack_.quantize.backward.feed_forward(model_.gated);
+  if (fuses_experts(moe)) {
+    // The epilogue reads what the forward kept (the cast's own reads are as many) and writes the cast
+    // gradient.
+    expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts,
+                   shape_.element * cast);
+    expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
+  } else {
+    expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts, shape_.element);
+    expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
+    moe_memory(LayerPart::moe_activation, "expert_activation",
+               stack_.backward_passes.feed_forward(model_.gated, model_.clamped_activation) * moe.rows *
+                       static_cast<double>(moe.ffn) * shape_.element +
+                   (stack_.moe.weights_in_activation ? 2.0 * kWeightBytes * moe.rows : 0.0),
+               1, MemoryKind::streaming);
+    quantize_rows(cast, moe.rows, moe.ffn);
+  }
   expert_product("expert_up_dgrad", rows, shape_.hidden, moe.up_columns, moe.local_experts, shape_.element);
   expert_weight_gradient("expert_up_wgrad", moe.up_columns, shape_.hidden, moe);
   tokens_from_experts(moe, false);
@@ -300,6 +319,27 @@ double LayerBuilder::sum_traffic() const { return 3.0 * shape_.hidden_elements *
 /// With a fixed capacity every rank knows how many tokens come.
 bool LayerBuilder::knows_counts() const { return model_.moe->capacity_factor && stack_.moe.pads_to_capacity; }
 
+/// Whether one kernel makes an expert's first product, its activation and the casts of the result, and one
+/// the mirror of it. Widths and biases that these kernels do not take: Transformer Engine pytorch/ops/fused/
+/// forward_grouped_mlp.py, fuse_forward_ops.
+bool LayerBuilder::fuses_experts(const MoeShape& moe) const {
+  const int multiple = stack_.moe.fused_experts_multiple;
+  return multiple > 0 && is_quantized(training_.precision) && model_.gated && !model_.bias &&
+         !model_.clamped_activation && shape_.hidden % multiple == 0 && moe.ffn % multiple == 0;
+}
+
+/// Fills up the rows of each expert to what products of 8 and 4 bits need, and strips them again. A fixed
+/// capacity is taken to fit (Transformer Engine pytorch/module/fp8_padding.py copies nothing then).
+void LayerBuilder::pad_experts(const MoeShape& moe, double passes) {
+  const std::vector<MoeDispatcher>& themselves = stack_.moe.padding_dispatchers;
+  const bool pads =
+      std::find(themselves.begin(), themselves.end(), stack_.moe_dispatcher) != themselves.end();
+  if (pads || knows_counts() || !is_quantized(training_.precision)) return;
+  moe_memory(LayerPart::moe, "expert_padding",
+             passes * moe.rows * static_cast<double>(shape_.hidden) * shape_.element, 2,
+             MemoryKind::streaming);
+}
+
 /// Whether ranks tell one another how many tokens they send.
 bool LayerBuilder::exchanges_counts() const {
   return stack_.moe_dispatcher == MoeDispatcher::all_to_all && !knows_counts() &&
@@ -323,9 +363,10 @@ void LayerBuilder::shared_experts_forward(const MoeShape& moe) {
   quantize_rows(stack_.quantize.forward.sharded, static_cast<double>(tokens), shape_.hidden);
   moe_product("shared_up_projection", tokens, moe.shared_up_columns, shape_.hidden, training_.precision,
               shape_.element);
-  moe_memory(LayerPart::moe, "shared_activation",
-             stack_.forward_passes.feed_forward(model_.gated) * width * shape_.element, 1,
-             MemoryKind::streaming);
+  moe_memory(
+      LayerPart::moe, "shared_activation",
+      stack_.forward_passes.feed_forward(model_.gated, model_.clamped_activation) * width * shape_.element, 1,
+      MemoryKind::streaming);
   quantize_rows(stack_.quantize.forward.feed_forward(model_.gated), static_cast<double>(tokens),
                 moe.shared_ffn);
   moe_product("shared_down_projection", tokens, shape_.hidden, moe.shared_ffn, training_.precision,
@@ -342,9 +383,10 @@ void LayerBuilder::shared_experts_backward(const MoeShape& moe) {
   quantize_rows(stack_.quantize.backward.hidden / 2.0, static_cast<double>(tokens), shape_.hidden);
   moe_product("shared_down_dgrad", tokens, moe.shared_ffn, shape_.hidden, precision, shape_.element);
   moe_weight_gradient("shared_down_wgrad", shape_.hidden, moe.shared_ffn, tokens, precision);
-  moe_memory(LayerPart::moe, "shared_activation",
-             stack_.backward_passes.feed_forward(model_.gated) * width * shape_.element, 1,
-             MemoryKind::streaming);
+  moe_memory(
+      LayerPart::moe, "shared_activation",
+      stack_.backward_passes.feed_forward(model_.gated, model_.clamped_activation) * width * shape_.element,
+      1, MemoryKind::streaming);
   quantize_rows(stack_.quantize.backward.feed_forward(model_.gated), static_cast<double>(tokens),
                 moe.shared_ffn);
   gather_input(LayerPart::moe, true);

@@ -5,16 +5,20 @@ namespace orrery {
 void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
   reader.only({"dispatchers", "router_bytes_forward", "router_bytes_backward", "router_kernels_forward",
                "router_kernels_backward", "preprocess_kernels", "output_bias_passes_forward",
-               "output_bias_passes_backward", "weights_in_activation", "pads_to_capacity",
+               "output_bias_passes_backward", "padding_passes_forward", "padding_passes_backward",
+               "padding_dispatchers", "fused_experts_multiple", "weights_in_activation", "pads_to_capacity",
                "overlaps_shared_experts", "overlaps_micro_batches", "fp8_dispatch"});
   if (!reader.is_object()) return;
   moe.described = true;
-  if (reader.has("dispatchers")) {
-    moe.dispatchers.clear();
-    for (const SpecReader& element : reader.at("dispatchers").elements()) {
-      moe.dispatchers.push_back(static_cast<MoeDispatcher>(element.choice(kMoeDispatchers)));
+  const auto dispatchers = [&reader](std::string_view key, std::vector<MoeDispatcher>& target) {
+    if (!reader.has(key)) return;
+    target.clear();
+    for (const SpecReader& element : reader.at(key).elements()) {
+      target.push_back(static_cast<MoeDispatcher>(element.choice(kMoeDispatchers)));
     }
-  }
+  };
+  dispatchers("dispatchers", moe.dispatchers);
+  dispatchers("padding_dispatchers", moe.padding_dispatchers);
   const auto number = [&reader](std::string_view key, double& target) {
     if (reader.has(key)) target = reader.at(key).number(0.0, 1e4);
   };
@@ -28,6 +32,9 @@ void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
   number("router_bytes_backward", moe.router_bytes_backward);
   number("output_bias_passes_forward", moe.output_bias_passes_forward);
   number("output_bias_passes_backward", moe.output_bias_passes_backward);
+  number("padding_passes_forward", moe.padding_passes_forward);
+  number("padding_passes_backward", moe.padding_passes_backward);
+  count("fused_experts_multiple", moe.fused_experts_multiple);
   count("router_kernels_forward", moe.router_kernels_forward);
   count("router_kernels_backward", moe.router_kernels_backward);
   count("preprocess_kernels", moe.preprocess_kernels);

@@ -26,6 +26,13 @@ struct MoeSoftware {
   int router_kernels_forward = 0, router_kernels_backward = 0;
   /// Biases of the experts' outputs, added outside the products: passes over rows x hidden.
   double output_bias_passes_forward = 0, output_bias_passes_backward = 0;
+  /// Copies that fill up each expert's rows for 8- and 4-bit products and strip them again: passes over
+  /// rows x hidden.
+  double padding_passes_forward = 0, padding_passes_backward = 0;
+  std::vector<MoeDispatcher> padding_dispatchers;  ///< whose kernels fill up the rows themselves
+  /// Experts whose widths are multiples of this: the first product's epilogue and that of the second's
+  /// gradient make the activation and its casts. 0: the framework has no such kernel.
+  int fused_experts_multiple = 0;
   int preprocess_kernels = 0;  ///< counting tokens and turning counts into offsets, in the forward
   /// Routing weights multiply the experts' activations; else the outputs when tokens are put back, which then
   /// keeps the outputs and reads them again in the backward.

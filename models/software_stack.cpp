@@ -20,7 +20,7 @@ bool is_digits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return '0' <= c && c <= '9'; });
 }
 
-/// One kernel, or {"default": kernel, architecture: kernel}.
+/// One kernel, or {"default": kernel, architecture: kernel, "unequal_heads": {architecture: kernel}}.
 void read_attention_kernel(const SpecReader& reader, SoftwareStack& stack) {
   const auto kernel = [](const SpecReader& name) {
     return static_cast<AttentionKernel>(name.choice(kAttentionKernels));
@@ -29,12 +29,22 @@ void read_attention_kernel(const SpecReader& reader, SoftwareStack& stack) {
     stack.attention_kernel = kernel(reader);
     return;
   }
-  std::vector<std::string> places(kArchitectures.begin(), kArchitectures.end());
+  const std::vector<std::string> architectures(kArchitectures.begin(), kArchitectures.end());
+  std::vector<std::string> places = architectures;
   places.insert(places.begin(), "default");
+  places.emplace_back("unequal_heads");
   reader.only(places);
   stack.attention_kernel = kernel(reader.at("default"));
-  for (const auto& [architecture, name] : reader.members()) {
-    if (architecture != "default") stack.attention_kernel_on.emplace_back(architecture, kernel(name));
+  for (const auto& [place, value] : reader.members()) {
+    if (place == "default") continue;
+    if (place != "unequal_heads") {
+      stack.attention_kernel_on.emplace_back(place, kernel(value));
+      continue;
+    }
+    value.only(architectures);
+    for (const auto& [architecture, name] : value.members()) {
+      stack.attention_kernel_of_unequal_heads.emplace_back(architecture, kernel(name));
+    }
   }
 }
 
@@ -115,13 +125,13 @@ void read_overlap(const SpecReader& reader, SoftwareStack& stack) {
   flag("expert", stack.overlap_expert);
 }
 
-/// Nothing is cast to be turned: casts have no passes for `rope`.
+/// Nothing is cast to be turned or clamped: casts have no passes for that.
 enum class PassesOf { layers, casts };
 
 ElementwisePasses read_passes(const SpecReader& reader, PassesOf of = PassesOf::layers) {
   ElementwisePasses passes;
-  std::vector<std::string> keys = {"hidden", "sharded", "ffn", "ffn_gated", "rope"};
-  if (of == PassesOf::casts) keys.pop_back();
+  std::vector<std::string> keys = {"hidden", "sharded", "ffn", "ffn_gated"};
+  if (of == PassesOf::layers) keys.insert(keys.end(), {"ffn_clamp", "rope", "rope_scaled"});
   reader.only(keys);
   const auto count = [&reader](std::string_view key, double& target) {
     if (reader.has(key)) target = reader.at(key).number(0.0, 1e4);
@@ -130,7 +140,9 @@ ElementwisePasses read_passes(const SpecReader& reader, PassesOf of = PassesOf::
   count("sharded", passes.sharded);
   count("ffn", passes.ffn);
   count("ffn_gated", passes.ffn_gated);
+  count("ffn_clamp", passes.ffn_clamp);
   count("rope", passes.rope);
+  count("rope_scaled", passes.rope_scaled);
   return passes;
 }
 
@@ -381,9 +393,12 @@ std::optional<YearMonth> read_year_month(const SpecReader& reader) {
   return date;
 }
 
-void SoftwareStack::choose_for_architecture(const std::string& architecture) {
+void SoftwareStack::choose_for_architecture(const std::string& architecture, bool unequal_heads) {
   for (const auto& [place, kernel] : attention_kernel_on) {
     if (place == architecture) attention_kernel = kernel;
+  }
+  for (const auto& [place, kernel] : attention_kernel_of_unequal_heads) {
+    if (place == architecture && unequal_heads) attention_kernel = kernel;
   }
   for (const auto& [place, counts] : quantize_on) {
     if (place == architecture) quantize = counts;

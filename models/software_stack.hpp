@@ -41,8 +41,12 @@ struct ElementwisePasses {
   double hidden = 0, sharded = 0;
   double ffn = 0;        ///< activation between the two products of a plain feed-forward layer
   double ffn_gated = 0;  ///< the same of a gated one (swiglu, geglu), in its stead
+  double ffn_clamp = 0;  ///< of clamping a gated activation's inputs in kernels of their own, beside it
   double rope = 0;
-  double feed_forward(bool gated) const { return gated ? ffn_gated : ffn; }
+  double rope_scaled = 0;  ///< where turned queries and keys are scaled, too; 0: as `rope`
+  double feed_forward(bool gated, bool clamped = false) const {
+    return (gated ? ffn_gated : ffn) + (clamped ? ffn_clamp : 0.0);
+  }
 };
 
 /// Element-wise traffic of a low-rank adapter, in passes over its input and over its output.
@@ -68,6 +72,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   AttentionKernel attention_kernel = AttentionKernel::cudnn;
   /// Where the framework picks its kernel by the GPU: kernels by DeviceSpec::architecture.
   std::vector<std::pair<std::string, AttentionKernel>> attention_kernel_on;
+  /// The same for values narrower than queries and keys (latent attention).
+  std::vector<std::pair<std::string, AttentionKernel>> attention_kernel_of_unequal_heads;
   Fusion fusion = Fusion::full;
   Launch launch = Launch::eager;
   GraphScope graph_scope;  ///< under cuda_graph; no part: a graph covers the iteration
@@ -167,7 +173,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
 
   /// Settles `attention_kernel` and `quantize` for a GPU; an architecture without one of its own keeps the
   /// default.
-  void choose_for_architecture(const std::string& architecture);
+  /// @param unequal_heads  the model's values are narrower than its queries and keys
+  void choose_for_architecture(const std::string& architecture, bool unequal_heads = false);
 };
 
 /// What of an experiment's other sections a stack's values depend on.

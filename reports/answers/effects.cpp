@@ -149,7 +149,6 @@ const std::array<EffectDescription, kEffects>& effects() {
       {"pipeline_bubble", "what the breakdown counts as bubble comes off the step"},
       {"stage_imbalance", "what the stage with most work has more than the mean comes off the step"},
       {"interleaving", "1F1B without virtual stages in place of the interleaved schedule"},
-      {"expert_imbalance", "all experts get equally many tokens"},
   }};
   return kDescriptions;
 }
@@ -184,9 +183,6 @@ Experiment experiment_without(Effect effect, Experiment experiment) {
       break;
     case Effect::interleaving:
       end_interleaving(experiment.parallel);
-      break;
-    case Effect::expert_imbalance:
-      if (experiment.model.moe) experiment.model.moe->imbalance = 1.0;
       break;
     default:
       break;

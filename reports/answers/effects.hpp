@@ -39,9 +39,8 @@ enum class Effect : std::uint8_t {
   pipeline_bubble,
   stage_imbalance,
   interleaving,
-  expert_imbalance,
 };
-constexpr int kEffects = 23;
+constexpr int kEffects = 22;
 
 struct EffectDescription {
   std::string_view name;

@@ -90,7 +90,8 @@ Setting read_setting(const ModelShapesOptions& options) {
     by_option.throw_if_any();
   }
   if (!options.gpu.empty())
-    setting.software.choose_for_architecture(read_gpu_argument(options.gpu).architecture);
+    setting.software.choose_for_architecture(read_gpu_argument(options.gpu).architecture,
+                                             setting.model.attention == AttentionKind::mla);
   return setting;
 }
 

@@ -146,7 +146,8 @@ Experiment read_experiment(const SpecReader& reader) {
   if (cluster_is_sound) {
     experiment.shape = cluster_shape(experiment.cluster);
     experiment.device = device_spec(experiment.cluster);
-    experiment.software.choose_for_architecture(experiment.device.architecture);
+    experiment.software.choose_for_architecture(experiment.device.architecture,
+                                                experiment.model.attention == AttentionKind::mla);
   }
   // With problems so far, read_parallel_plan checks the keys alone and leaves the GPUs out of it.
   experiment.parallel =

@@ -261,21 +261,23 @@ class Resolver {
       drop_descriptions(values);
       layers.push_back({{}, std::move(values), layer->origin, false});
     }
-    const std::string chosen = attention_choice(document.values);
+    const Json::json_pointer chosen = attention_choice(document.values);
     for (Layer& layer : layers) keep_attention_kernel(layer.document, chosen);
     return layers;
   }
 
-  /// The member of an attention kernel by architecture that this GPU takes.
-  std::string attention_choice(const Json& software) const {
+  /// The member of an attention kernel by architecture that this GPU takes for this model's heads.
+  Json::json_pointer attention_choice(const Json& software) const {
     const std::string& architecture = experiment_.device.architecture;
-    const bool listed =
-        software[kAttentionKernel].is_object() && software[kAttentionKernel].contains(architecture);
-    return listed ? architecture : "default";
+    const Json& kernels = software[kAttentionKernel];
+    const Json::json_pointer unequal("/unequal_heads/" + architecture), own("/" + architecture);
+    const bool latent = experiment_.model.attention == AttentionKind::mla;
+    if (kernels.is_object() && latent && kernels.contains(unequal)) return unequal;
+    return kernels.is_object() && kernels.contains(own) ? own : Json::json_pointer("/default");
   }
 
   /// Puts the chosen member in the place of a list by architecture, or nothing where a part has none.
-  static void keep_attention_kernel(Json& part, const std::string& chosen) {
+  static void keep_attention_kernel(Json& part, const Json::json_pointer& chosen) {
     if (!part.is_object() || !part.contains(kAttentionKernel) || !part[kAttentionKernel].is_object()) return;
     const Json kernels = part[kAttentionKernel];
     if (kernels.contains(chosen)) {

@@ -81,6 +81,8 @@ Json model_json(const ModelSpec& model, std::int64_t vocab) {
   json["qk_norm"] = model.qk_norm;
   json["attention_sinks"] = model.attention_sinks;
   json["rotary_fraction"] = model.rotary_fraction;
+  json["rotary_scale"] = model.rotary_scale;
+  json["clamped_activation"] = model.clamped_activation;
   json["objective"] = name_at(kObjectives, model.objective);
   if (model.objective == Objective::masked_lm) json["masked_fraction"] = model.masked_fraction;
   return json;

@@ -131,7 +131,7 @@ TEST(ValidateCommand, SwitchesOneEffectOffAndListsAll) {
   EXPECT_EQ(without.json()["rows"][0]["measured_step_s"], with.json()["rows"][0]["measured_step_s"]);
   const std::string help = run_orrery({"validate", "--help"}).out;
   const std::string documented = read_text_file(std::string(ORRERY_SOURCE_DIR) + "/docs/command-line.md");
-  for (const char* effect : {"attention", "sustained_clock", "contention", "expert_imbalance"}) {
+  for (const char* effect : {"attention", "sustained_clock", "contention", "interleaving"}) {
     EXPECT_NE(help.find(std::string(effect) + ":"), std::string::npos) << effect;
     EXPECT_NE(documented.find("| `" + std::string(effect) + "` |"), std::string::npos) << effect;
   }

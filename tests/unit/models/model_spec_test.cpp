@@ -236,6 +236,8 @@ TEST(ModelSpec, RefusesWhatDoesNotFitTogether) {
        {file + "/model/moe/top_k: found 5, expected an integer in [1, 4]"}},
       {tiny_with(R"("rotary_fraction": 0.5)"),
        {file + R"(/model/rotary_fraction: is only legal with position "rope")"}},
+      {tiny_with(R"("rotary_scale": 1.2)"),
+       {file + R"(/model/rotary_scale: is only legal with position "rope")"}},
       {tiny_with(R"("objective": "masked_lm", "causal": true)"),
        {file + R"(/model/causal: found true, expected false with objective "masked_lm")"}},
       {tiny_with(R"("objective": "masked_lm", "mtp_layers": 1, "pooler": true)"),

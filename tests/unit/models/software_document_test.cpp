@@ -207,9 +207,10 @@ TEST(ShippedSoftware, IsReadWithoutAProblemAtEveryDate) {
 }
 
 TEST(ShippedSoftware, TakesTheAttentionOfItsDayAndGpu) {
-  const auto kernel = [](const std::string& name, const std::string& date, const std::string& architecture) {
+  const auto kernel = [](const std::string& name, const std::string& date, const std::string& architecture,
+                         bool unequal_heads = false) {
     SoftwareStack stack = reading::software(Json{{"preset", name}, {"date", date}}.dump()).spec;
-    stack.choose_for_architecture(architecture);
+    stack.choose_for_architecture(architecture, unequal_heads);
     return stack.attention_kernel;
   };
   // Transformer Engine 1.2 (January 2024) turned to cuDNN on Hopper; on Ampere flash-attn stays first.
@@ -219,6 +220,10 @@ TEST(ShippedSoftware, TakesTheAttentionOfItsDayAndGpu) {
   EXPECT_EQ(kernel("megatron-core", "2025-06", "blackwell"), AttentionKernel::cudnn);
   EXPECT_EQ(kernel("megatron-core", "2025-06", "cdna3"), AttentionKernel::flash2);
   EXPECT_EQ(kernel("megatron-core", "2025-06", "volta"), AttentionKernel::unfused);
+  // Latent attention on Blackwell: unfused until cuDNN 9.11 (July 2025); on Hopper it never was.
+  EXPECT_EQ(kernel("megatron-core", "2025-06", "blackwell", true), AttentionKernel::unfused);
+  EXPECT_EQ(kernel("megatron-core", "2025-07", "blackwell", true), AttentionKernel::cudnn);
+  EXPECT_EQ(kernel("megatron-core", "2025-06", "hopper", true), AttentionKernel::cudnn);
   // Triton's kernel until the benchmarks chose flash-attn 2 (2.4.2, December 2023).
   EXPECT_EQ(kernel("llm-foundry", "2023-06", "ampere"), AttentionKernel::flash1);
   EXPECT_EQ(kernel("llm-foundry", "2024-01", "ampere"), AttentionKernel::flash2);

@@ -160,6 +160,23 @@ ModelSpec sliding_model(std::int64_t window) {
   return model;
 }
 
+TEST(RotaryPositions, AreTurnedByAnotherKernelWhereTheyAreScaled) {
+  SoftwareStack software = stack();
+  software.forward_passes.rope = 2;
+  software.forward_passes.rope_scaled = 10;
+  ModelSpec model = llama3(32, 4096, 32, 14336);
+  const auto turned = [&] {
+    return traffic(transformer_layer_work(model, training(4096, 8), software, plan(1)).forward,
+                   "rope_and_transposes");
+  };
+  const double plain = turned();
+  model.rotary_scale = 1.3;
+  // Eight passes more over 4096 tokens of 32 query and 8 key heads of 128, in 2 B.
+  EXPECT_NEAR(turned() - plain, 8.0 * 4096 * (32 + model.kv_heads) * 128 * 2, 1.0);
+  software.forward_passes.rope_scaled = 0;
+  EXPECT_EQ(turned(), plain);
+}
+
 TEST(SlidingWindow, ReachesTheKernelOfSlidingLayersOnly) {
   const ModelSpec model = sliding_model(1024);
   const LayerWork full = transformer_layer_work(model, training(8192, 8), stack(), plan(1));

@@ -67,8 +67,8 @@ inline TrainingSpec training(std::int64_t seq_length, std::int64_t global_batch,
 inline SoftwareStack stack() {
   SoftwareStack software;
   software.attention_kernel = AttentionKernel::flash2;
-  software.forward_passes = {7, 2, 3, 4, 2};
-  software.backward_passes = {14, 2, 5, 6, 2};
+  software.forward_passes = {7, 2, 3, 4, 0, 2};
+  software.backward_passes = {14, 2, 5, 6, 0, 2};
   software.quantize.forward = {2.5, 1, 1, 1.5};
   software.quantize.backward = {7, 2, 2, 3};
   software.attention_score_passes_forward = 4.5;

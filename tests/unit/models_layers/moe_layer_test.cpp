@@ -92,6 +92,72 @@ TEST(MoeLayer, BiasesOfTheOutputsAreAddedOutsideTheProducts) {
             20.0 * 8192 * 4096 * 2);
 }
 
+TEST(MoeLayer, RowsAreFilledUpWhereTheyAreCastAndTheDispatcherDoesNot) {
+  SoftwareStack software = stack();
+  software.moe.padding_passes_forward = software.moe.padding_passes_backward = 4;
+  const auto padding = [&software](ModelSpec model, Precision precision) {
+    TrainingSpec quantized = training(4096, 64);
+    quantized.precision = precision;
+    const LayerWork work =
+        transformer_layer_work(model, quantized, software, experts_over(2), LayerKind{.moe = true});
+    return shapes_named<MemoryShape>(work.forward, "expert_padding");
+  };
+  EXPECT_TRUE(padding(mixtral_layer_model(), Precision::bf16).empty());
+  // 8192 rows of 4096: filled up (read, write), stripped (read, write), 2 B each.
+  EXPECT_EQ(padding(mixtral_layer_model(), Precision::mxfp8).at(0).traffic.base(), 4.0 * 8192 * 4096 * 2);
+  ModelSpec fixed = mixtral_layer_model();
+  fixed.moe->capacity_factor = 1.0;
+  software.moe.pads_to_capacity = true;
+  EXPECT_TRUE(padding(fixed, Precision::mxfp8).empty());
+  software.moe_dispatcher = MoeDispatcher::hybridep;
+  software.moe.padding_dispatchers = {MoeDispatcher::hybridep};
+  EXPECT_TRUE(padding(mixtral_layer_model(), Precision::mxfp8).empty());
+}
+
+TEST(MoeLayer, FusedExpertsWriteTheirActivationFromTheProduct) {
+  SoftwareStack software = stack();
+  // One cast reads 2 B and writes 2 B an element; of a gated gradient twice that.
+  software.quantize.forward.ffn_gated = 2;
+  software.quantize.backward.ffn_gated = 4;
+  TrainingSpec quantized = training(4096, 64);
+  quantized.precision = Precision::mxfp8;
+  const auto work = [&](const ModelSpec& model) {
+    return transformer_layer_work(model, quantized, software, experts_over(2), LayerKind{.moe = true});
+  };
+  const size_t casts = shapes_named<MemoryShape>(work(mixtral_layer_model()).forward, "quantize").size();
+  software.moe.fused_experts_multiple = 256;
+  const LayerWork fused = work(mixtral_layer_model());
+  EXPECT_TRUE(shapes_named<MemoryShape>(fused.forward, "expert_activation").empty());
+  EXPECT_TRUE(shapes_named<MemoryShape>(fused.backward, "expert_activation").empty());
+  EXPECT_EQ(shapes_named<MemoryShape>(fused.forward, "quantize").size(), casts - 1);
+  // Of 2 x 14336 columns in 2 B each, and the cast activation of 14336 in 2 x 1 B: 3 B a column.
+  EXPECT_EQ(shapes_named<GemmShape>(fused.forward, "expert_up_projection").at(0).output_bytes, 3.0);
+  // Reads 2 x 2 B a column of the activation and writes 2 x 2 x 1 B.
+  EXPECT_EQ(shapes_named<GemmShape>(fused.backward, "expert_down_dgrad").at(0).output_bytes, 8.0);
+  ModelSpec odd = mixtral_layer_model();
+  odd.moe->ffn_hidden = 14336 + 64;
+  EXPECT_EQ(shapes_named<MemoryShape>(work(odd).forward, "expert_activation").size(), 1U);
+  ModelSpec biased = mixtral_layer_model();
+  biased.bias = true;
+  EXPECT_EQ(shapes_named<MemoryShape>(work(biased).forward, "expert_activation").size(), 1U);
+}
+
+TEST(MoeLayer, ClampedInputsCostPassesBesideTheActivation) {
+  SoftwareStack software = stack();
+  software.forward_passes.ffn_clamp = 8;
+  software.backward_passes.ffn_clamp = 10;
+  ModelSpec clamped = mixtral_layer_model();
+  clamped.clamped_activation = true;
+  const LayerWork plain = mixture_work(mixtral_layer_model(), experts_over(2), software);
+  const LayerWork work = mixture_work(clamped, experts_over(2), software);
+  const auto activation = [](const LayerPass& pass) {
+    return shapes_named<MemoryShape>(pass, "expert_activation").at(0).traffic.base();
+  };
+  // 8192 rows of 14336 in 2 B a pass.
+  EXPECT_NEAR(activation(work.forward) - activation(plain.forward), 8.0 * 8192 * 14336 * 2, 1.0);
+  EXPECT_NEAR(activation(work.backward) - activation(plain.backward), 10.0 * 8192 * 14336 * 2, 1.0);
+}
+
 TEST(MoeLayer, SlicesOfExpertsAndOfTokens) {
   // Tensor 2 with sequence parallelism: a rank routes 2048 tokens; expert tensor 2: it gathers its partner's.
   const LayerWork work = mixture_work(mixtral_layer_model(), experts_over(4, 2, 2));

@@ -123,6 +123,22 @@ TEST(Resolved, NamesTheOriginOfEachValue) {
   EXPECT_EQ(resolved.origins["/cluster/gpus"], "given");
 }
 
+TEST(Resolved, NamesTheAttentionOfValuesNarrowerThanQueries) {
+  Json document = small_experiment();
+  document["software"] = {
+      {"attention_kernel",
+       {{"default", "cudnn"}, {"ampere", "flash2"}, {"unequal_heads", {{"ampere", "unfused"}}}}}};
+  EXPECT_EQ(resolve(read_experiment(document, "small.json")).values["software"]["attention_kernel"],
+            "flash2");
+  document["model"] = {
+      {"preset", "gpt3-1.7b"},
+      {"attention",
+       {{"kind", "mla"}, {"kv_lora_rank", 512}, {"qk_nope_dim", 128}, {"qk_rope_dim", 64}, {"v_dim", 128}}}};
+  const Experiment latent = read_experiment(document, "small.json");
+  EXPECT_EQ(latent.software.attention_kernel, AttentionKernel::unfused);
+  EXPECT_EQ(resolve(latent).values["software"]["attention_kernel"], "unfused");
+}
+
 TEST(Resolved, NamesThePartOfTheStackThatGivesAValue) {
   Json document = small_experiment();
   document["software"] = {{"date", "2023-09"}, {"fusion", "none"}, {"kernels_forward", 30}};
