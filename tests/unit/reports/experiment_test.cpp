@@ -130,10 +130,14 @@ TEST(Resolved, NamesTheAttentionOfValuesNarrowerThanQueries) {
        {{"default", "cudnn"}, {"ampere", "flash2"}, {"unequal_heads", {{"ampere", "unfused"}}}}}};
   EXPECT_EQ(resolve(read_experiment(document, "small.json")).values["software"]["attention_kernel"],
             "flash2");
-  document["model"] = {
-      {"preset", "gpt3-1.7b"},
-      {"attention",
-       {{"kind", "mla"}, {"kv_lora_rank", 512}, {"qk_nope_dim", 128}, {"qk_rope_dim", 64}, {"v_dim", 128}}}};
+  document["model"] = {{"preset", "gpt3-1.7b"},
+                       {"attention",
+                        {{"kind", "mla"},
+                         {"q_lora_rank", 0},
+                         {"kv_lora_rank", 512},
+                         {"qk_nope_dim", 128},
+                         {"qk_rope_dim", 64},
+                         {"v_dim", 128}}}};
   const Experiment latent = read_experiment(document, "small.json");
   EXPECT_EQ(latent.software.attention_kernel, AttentionKernel::unfused);
   EXPECT_EQ(resolve(latent).values["software"]["attention_kernel"], "unfused");
