@@ -62,7 +62,7 @@ std::ostream& operator<<(std::ostream& out, const Apart& apart) {
 TEST(RandomExperiments, RunInBothEnginesWhichAgree) {
   Dice dice(2026);
   CalibrationStore calibrations;
-  Apart idle{0.01, 0.01}, contended{0.05, 0.09}, uneven{0.05, 0.25}, reduced_beside_sends{0.05, 0.16};
+  Apart idle{0.01, 0.01}, contended{0.05, 0.09}, uneven{0.05, 0.25}, reduced_beside_sends{0.05, 0.25};
   for (int i = 0; i < kLegal; ++i) {
     const Json document = random_experiment(dice);
     const std::string what = std::to_string(i) + ": " + document.dump();
