@@ -108,54 +108,86 @@ ValidationRow describe(const RunRecord& run) {
   return row;
 }
 
-void score(const RunRecord& run, const PredictOptions& options, CalibrationStore& calibrations,
-           ValidationRow& row) {
+/// A run that reads well.
+struct RunToScore {
+  Experiment experiment;
+  MeasuredRun measured;
+  StepWork work;
+  Seconds measured_step;
+  std::string family;
+};
+
+RunToScore read_run_to_score(const RunRecord& run) {
   Problems problems(run.file);
-  const Experiment experiment = read_experiment(SpecReader(run.experiment, "/experiment", problems));
-  const MeasuredRun measured = read_measured_run(SpecReader(run.measured, "/measured", problems));
+  RunToScore read;
+  read.experiment = read_experiment(SpecReader(run.experiment, "/experiment", problems));
+  read.measured = read_measured_run(SpecReader(run.measured, "/measured", problems));
   problems.throw_if_any();
-  const StepWork work = step_work(experiment);
-  const std::optional<Seconds> measured_step = measured_step_time(measured, work);
+  read.work = step_work(read.experiment);
+  const std::optional<Seconds> measured_step = measured_step_time(read.measured, read.work);
   if (!measured_step) {
     throw InputError(InputProblem{run.file, "/measured", "no step time", "one, or a rate that gives it", ""});
   }
-  row.measured_step_s = measured_step->base();
-  row.measured_mfu = work.model_flops / (row.measured_step_s * work.peak_flops);
+  read.measured_step = *measured_step;
+  read.family = family_of(run.source_group, read.experiment);
+  return read;
+}
+
+void score(const RunRecord& run, const RunToScore& read, const PredictOptions& options,
+           CalibrationStore& calibrations, ValidationRow& row) {
+  row.measured_step_s = read.measured_step.base();
+  row.measured_mfu = read.work.model_flops / (row.measured_step_s * read.work.peak_flops);
   PredictOptions asked = options;
-  asked.scored = std::make_shared<const ScoredRun>(
-      ScoredRun{run.id, run.source_group, family_of(run.source_group, experiment),
-                options.scored ? options.scored->leave_out : LeaveOut::family});
-  const Prediction prediction = predict(experiment, asked, calibrations);
+  asked.scored = std::make_shared<const ScoredRun>(ScoredRun{
+      run.id, run.source_group, read.family, options.scored ? options.scored->leave_out : LeaveOut::family});
+  const Prediction prediction = predict(read.experiment, asked, calibrations);
   row.predicted_step_s = prediction.step_time.base();
   row.breakdown = prediction.breakdown;
   row.interval_s = {prediction.interval[0].base(), prediction.interval[1].base()};
   row.error = row.predicted_step_s / row.measured_step_s - 1.0;
   row.fits = prediction.fits();
-  if (measured.peak_memory) {
+  if (read.measured.peak_memory) {
     const bool said = run.measured.contains("peak_memory_scope");
-    row.memory_of_gpu = said ? measured.peak_memory_of_gpu : run.note_says_whole_gpu;
+    row.memory_of_gpu = said ? read.measured.peak_memory_of_gpu : run.note_says_whole_gpu;
     const Bytes predicted = row.memory_of_gpu ? prediction.memory.peak : prediction.memory.allocator_peak;
-    row.peak_memory_error = predicted / *measured.peak_memory - 1.0;
+    row.peak_memory_error = predicted / *read.measured.peak_memory - 1.0;
   }
   if (options.tier == Tier::stack || options.tier == Tier::site) {
     asked.tier = Tier::measured;
+    // Without factors the tiers predict the same.
+    const bool neutral =
+        prediction.calibration.stack_factors.empty() && prediction.calibration.site_factors.empty();
     row.error_at_measured =
-        predict(experiment, asked, calibrations).step_time.base() / row.measured_step_s - 1.0;
+        neutral ? row.error
+                : predict(read.experiment, asked, calibrations).step_time.base() / row.measured_step_s - 1.0;
   }
   row.scored = true;
 }
 
-ValidationRow validate_run(const RunRecord& run, const PredictOptions& options,
-                           CalibrationStore& calibrations) {
-  ValidationRow row = describe(run);
-  try {
-    score(run, options, calibrations, row);
-  } catch (const InputError& error) {
-    row.reason = reason_of(error.problems().front());
-  } catch (const std::exception& error) {
-    row.reason = std::string("the engine failed: ") + error.what();
+/// A row for each way to predict.
+std::vector<ValidationRow> validate_run(const RunRecord& run, const std::vector<PredictOptions>& ways,
+                                        CalibrationStore& calibrations) {
+  std::vector<ValidationRow> rows(ways.size(), describe(run));
+  const auto refused_by = [](ValidationRow& row, const auto& work) {
+    try {
+      work();
+      return false;
+    } catch (const InputError& error) {
+      row.reason = reason_of(error.problems().front());
+    } catch (const std::exception& error) {
+      row.reason = std::string("the engine failed: ") + error.what();
+    }
+    return true;
+  };
+  std::optional<RunToScore> read;
+  if (refused_by(rows.front(), [&] { read = read_run_to_score(run); })) {
+    std::fill(rows.begin() + 1, rows.end(), rows.front());
+    return rows;
   }
-  return row;
+  for (size_t way = 0; way < ways.size(); ++way) {
+    refused_by(rows[way], [&] { score(run, *read, ways[way], calibrations, rows[way]); });
+  }
+  return rows;
 }
 
 }  // namespace
@@ -183,7 +215,12 @@ std::vector<RunRecord> select_runs(std::vector<RunRecord> runs, const RunSelecti
 }
 
 Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& options) {
-  std::vector<std::optional<ValidationRow>> finished(runs.size());
+  return std::move(validate_ways(runs, options, {options.predict}).front());
+}
+
+std::vector<Validation> validate_ways(const std::vector<RunRecord>& runs, const ValidateOptions& options,
+                                      const std::vector<PredictOptions>& ways) {
+  std::vector<std::vector<ValidationRow>> finished(runs.size());
   CalibrationStore calibrations;
   std::atomic<size_t> next{0};
   std::mutex progress_mutex;
@@ -195,7 +232,7 @@ Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& o
       const size_t index = next.fetch_add(1);
       if (index >= runs.size()) return;
       try {
-        finished[index] = validate_run(runs[index], options.predict, calibrations);
+        finished[index] = validate_run(runs[index], ways, calibrations);
       } catch (...) {
         const std::lock_guard<std::mutex> lock(progress_mutex);
         if (!failure) failure = std::current_exception();
@@ -213,22 +250,25 @@ Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& o
   for (std::thread& worker : workers) worker.join();
   if (failure) std::rethrow_exception(failure);
 
-  Validation validation;
-  validation.tier = options.predict.tier;
-  if (options.predict.scored) validation.leave_out = options.predict.scored->leave_out;
-  validation.engine = options.predict.engine;
-  validation.without = options.predict.without;
-  for (std::optional<ValidationRow>& row : finished) {
-    if (row) validation.rows.push_back(std::move(*row));
+  std::vector<Validation> validations;
+  for (size_t way = 0; way < ways.size(); ++way) {
+    Validation& validation = validations.emplace_back();
+    validation.tier = ways[way].tier;
+    if (ways[way].scored) validation.leave_out = ways[way].scored->leave_out;
+    validation.engine = ways[way].engine;
+    validation.without = ways[way].without;
+    for (std::vector<ValidationRow>& rows : finished) {
+      if (!rows.empty()) validation.rows.push_back(std::move(rows[way]));
+    }
+    validation.interrupted = validation.rows.size() < runs.size();
+    std::erase_if(validation.rows, [&options](const ValidationRow& row) {
+      return row.measured_mfu && *row.measured_mfu <= options.mfu_above;
+    });
+    score_null_model(validation.rows);
+    validation.summary = summarize(validation.rows);
+    validation.refusals = count_refusals(validation.rows);
   }
-  validation.interrupted = validation.rows.size() < runs.size();
-  std::erase_if(validation.rows, [&options](const ValidationRow& row) {
-    return row.measured_mfu && *row.measured_mfu <= options.mfu_above;
-  });
-  score_null_model(validation.rows);
-  validation.summary = summarize(validation.rows);
-  validation.refusals = count_refusals(validation.rows);
-  return validation;
+  return validations;
 }
 
 }  // namespace orrery

@@ -43,4 +43,9 @@ std::vector<RunRecord> select_runs(std::vector<RunRecord> runs, const RunSelecti
 /// Nothing is fitted; a row's experiment is used as it stands.
 Validation validate(const std::vector<RunRecord>& runs, const ValidateOptions& options);
 
+/// The same once for each of these ways to predict, which take the place of options.predict: every run is
+/// read once for all of them.
+std::vector<Validation> validate_ways(const std::vector<RunRecord>& runs, const ValidateOptions& options,
+                                      const std::vector<PredictOptions>& ways);
+
 }  // namespace orrery

@@ -67,28 +67,38 @@ std::string points(double fraction) { return fmt::format("{:+.2f}", 100.0 * frac
 
 }  // namespace
 
-std::vector<Ablation> ablate_shipped_runs(bool simulations) {
+std::vector<Ablation> ablate_shipped_runs(bool simulations, int part, int parts) {
   const std::vector<RunRecord> runs =
       select_runs(read_runs({}), {.ids = {}, .confidences = {"high", "medium"}, .sources = {}});
-  const auto validated = [&runs](EngineKind engine, std::optional<Effect> without) {
-    ValidateOptions options;
-    options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    options.predict.engine = engine;
-    options.predict.without = without;
-    return validate(runs, options);
+  ValidateOptions options;
+  options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const auto without = [&options](EngineKind engine, std::optional<Effect> effect) {
+    PredictOptions way = options.predict;
+    way.engine = engine;
+    way.without = effect;
+    return way;
   };
-  const Validation estimate = validated(EngineKind::estimate, std::nullopt);
-  std::vector<Ablation> ablations;
+  std::vector<Effect> estimated;
+  std::vector<PredictOptions> ways = {without(EngineKind::estimate, std::nullopt)};
   for (int i = 0; i < kEffects; ++i) {
     const auto effect = static_cast<Effect>(i);
-    if (effect == Effect::contention) {
-      if (!simulations) continue;
-      ablations.push_back(compare(effect, validated(EngineKind::simulate, std::nullopt),
-                                  validated(EngineKind::simulate, effect)));
-    } else {
-      ablations.push_back(compare(effect, estimate, validated(EngineKind::estimate, effect)));
-    }
+    if (effect == Effect::contention || i % parts != part) continue;
+    estimated.push_back(effect);
+    ways.push_back(without(EngineKind::estimate, effect));
   }
+  const std::vector<Validation> validations = validate_ways(runs, options, ways);
+  std::vector<Ablation> ablations;
+  for (size_t i = 0; i < estimated.size(); ++i) {
+    ablations.push_back(compare(estimated[i], validations.front(), validations[i + 1]));
+  }
+  if (!simulations) return ablations;
+  const auto place = std::find_if(ablations.begin(), ablations.end(), [](const Ablation& ablation) {
+    return ablation.effect > Effect::contention;
+  });
+  const std::vector<Validation> simulated = validate_ways(
+      runs, options,
+      {without(EngineKind::simulate, std::nullopt), without(EngineKind::simulate, Effect::contention)});
+  ablations.insert(place, compare(Effect::contention, simulated[0], simulated[1]));
   return ablations;
 }
 

@@ -21,7 +21,8 @@ struct Ablation {
 /// Every effect in turn, on the shipped runs of high and medium confidence; contention with the simulation,
 /// the others with the estimate.
 /// @param simulations  false leaves contention out
-std::vector<Ablation> ablate_shipped_runs(bool simulations = true);
+/// @param part  of the effects with the estimate, every one of `parts`
+std::vector<Ablation> ablate_shipped_runs(bool simulations = true, int part = 0, int parts = 1);
 /// The line of one effect.
 std::string ablation_line(const Ablation& ablation);
 /// Markdown, largest rise first.
