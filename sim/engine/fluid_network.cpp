@@ -8,23 +8,6 @@
 #include "sim/base/index.hpp"
 
 namespace orrery {
-namespace {
-
-/// A link is reported busy from this share of its capacity on.
-constexpr double kBusy = 1.0 - 1e-6;
-
-}  // namespace
-
-/// Order of the heaps: the next to end on top; what was started (or numbered) first of equals.
-struct FluidNetwork::EndsLater {
-  bool operator()(const Member& a, const Member& b) const {
-    return a.target != b.target ? a.target > b.target : a.order > b.order;
-  }
-  bool operator()(const NextEnd& a, const NextEnd& b) const {
-    return a.time != b.time ? a.time > b.time : a.flow_class > b.flow_class;
-  }
-};
-
 FluidNetwork::FluidNetwork(std::span<const double> capacity, FluidOptions options) : options_(options) {
   if (!(options.tolerance >= 0.0) || options.tolerance > 0.5) {
     throw std::invalid_argument("a tolerance of the fluid network lies between 0 and 0.5");
@@ -90,12 +73,22 @@ void FluidNetwork::set_load(FluidLink& link, double load) {
 
 double FluidNetwork::link_bytes(std::int32_t number) const {
   const FluidLink& link = links_[index_of(number)];
-  return link.crossed + link.load * (now_ - link.since);
+  double bytes = link.crossed + link.load * (now_ - link.since);
+  for (const std::int32_t i : link.live) {
+    const Crossing& crossing = crossings_[index_of(i)];
+    const FlowClass& flow_class = classes_[index_of(crossing.flow_class)];
+    if (flow_class.tie < 0) continue;
+    const Tie& tie = ties_[index_of(flow_class.tie)];
+    const double served = tie.served + tie.rate * (now_ - tie.since) - flow_class.counted;
+    bytes += crossing.weight * static_cast<double>(flow_class.members.size()) * served;
+  }
+  return bytes;
 }
 
 double FluidNetwork::busy_s(std::int32_t number) const {
   const FluidLink& link = links_[index_of(number)];
-  return link.busy + (link.load >= link.capacity * kBusy ? now_ - link.since : 0.0);
+  return link.busy + (link.load >= link.capacity * kBusy ? now_ - link.since : 0.0) +
+         (link.full_since >= 0.0 ? now_ - link.full_since : 0.0);
 }
 
 /// A class gets its first member: it joins its links' lists.
@@ -153,6 +146,7 @@ void FluidNetwork::mark_changed(std::int32_t number) {
 void FluidNetwork::start(std::int32_t number, double bytes, std::int64_t flow) {
   if (!(bytes > 0.0)) throw std::invalid_argument("a flow needs bytes above zero");
   FlowClass& flow_class = classes_.at(index_of(number));
+  untie_if_tied(number);
   if (flow_class.members.empty()) enter(flow_class);
   count_member(flow_class, 1.0);
   flow_class.served += flow_class.rate * (now_ - flow_class.since);
@@ -187,13 +181,13 @@ void FluidNetwork::rebuild_ends() {
 
 double FluidNetwork::next_time() {
   if (live_ == 0) return kNever;
-  if (!changed_.empty() && now_ >= due_) solve();
+  if (!settled() && now_ >= due_) solve();
   while (!ends_.empty() && ends_.front().version != classes_[index_of(ends_.front().flow_class)].version) {
     std::pop_heap(ends_.begin(), ends_.end(), EndsLater());
     ends_.pop_back();
   }
   double next = ends_.empty() ? kNever : std::max(now_, ends_.front().time);
-  if (!changed_.empty()) next = std::min(next, due_);
+  if (!settled()) next = std::min(next, due_);
   return next;
 }
 
@@ -218,6 +212,10 @@ void FluidNetwork::advance(double time, std::vector<std::int64_t>& ended) {
 /// Ends the members of a class whose time has come.
 void FluidNetwork::end_members(std::int32_t number, std::vector<std::int64_t>& ended) {
   FlowClass& flow_class = classes_[index_of(number)];
+  if (flow_class.tie >= 0) {
+    end_tied(flow_class.tie, ended);
+    return;
+  }
   flow_class.served += flow_class.rate * (now_ - flow_class.since);
   flow_class.since = now_;
   const double reached = flow_class.served + flow_class.rate * now_ * kSameTime;
@@ -231,14 +229,15 @@ void FluidNetwork::end_members(std::int32_t number, std::vector<std::int64_t>& e
     --live_;
   }
   if (flow_class.members.empty()) leave(flow_class);
-  if (changed_.empty()) due_ = now_ + options_.tolerance * (now_ - last_start_);
+  if (settled()) due_ = now_ + options_.tolerance * (now_ - last_start_);
   mark_changed(number);
   push_next_end(number);
 }
 
 double FluidNetwork::rate(std::int32_t number) {
-  if (!changed_.empty() && now_ >= due_) solve();
-  return classes_.at(index_of(number)).rate;
+  if (!settled() && now_ >= due_) solve();
+  const FlowClass& flow_class = classes_.at(index_of(number));
+  return flow_class.tie >= 0 ? ties_[index_of(flow_class.tie)].rate : flow_class.rate;
 }
 
 void FluidNetwork::add_link_to_solve(std::int32_t number) {
@@ -251,6 +250,7 @@ void FluidNetwork::add_link_to_solve(std::int32_t number) {
 
 void FluidNetwork::add_class_to_solve(std::int32_t number) {
   if (gathered_[index_of(number)] != 0) return;
+  untie_if_tied(number);
   gathered_[index_of(number)] = 1;
   solve_classes_.push_back(number);
   const FlowClass& flow_class = classes_[index_of(number)];
@@ -319,6 +319,7 @@ void FluidNetwork::fill() {
   std::make_heap(level_.begin(), level_.end(), std::greater<>());
   double reached = 0.0;
   size_t next = 0;  // class by bound
+  rounds_ = 0;
   while (true) {
     while (next < solve_classes_.size() && (frozen_[index_of(solve_classes_[next])] != 0 ||
                                             classes_[index_of(solve_classes_[next])].members.empty())) {
@@ -345,11 +346,15 @@ void FluidNetwork::fill() {
     const double bound = classes_[index_of(least)].bound;
     if (bound <= level) {
       reached = std::max(reached, bound);
+      ++rounds_;
+      last_full_ = -1;
       freeze(least, bound);
       continue;
     }
     reached = level;
-    const FluidLink& full = links_[index_of(level_.front().second)];
+    ++rounds_;
+    last_full_ = level_.front().second;
+    const FluidLink& full = links_[index_of(last_full_)];
     for (const std::int32_t i : full.live) {
       const std::int32_t number = crossings_[index_of(i)].flow_class;
       if (frozen_[index_of(number)] == 0) freeze(number, level);
@@ -377,7 +382,8 @@ void FluidNetwork::apply() {
     frozen_[index_of(number)] = 0;
     if (flow_class.members.empty()) continue;
     const double rate = new_rate_[index_of(number)];
-    if (std::abs(rate - flow_class.rate) <= kSameRate * rate) continue;
+    if (std::abs(rate - flow_class.rate) <= kSameRate * rate && !flow_class.unannounced) continue;
+    flow_class.unannounced = false;
     set_rate(number, rate);
     push_next_end(number);
   }
@@ -385,12 +391,26 @@ void FluidNetwork::apply() {
 }
 
 void FluidNetwork::solve() {
+  ++solves_;
+  for (const std::int32_t number : changed_ties_) {
+    Tie& changed = ties_[index_of(number)];
+    if (!changed.changed) continue;  // it has come undone, and perhaps another has its number
+    changed.changed = false;
+    ++classes_solved_;
+    if (find_rate(changed)) continue;
+    const std::int32_t held_by = changed.link;
+    untie(number);
+    const auto& left = links_[index_of(held_by)].live;
+    if (!left.empty()) mark_changed(crossings_[index_of(left.front())].flow_class);
+  }
+  changed_ties_.clear();
+  if (changed_.empty()) return;
   gather();
   order_by_bound();
   fill();
   apply();
-  ++solves_;
   classes_solved_ += static_cast<std::int64_t>(solve_classes_.size());
+  tie();
 }
 
 }  // namespace orrery

@@ -32,7 +32,9 @@ struct FluidOptions {
 /// Why it is fast: flows with the same links and bound are one class whose members have one rate; links that
 /// cannot be filled even by all their flows at their bounds never bind and join nothing together; after a
 /// change only what is connected to it over links that can bind is solved again, which is exact. A solve
-/// costs the links of the classes solved plus a heap of their links.
+/// costs the links of the classes solved plus a heap of their links. Where one link holds all that is
+/// connected (many senders, one receiver), the classes are *tied*: they have one rate and one count of what
+/// each member has got, so an end costs the links of what ended and a heap, whoever else is left.
 ///
 /// Times in s from zero, sizes in bytes, rates in B/s. Deterministic. Flows that end within 1e-12 of the
 /// clock end together. @see tests/properties/fluid: agrees with SimGrid on random networks to 1e-6
@@ -80,6 +82,9 @@ class FluidNetwork {
   };
   struct FlowClass {
     std::int32_t begin = 0, end = 0;  ///< of its crossings
+    std::int32_t tie = -1;            ///< it is in; `rate` is 0 then and `served` what it had when tied
+    double counted = 0.0;             ///< Tie::served up to which its bytes are on its links
+    bool unannounced = false;         ///< its next end is not in the heap, though it has a rate
     double bound = 0.0;
     double rate = 0.0;
     double served = 0.0;  ///< bytes that a member has got since the class was last empty, at `since`
@@ -103,19 +108,42 @@ class FluidNetwork {
     double crossed = 0.0;  ///< bytes until `since`
     double busy = 0.0;
     double since = 0.0;
-    bool could_bind = false;  ///< at the last solve that saw it
+    double full_since = -1.0;  ///< in Tie::full since then; -1: not
+    bool could_bind = false;   ///< at the last solve that saw it
     bool in_solve = false;
     std::vector<std::int32_t> live;  ///< crossings of classes with members
     // Scratch of a solve.
     double residual = 0.0, weight = 0.0;
     std::int32_t unfrozen = 0;
   };
+  /// Classes that one link holds, all that are connected to it; they only lose members.
+  struct Tie {
+    std::int32_t link = -1;  ///< -1: none
+    double rate = 0.0;       ///< of each member
+    double served = 0.0;     ///< bytes that each has got since they were tied, at `since`
+    double since = 0.0;
+    double bound = 0.0;  ///< the least of any class
+    std::vector<std::int32_t> classes;
+    std::vector<std::pair<double, std::int32_t>> ends;    ///< a heap: `served` at the next end of each class
+    std::vector<std::pair<double, std::int32_t>> levels;  ///< a heap of links that are not full; they rise
+    std::vector<std::int32_t> full;                       ///< links, that one included
+    std::int32_t announced = -1;                          ///< class whose end is in the network's heap
+    bool changed = false;                                 ///< members left since its rate was found
+  };
   struct NextEnd {
     double time;
     std::int32_t flow_class;
     std::uint32_t version;
   };
-  struct EndsLater;
+  /// Order of the heaps: the next to end on top; what was started (or numbered) first of equals.
+  struct EndsLater {
+    bool operator()(const Member& a, const Member& b) const {
+      return a.target != b.target ? a.target > b.target : a.order > b.order;
+    }
+    bool operator()(const NextEnd& a, const NextEnd& b) const {
+      return a.time != b.time ? a.time > b.time : a.flow_class > b.flow_class;
+    }
+  };
 
   bool can_bind(const FluidLink& link) const;
   void settle(FluidLink& link) const;
@@ -129,6 +157,17 @@ class FluidNetwork {
   void rebuild_ends();
   void end_members(std::int32_t number, std::vector<std::int64_t>& ended);
 
+  bool settled() const { return changed_.empty() && changed_ties_.empty(); }
+  void tie();
+  void untie(std::int32_t number);
+  void untie_if_tied(std::int32_t flow_class);
+  bool find_rate(Tie& tie);
+  void find_full(Tie& tie);
+  void bring_up_to_now(Tie& tie) const;
+  void count_bytes(FlowClass& flow_class);
+  void announce(Tie& tie);
+  void end_tied(std::int32_t number, std::vector<std::int64_t>& ended);
+
   void solve();
   void gather();
   void add_link_to_solve(std::int32_t number);
@@ -138,12 +177,17 @@ class FluidNetwork {
   void freeze(std::int32_t number, double rate);
   void apply();
 
+  /// A link is reported busy from this share of its capacity on.
+  static constexpr double kBusy = 1.0 - 1e-6;
+
   FluidOptions options_;
   std::vector<FluidLink> links_;
   std::vector<FlowClass> classes_;
   std::vector<Crossing> crossings_;
   std::vector<NextEnd> ends_;  // a heap
   std::vector<std::int32_t> changed_;
+  std::vector<Tie> ties_;
+  std::vector<std::int32_t> free_ties_, changed_ties_;
   double now_ = 0.0;
   double last_start_ = 0.0;
   double due_ = 0.0;  // when the changed classes must be solved
@@ -153,6 +197,8 @@ class FluidNetwork {
   std::vector<char> gathered_, frozen_;  // by class; beside the classes, as they are read at random
   std::vector<double> new_rate_;         // by class
   std::vector<std::pair<double, std::int32_t>> level_;  // a heap of links by the level that fills them
+  std::int32_t rounds_ = 0;                             // of the filling
+  std::int32_t last_full_ = -1;                         // the link that stopped the last of them; -1: a bound
 };
 
 }  // namespace orrery

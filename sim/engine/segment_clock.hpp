@@ -32,8 +32,8 @@ class SegmentClock {
   }
   /// The same for a caller who knows the task's rank and segment.
   double start(std::int32_t task, std::int32_t rank, std::int32_t segment, double now);
-  /// A rank's state will be needed soon.
-  void fetch(std::int32_t rank) const { __builtin_prefetch(&ranks_[static_cast<size_t>(rank)]); }
+  /// Where a rank's state lies, for a caller who knows that it will be needed soon.
+  const void* state_of(std::int32_t rank) const { return &ranks_[static_cast<size_t>(rank)]; }
   /// A communication that slows its ranks starts; segments whose ends move are appended to `moved`.
   void hold(std::int32_t task, double now, std::vector<End>& moved);
   /// It ends.
