@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <stdexcept>
 #include <string_view>
 
 #include "reports/answers/flat_json_line.hpp"
 #include "reports/answers/kernel_line.hpp"
+#include "reports/answers/statistics.hpp"
 #include "sim/base/hash.hpp"
 #include "sim/base/quantile.hpp"
 #include "topologies/build_topology.hpp"
@@ -101,10 +101,6 @@ class FlowReader {
   FlatJsonLine line_;
 };
 
-double mean(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
 Spread spread_of(const std::vector<double>& values) {
   return {quantile(values, 0.05).value_or(0.0), quantile(values, 0.5).value_or(0.0),
           quantile(values, 0.95).value_or(0.0)};
@@ -172,7 +168,7 @@ TrafficAnswer answer_traffic(const TrafficRequest& request) {
     options.usage_parts = i == 0 ? request.usage_parts : 0;
     answer.topology.set_hash_seed(options.seed);
     TrafficTimes times = run_once(answer, options);
-    means.push_back(mean(times.completion_s));
+    means.push_back(mean(times.completion_s).value_or(0.0));
     maxima.push_back(*std::max_element(times.completion_s.begin(), times.completion_s.end()));
     if (i == 0) answer.times = std::move(times);
   }

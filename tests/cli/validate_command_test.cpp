@@ -80,6 +80,17 @@ TEST(ValidateCommand, CountsWhatItRefuses) {
   EXPECT_EQ(reason.rfind("/experiment/training/optimiser: found an unknown key", 0), 0U) << reason;
 }
 
+// One run, without a peak of memory, a null model or (at tier measured) another tier: means over nothing.
+TEST(ValidateCommand, PrintsADashWhereThereIsNothingToAverage) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("runs.jsonl", run_line("only", small_experiment(), 1.0));
+  for (const char* tier : {"measured", "stack"}) {
+    const CliRun run = run_orrery({"validate", file, "--tier", tier, "--quiet"});
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(run.out.find("nan"), std::string::npos) << run.out;
+  }
+}
+
 TEST(ValidateCommand, SelectsByConfidence) {
   const TemporaryFolder folder;
   const std::string file = folder.write("runs.jsonl", run_line("a", small_experiment(), 1.0));
