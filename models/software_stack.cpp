@@ -272,16 +272,14 @@ void read_host_times(const SpecReader& reader, SoftwareStack& stack) {
   if (reader.has("host_by_launch")) {
     const SpecReader modes = reader.at("host_by_launch");
     modes.only({"eager", "compiled", "cuda_graph"});
-    // A mode that is not in use must read well, too.
-    for (const auto& [name, times] : modes.members()) {
-      SoftwareStack::Host unused;
-      read_host(times, unused);
-    }
-    if (!reader.problems().empty()) return;
     // What graphs over parts of a layer leave out is launched as without them.
     const Launch launch = stack.graph_scope.partial() ? Launch::eager : stack.launch;
     const std::string_view mode = kLaunches[static_cast<size_t>(launch)];
-    if (modes.has(mode)) read_host(modes.at(mode), stack.host);
+    // A mode that is not in use must read well, too.
+    for (const auto& [name, times] : modes.members()) {
+      SoftwareStack::Host unused;
+      read_host(times, name == mode ? stack.host : unused);
+    }
   }
   if (reader.has("host")) read_host(reader.at("host"), stack.host);
 }
@@ -407,6 +405,14 @@ void SoftwareStack::choose_for_architecture(const std::string& architecture, boo
 
 StackAsked asked_of_stack(const TrainingSpec& training, const Json& parallel) {
   StackAsked asked{training.gradient_dtype, training.precision, std::nullopt};
+  // Workers of their own reduce no gradients within a step: nothing to overlap (as read_parallel_plan has
+  // it).
+  const auto above = [&parallel](const char* key, int least) {
+    return parallel.contains(key) && parallel[key].is_number_integer() && parallel[key].get<double>() > least;
+  };
+  if (training.sync.kind != SyncKind::step && !above("zero", 0) && !above("context", 1)) {
+    asked.overlap_gradient = false;
+  }
   const Json::json_pointer place("/overlap/gradient");
   if (parallel.contains(place) && parallel[place].is_boolean())
     asked.overlap_gradient = parallel[place].get<bool>();

@@ -87,6 +87,16 @@ TEST(SoftwareStack, DefaultsToMegatronCoreAndTakesOverrides) {
   EXPECT_EQ(stack.gradient_dtype, GradientDtype::bf16);
 }
 
+// Workers that step on their own reduce nothing that could be overlapped, unless sharding does.
+TEST(SoftwareStack, IsAskedForNoOverlapWhereNothingIsReduced) {
+  TrainingSpec training;
+  EXPECT_EQ(asked_of_stack(training, Json::object()).overlap_gradient, std::nullopt);
+  training.sync.kind = SyncKind::local;
+  EXPECT_EQ(asked_of_stack(training, Json::object()).overlap_gradient, false);
+  EXPECT_EQ(asked_of_stack(training, Json{{"zero", 2}}).overlap_gradient, std::nullopt);
+  EXPECT_EQ(asked_of_stack(training, Json{{"context", 2}}).overlap_gradient, std::nullopt);
+}
+
 TEST(SoftwareStack, AnExpertCostsTheHostMoreInEightBits) {
   const auto per_expert = [](Precision precision) {
     Problems problems("experiment.json");
