@@ -220,7 +220,7 @@ void LayerBuilder::moe_forward() {
   if (fuses_experts(moe)) {
     // The epilogue keeps what the backward needs, and beside it writes what the cast would have written.
     expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
-                   shape_.element * (1.0 + (cast - 1.0) / width));
+                   shape_.element * (1.0 + (std::max(cast, 1.0) - 1.0) / width));
   } else {
     expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
                    shape_.element);
@@ -256,7 +256,7 @@ void LayerBuilder::moe_backward() {
     // The epilogue reads what the forward kept (the cast's own reads are as many) and writes the cast
     // gradient.
     expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts,
-                   shape_.element * cast);
+                   shape_.element * std::max(cast, 1.0));
     expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
   } else {
     expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts, shape_.element);
@@ -324,6 +324,8 @@ bool LayerBuilder::knows_counts() const { return model_.moe->capacity_factor && 
 /// forward_grouped_mlp.py, fuse_forward_ops.
 bool LayerBuilder::fuses_experts(const MoeShape& moe) const {
   const int multiple = stack_.moe.fused_experts_multiple;
+  // The one kernel leaves no activation behind that could be dropped and run again.
+  if (recomputes_module(training_, "moe_act")) return false;
   return multiple > 0 && is_quantized(training_.precision) && model_.gated && !model_.bias &&
          !model_.clamped_activation && shape_.hidden % multiple == 0 && moe.ffn % multiple == 0;
 }

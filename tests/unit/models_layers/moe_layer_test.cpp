@@ -140,6 +140,12 @@ TEST(MoeLayer, FusedExpertsWriteTheirActivationFromTheProduct) {
   ModelSpec biased = mixtral_layer_model();
   biased.bias = true;
   EXPECT_EQ(shapes_named<MemoryShape>(work(biased).forward, "expert_activation").size(), 1U);
+  // What shall run again has to be a kernel of its own.
+  quantized.recompute = Recompute::selective;
+  quantized.recompute_modules = {"moe_act"};
+  const LayerWork dropped = work(mixtral_layer_model());
+  EXPECT_EQ(shapes_named<MemoryShape>(dropped.forward, "expert_activation").size(), 1U);
+  EXPECT_EQ(shapes_named<MemoryShape>(dropped.recompute, "expert_activation").size(), 1U);
 }
 
 TEST(MoeLayer, ClampedInputsCostPassesBesideTheActivation) {
