@@ -50,6 +50,10 @@ struct ModelSpec {
   std::int64_t window = 0;
   int full_every = 0;  ///< sliding attention: every n-th layer attends in full; 0: none does
   std::int64_t q_lora_rank = 0, kv_lora_rank = 0, qk_nope_dim = 0, qk_rope_dim = 0, v_dim = 0;
+  /// Whether values are narrower than the queries and keys.
+  bool has_unequal_heads() const {
+    return attention == AttentionKind::mla && v_dim < qk_nope_dim + qk_rope_dim;
+  }
   std::optional<MoeSpec> moe;
   int mtp_layers = 0;
   bool qk_norm = false;

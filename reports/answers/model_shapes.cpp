@@ -91,7 +91,7 @@ Setting read_setting(const ModelShapesOptions& options) {
   }
   if (!options.gpu.empty())
     setting.software.choose_for_architecture(read_gpu_argument(options.gpu).architecture,
-                                             setting.model.attention == AttentionKind::mla);
+                                             setting.model.has_unequal_heads());
   return setting;
 }
 

@@ -147,7 +147,7 @@ Experiment read_experiment(const SpecReader& reader) {
     experiment.shape = cluster_shape(experiment.cluster);
     experiment.device = device_spec(experiment.cluster);
     experiment.software.choose_for_architecture(experiment.device.architecture,
-                                                experiment.model.attention == AttentionKind::mla);
+                                                experiment.model.has_unequal_heads());
   }
   // With problems so far, read_parallel_plan checks the keys alone and leaves the GPUs out of it.
   experiment.parallel =

@@ -271,8 +271,8 @@ class Resolver {
     const std::string& architecture = experiment_.device.architecture;
     const Json& kernels = software[kAttentionKernel];
     const Json::json_pointer unequal("/unequal_heads/" + architecture), own("/" + architecture);
-    const bool latent = experiment_.model.attention == AttentionKind::mla;
-    if (kernels.is_object() && latent && kernels.contains(unequal)) return unequal;
+    const bool narrower = experiment_.model.has_unequal_heads();
+    if (kernels.is_object() && narrower && kernels.contains(unequal)) return unequal;
     return kernels.is_object() && kernels.contains(own) ? own : Json::json_pointer("/default");
   }
 
