@@ -168,7 +168,9 @@ bool PlanShapes::uneven() const {
        {Members::expert, Members::expert_tensor, Members::tensor_and_expert, Members::expert_data}) {
     if (differ(starts_of_experts(members), members)) return true;
   }
-  return false;
+  if (plan_.zero == 0) return false;
+  return differ(starts_of_experts(Members::expert_shard), Members::expert_shard) ||
+         differ(starts_of_experts(Members::expert_replica), Members::expert_replica);
 }
 
 }  // namespace orrery

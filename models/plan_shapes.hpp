@@ -19,7 +19,7 @@ namespace orrery {
 /// What one shape cannot tell is how uneven groups meet: of tensor 3 on nodes of 8 the third group has one
 /// rank alone in a node, whose NIC carries all that the other two send. Where the cluster says how groups lie
 /// on its links (ClusterShape::links), a shape that crosses domains also carries the rates that the links
-/// leave when all groups of the kind, on all stages, send at once.
+/// leave when all groups of the kind, on all stages, send at once (of sends: all pairs of the two stages).
 class PlanShapes {
  public:
   /// The references must outlive it.

@@ -1,5 +1,7 @@
 #include "reports/answers/predict.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cmath>
 #include <numeric>
@@ -124,11 +126,15 @@ void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
   for (std::string& line : lines) prediction.warnings.push_back("cluster.fabric: " + std::move(line));
 }
 
+/// Up to here the estimate looks at how uneven groups lie on the links: that takes the whole fabric.
+constexpr int kMostGpusOnLinks = 16384;
+
 /// The shape that the plan is made with.
 ClusterShape shape_of_plan(const Experiment& experiment, EngineKind engine) {
   ClusterShape shape = shape_for_engine(experiment, engine);
   const RankMap map(experiment.parallel);
-  if (engine == EngineKind::estimate && PlanShapes(shape, experiment.parallel, map).uneven()) {
+  if (engine == EngineKind::estimate && shape.gpus <= kMostGpusOnLinks &&
+      PlanShapes(shape, experiment.parallel, map).uneven()) {
     shape.links = std::make_shared<CrowdedGroups>(build_topology(experiment.cluster));
   }
   return shape;
@@ -138,10 +144,12 @@ void warn_about_uneven_groups(const Experiment& experiment, Prediction& predicti
   if (prediction.engine != EngineKind::estimate) return;
   const RankMap map(experiment.parallel);
   if (!PlanShapes(experiment.shape, experiment.parallel, map).uneven()) return;
-  prediction.warnings.push_back(
-      "parallel: groups of one kind lie unevenly over the nodes; the estimate takes the worst one for all, "
-      "slowed by the others of its kind, and does not know where it meets traffic of another kind: the "
-      "simulation does");
+  const bool on_links = experiment.shape.gpus <= kMostGpusOnLinks;
+  prediction.warnings.push_back(fmt::format(
+      "parallel: groups of one kind lie unevenly over the nodes; the estimate takes the worst one for "
+      "all{}, and does not know where it meets {}: the simulation does",
+      on_links ? ", slowed by the others of its kind on their paths (hashed ones, too)" : "",
+      on_links ? "traffic of another kind" : "other traffic"));
 }
 
 }  // namespace
