@@ -270,7 +270,8 @@ class Resolver {
   Json::json_pointer attention_choice(const Json& software) const {
     const std::string& architecture = experiment_.device.architecture;
     const Json& kernels = software[kAttentionKernel];
-    const Json::json_pointer unequal("/unequal_heads/" + architecture), own("/" + architecture);
+    Json::json_pointer unequal("/unequal_heads/" + architecture);
+    const Json::json_pointer own("/" + architecture);
     const bool narrower = experiment_.model.has_unequal_heads();
     if (kernels.is_object() && narrower && kernels.contains(unequal)) return unequal;
     return kernels.is_object() && kernels.contains(own) ? own : Json::json_pointer("/default");
