@@ -219,7 +219,7 @@ void FluidNetwork::end_members(std::int32_t number, std::vector<std::int64_t>& e
   flow_class.served += flow_class.rate * (now_ - flow_class.since);
   flow_class.since = now_;
   const double reached = flow_class.served + flow_class.rate * now_ * kSameTime;
-  bool first = true;  // its end was computed for now, whatever rounding says
+  bool first = true;  // its end is this instant, whatever rounding says
   while (!flow_class.members.empty() && (first || flow_class.members.front().target <= reached)) {
     first = false;
     ended.push_back(flow_class.members.front().flow);

@@ -137,7 +137,7 @@ void FluidNetwork::end_tied(std::int32_t number, std::vector<std::int64_t>& ende
   Tie& tie = ties_[index_of(number)];
   bring_up_to_now(tie);
   const double reached = tie.served + tie.rate * now_ * kSameTime;
-  bool first = true;  // its end was computed for now, whatever rounding says
+  bool first = true;  // its end is this instant, whatever rounding says
   while (!tie.ends.empty() && (first || tie.ends.front().first <= reached)) {
     first = false;
     FlowClass& flow_class = classes_[index_of(tie.ends.front().second)];
