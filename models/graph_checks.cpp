@@ -1,6 +1,8 @@
 #include "models/graph_checks.hpp"
 
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "models/schedule.hpp"
 
@@ -43,6 +45,26 @@ void check_graph_scope(const SpecReader& parallel, const ModelSpec& model, const
   } else if (scope.moe_preprocess && model.moe->capacity_factor && !stack.moe.pads_to_capacity &&
              stack.moe_dispatcher == MoeDispatcher::all_to_all) {
     refuse("no moe_preprocess with a capacity factor: the host waits there for the tokens that are left");
+  }
+}
+
+void check_blocking_launches(const SpecReader& parallel, const SoftwareStack& stack,
+                             const ParallelPlan& plan) {
+  if (!stack.blocking_launches) return;
+  constexpr std::string_view kWhy = " with software.blocking_launches: no kernel runs beside another";
+  const auto refuse = [&](std::string_view key, std::string_view found, std::string_view instead) {
+    parallel.problems().add(parallel.pointer() + std::string(key), std::string(found),
+                            std::string(instead) + std::string(kWhy));
+  };
+  if (plan.zero == 3) return refuse("/zero", "3", "at most 2");
+  if (plan.schedule == ScheduleKind::dualpipe) return refuse("/schedule", "\"dualpipe\"", "another schedule");
+  const std::pair<std::string_view, bool> overlaps[] = {{"gradient", plan.overlap.gradient},
+                                                        {"parameter", plan.overlap.parameter},
+                                                        {"tensor", plan.overlap.tensor},
+                                                        {"pipeline", plan.overlap.pipeline},
+                                                        {"expert", plan.overlap.expert}};
+  for (const auto& [kind, overlapped] : overlaps) {
+    if (overlapped) refuse("/overlap/" + std::string(kind), "true", "false");
   }
 }
 

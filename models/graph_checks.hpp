@@ -15,4 +15,9 @@ namespace orrery {
 void check_graph_scope(const SpecReader& parallel, const ModelSpec& model, const TrainingSpec& training,
                        const SoftwareStack& stack, const ParallelPlan& plan);
 
+/// Refuses whatever needs two kernels at once where launches block (software.blocking_launches).
+/// @param parallel reader of the plan
+void check_blocking_launches(const SpecReader& parallel, const SoftwareStack& stack,
+                             const ParallelPlan& plan);
+
 }  // namespace orrery

@@ -13,6 +13,10 @@ Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per
       pass.plain_launches > 0 ? 1.0 - static_cast<double>(graphed.plain_launches) / pass.plain_launches : 1.0;
   Seconds host = per_layer * share + each.per_kernel * (pass.launches - graphed.launches) +
                  each.per_collective * (collectives - graphed.collectives) + each.per_graph * graphed.graphs;
+  if (stack.blocking_launches) {
+    host += each.per_blocked_launch *
+            (pass.launches - graphed.launches + collectives - graphed.collectives + graphed.graphs);
+  }
   if (pass.experts > 0) {
     const GraphScope& scope = stack.graph_scope;
     if (!scope.moe_router) host += each.per_moe_router;

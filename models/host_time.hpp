@@ -9,7 +9,8 @@ namespace orrery {
 ///
 /// Graphs over parts of a layer take the launches and collectives of these parts off the host, and of what
 /// the framework spends on a layer the share of the plain kernels among them; each start of a graph costs
-/// per_graph.
+/// per_graph. Where launches block, each of them (a collective and a graph, too) takes per_blocked_launch
+/// more.
 /// @param per_layer  the framework's share a layer, of this kind of pass
 Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per_layer);
 

@@ -71,12 +71,15 @@ class PassCoster {
             {std::get<LayerCommunication>(item).name, term, Seconds(0), Evidence::measured, -1});
       }
     }
+    // Where launches block, nothing runs beside a collective.
+    if (stack_.blocking_launches) attention_s = shared_s_ = kernels_s_ = 0;
+    const bool beside_products = stack_.async_tensor_backward && !stack_.blocking_launches;
     // Second pass: what hides behind attention needs the attention's time first.
     double hidden_s = attention_s;
     for (size_t i = 0; i < pass.items.size(); ++i) {
       if (const auto* communication = std::get_if<LayerCommunication>(&pass.items[i])) {
         const double beside_s =
-            stack_.async_tensor_backward && communication->beside_next_operator && i + 1 < pass.items.size()
+            beside_products && communication->beside_next_operator && i + 1 < pass.items.size()
                 ? cost.pieces[first + i + 1].duration.base()
                 : 0.0;
         const double pipelined_s = pipelined_product(pass, i, cost, first);
@@ -97,12 +100,13 @@ class PassCoster {
   }
 
   /// A pass cannot be shorter than the host needs to launch it; the rest is time in which no kernel runs.
+  /// Where launches block, the host works only while no kernel runs.
   void add_host_floor(Seconds host, PassCost& cost) {
-    if (host <= cost.duration) return;
-    const Seconds wait = host - cost.duration;
+    const Seconds wait = stack_.blocking_launches ? host : host - cost.duration;
+    if (wait <= Seconds(0)) return;
     cost.pieces.push_back({"host launch", BreakdownTerm::other, wait, Evidence::assumed, -1});
     cost.by_term[static_cast<size_t>(BreakdownTerm::other)] += wait.base();
-    cost.duration = host;
+    cost.duration += wait;
     tally_.add(BreakdownTerm::other, Evidence::assumed, wait.base());
   }
 
@@ -112,7 +116,7 @@ class PassCoster {
 
   /// Least time of a pass in which the host waits for the GPU, timed as `cost` from its first piece on.
   Seconds waiting_time(const LayerPass& pass, const PassCost& cost) const {
-    if (pass.host_wait < 0) return Seconds(0);
+    if (pass.host_wait < 0 || stack_.blocking_launches) return Seconds(0);
     Seconds time = host_time_after_wait(pass, stack_) * inputs_.factors[Factor::host];
     for (size_t i = 0; i < static_cast<size_t>(pass.host_wait); ++i) time += cost.pieces[i].duration;
     return time;

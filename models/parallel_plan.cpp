@@ -64,6 +64,7 @@ class PlanReader {
     check_zero();
     check_experts();
     check_graph_scope(reader_, model_, training_, stack_, plan_);
+    check_blocking_launches(reader_, stack_, plan_);
     check_offload(reader_, model_, training_, stack_, plan_);
     check_loop(reader_, model_, training_, plan_);
     return plan_;

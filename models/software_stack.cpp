@@ -97,7 +97,8 @@ void read_graph_scope(const SpecReader& reader, SoftwareStack& stack) {
 
 void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   reader.only({"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert",
-               "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step", "per_graph"});
+               "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step", "per_graph",
+               "per_blocked_launch"});
   const auto time = [&reader](std::string_view key, Seconds& target) {
     if (reader.has(key)) target = reader.at(key).quantity<Seconds>(true);
   };
@@ -111,6 +112,7 @@ void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   time("per_moe_experts", host.per_moe_experts);
   time("per_step", host.per_step);
   time("per_graph", host.per_graph);
+  time("per_blocked_launch", host.per_blocked_launch);
 }
 
 void read_overlap(const SpecReader& reader, SoftwareStack& stack) {
@@ -295,6 +297,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "attention_kernel",
                "fusion",
                "launch",
+               "blocking_launches",
                "graph_scope",
                "graph_parts",
                "moe_dispatcher",
@@ -352,6 +355,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   if (reader.has("attention_kernel")) read_attention_kernel(reader.at("attention_kernel"), stack);
   if (reader.has("fusion")) stack.fusion = static_cast<Fusion>(reader.at("fusion").choice(kFusions));
   if (reader.has("launch")) stack.launch = static_cast<Launch>(reader.at("launch").choice(kLaunches));
+  read_flag(reader, "blocking_launches", stack.blocking_launches);
   if (reader.has("graph_scope")) read_graph_scope(reader.at("graph_scope"), stack);
   if (reader.has("graph_parts")) stack.graph_parts = read_graph_parts(reader.at("graph_parts"));
   if (reader.has("moe_dispatcher")) {

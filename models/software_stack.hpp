@@ -110,9 +110,14 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   struct Host {
     Seconds per_kernel, per_layer_forward, per_layer_backward, per_collective, per_step;
     Seconds per_graph;  ///< to start a graph over parts of a layer
+    /// What waiting for a kernel adds to its launch under blocking_launches: the way to the GPU and back.
+    Seconds per_blocked_launch;
     /// A mixture-of-experts layer adds these in each of its passes: per_expert for every expert on the rank.
     Seconds per_moe_router, per_moe_preprocess, per_moe_experts, per_expert;
   } host;
+  /// The host waits for each kernel before it starts the next (CUDA_LAUNCH_BLOCKING=1): host time and kernels
+  /// add up, and nothing runs beside anything else.
+  bool blocking_launches = false;
   /// How ZeRO shards whole parameters, layer by layer (ZeRO 3, FSDP), and with pipelines.
   struct Sharding {
     int prefetch_forward = 1;   ///< units gathered ahead of the one at work

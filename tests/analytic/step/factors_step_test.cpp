@@ -67,6 +67,21 @@ TEST(FactorsStep, HostTimeIsMultipliedLaunchesAndStepAlike) {
   EXPECT_NEAR(faster.simulated_s, faster.estimate.step_time.base(), 1e-9);
 }
 
+// 8 layers, 4 micro-batches: the host's 1 ms forward and 2 ms backward stand beside nothing, 96 ms in all
+// (and 5 ms a step). Kernels keep their times.
+TEST(FactorsStep, WhereLaunchesBlockHostAndKernelsAddUp) {
+  SoftwareStack stack;
+  const ParallelPlan one = plain_plan(plain_model(8), 1, 1, 1);
+  const Step kernels = step_with(Factor::host, 1.0, one, stack);
+  stack.host.per_layer_forward = Seconds(1e-3);
+  stack.host.per_layer_backward = Seconds(2e-3);
+  stack.host.per_step = Seconds(5e-3);
+  stack.blocking_launches = true;
+  const Step blocked = step_with(Factor::host, 1.0, one, stack);
+  EXPECT_NEAR((blocked.estimate.step_time - kernels.estimate.step_time).base(), 8 * 4 * 3e-3 + 5e-3, 1e-9);
+  EXPECT_NEAR(blocked.simulated_s, blocked.estimate.step_time.base(), 1e-9);
+}
+
 // Nothing hides them: exposed time is the collectives' own, and grows with the factor alone.
 TEST(FactorsStep, CommunicationIsMultipliedGroupByGroup) {
   const ModelSpec model = plain_model(8);

@@ -43,6 +43,22 @@ TEST(HostTime, AddsLaunchesCollectivesTheLayerAndItsExperts) {
               1e-12);
 }
 
+TEST(HostTime, BlockedLaunchesTakeLongerCollectivesAndGraphsToo) {
+  SoftwareStack software = stack_with_host_times();
+  software.host.per_blocked_launch = microseconds(4);
+  EXPECT_NEAR(host_time(pass_of_experts(), software, microseconds(1000)).base(), 2810e-6, 1e-12);
+  software.blocking_launches = true;
+  // 30 kernels and three collectives.
+  EXPECT_NEAR(host_time(pass_of_experts(), software, microseconds(1000)).base(), (2810 + 33 * 4) * 1e-6,
+              1e-12);
+  LayerPass graphed = pass_of_experts();
+  graphed.graphed = {.graphs = 1, .launches = 18, .plain_launches = 15, .collectives = 2};
+  software.graph_scope = {.attention = true, .moe_router = true};
+  // 12 kernels, one collective, one graph.
+  EXPECT_NEAR(host_time(graphed, software, microseconds(1000)).base(),
+              (250 + 60 + 20 + 22 + 1100 + 14 * 4) * 1e-6, 1e-12);
+}
+
 TEST(HostTime, AGraphOverPartsTakesTheirShareOfTheLayer) {
   LayerPass pass = pass_of_experts();
   pass.graphed = {.graphs = 1, .launches = 18, .plain_launches = 15, .collectives = 2};
