@@ -347,9 +347,7 @@ class LoopAssembly {
 }  // namespace
 
 CheckpointBytes checkpoint_bytes_per_parameter(const TrainingSpec& training) {
-  const double weight = activation_bytes(training.precision);
-  const double master = weight < 4.0 ? 4.0 : 0.0;
-  return {weight, master + 4.0 * optimizer_states(training.optimizer)};
+  return {activation_bytes(training.precision), optimizer_bytes(training).all()};
 }
 
 Bytes stored_sample_bytes(const ModelSpec& model, const TrainingSpec& training) {

@@ -83,9 +83,8 @@ struct StateBytes {
 StateBytes state_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
   const double weight = activation_bytes(training.precision);
   const bool mixed = weight < 4.0;
-  const double master = mixed ? 4.0 : 0.0;
-  const double optimizer = master + 4.0 * optimizer_states(training.optimizer);
-  return {weight, mixed ? gradient_bytes(gradient_dtype_of(training, stack)) : 4.0, optimizer};
+  return {weight, mixed ? gradient_bytes(gradient_dtype_of(training, stack)) : 4.0,
+          optimizer_bytes(training).all()};
 }
 
 /// Of each of a layer's products, the size of the largest and of all, on one rank.

@@ -46,7 +46,8 @@ HostUpdate host_update(const TrainingSpec& training, const SoftwareStack& stack,
   }
   const Seconds parameters = Bytes(updated * activation_bytes(training.precision)) / inputs.host_link;
   const double traffic =
-      optimizer_traffic(training.optimizer, training.precision) * updated * inputs.gpus_per_node;
+      optimizer_traffic(training.optimizer, training.precision, training.optimizer_storage) * updated *
+      inputs.gpus_per_node;
   host.update = max(parameters, Bytes(traffic) / (inputs.host_memory * stack.offloads.host_bandwidth_share));
   return host;
 }

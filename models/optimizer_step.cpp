@@ -40,7 +40,7 @@ class OptimizerStep {
   }
   /// The stack's traffic, in proportion to what the update must move.
   double update_bytes(Optimizer optimizer, double parameters) const {
-    const double scale = optimizer_traffic(optimizer, training_.precision) /
+    const double scale = optimizer_traffic(optimizer, training_.precision, training_.optimizer_storage) /
                          optimizer_traffic(Optimizer::adam, Precision::bf16);
     return stack_.optimizer_bytes_per_parameter * scale * parameters;
   }
@@ -141,10 +141,18 @@ double states_by_matrix(Optimizer optimizer, const std::vector<WeightMatrices>& 
   return factored_moment_bytes(matrices) + of_ends + 4.0 * std::max(0.0, rest - ends);
 }
 
-double optimizer_traffic(Optimizer optimizer, Precision precision) {
-  const bool mixed = activation_bytes(precision) < 4.0;
-  // Gradient read, weight read and written, 16-bit weight written; each state read and written.
-  double bytes = 4.0 + 8.0 + (mixed ? 2.0 : 0.0) + 8.0 * optimizer_states(optimizer);
+double optimizer_traffic(Optimizer optimizer, Precision precision, const OptimizerStorage& storage) {
+  const OptimizerBytes kept = optimizer_bytes(optimizer, precision, storage);
+  // Gradient read; each state read and written.
+  double bytes = 4.0 + 2.0 * kept.states;
+  if (activation_bytes(precision) >= 4.0) {
+    bytes += 8.0;
+  } else {
+    // The master read and written, the 16-bit weight written, and read where it is part of what is updated.
+    const bool reads_weight =
+        storage.master == MasterWeights::remainder || storage.master == MasterWeights::none;
+    bytes += 2.0 * kept.master + (reads_weight ? 4.0 : 2.0);
+  }
   // The update is written, read for its norm and read to be applied, the weight is read for its norm (You et
   // al. 2020, algorithm 2: the trust ratio needs both norms before the weight moves).
   if (optimizer == Optimizer::lamb) bytes += 12.0 + 4.0;

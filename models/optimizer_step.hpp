@@ -50,7 +50,10 @@ LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stac
 /// Adafactor reads the gradient twice, for the rows' and columns' means and for the update, which is written,
 /// read for its clipping and read to be applied; the weight is read once more for its norm (Shazeer & Stern
 /// 2018, algorithm 4). Of Muon: its matrices without the iterations' products.
-double optimizer_traffic(Optimizer optimizer, Precision precision);
+/// Narrower states move their own bytes. With a remainder both halves of the weight are read and written;
+/// with a 16-bit master it is read and written and the weight written; without one the weight is read and
+/// written.
+double optimizer_traffic(Optimizer optimizer, Precision precision, const OptimizerStorage& storage = {});
 
 /// Bytes of an Adafactor's second moment for these matrices: fp32 of a row and of a column each.
 double factored_moment_bytes(const std::vector<WeightMatrices>& matrices);

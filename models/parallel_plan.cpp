@@ -58,7 +58,7 @@ class PlanReader {
     check_shapes();
     check_attention();
     check_adapters();
-    check_optimizer(reader_, model_, training_, plan_);
+    check_optimizer(reader_, model_, training_, stack_, plan_);
     check_sequence();
     deal_layers();
     check_zero();

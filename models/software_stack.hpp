@@ -118,6 +118,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// The host waits for each kernel before it starts the next (CUDA_LAUNCH_BLOCKING=1): host time and kernels
   /// add up, and nothing runs beside anything else.
   bool blocking_launches = false;
+  /// The framework's Adam can keep states and master weights in less than fp32 (OptimizerStorage).
+  bool narrow_optimizer = false;
   /// How ZeRO shards whole parameters, layer by layer (ZeRO 3, FSDP), and with pipelines.
   struct Sharding {
     int prefetch_forward = 1;   ///< units gathered ahead of the one at work

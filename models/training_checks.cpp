@@ -22,10 +22,51 @@ bool works_on_matrices(Optimizer optimizer) {
   return optimizer == Optimizer::adafactor || optimizer == Optimizer::muon;
 }
 
+/// What an optimizer stores otherwise than in fp32.
+void check_optimizer_storage(const SpecReader& reader, const TrainingSpec& training,
+                             const SoftwareStack& stack, const ParallelPlan& plan) {
+  const OptimizerStorage& storage = training.optimizer_storage;
+  if (storage == OptimizerStorage{}) return;
+  const bool of_states = storage.states != StateDtype::fp32;
+  const std::string key = of_states ? "optimizer/state_dtype" : "optimizer/master_weights";
+  const std::string name(of_states ? name_of(storage.states) : name_of(storage.master));
+  if (!stack.narrow_optimizer) {
+    refuse_training(reader, key, "\"" + name + "\"",
+                    "\"fp32\": software \"" + stack.name + "\" of " + to_text(stack.date) +
+                        " keeps nothing narrower (software.narrow_optimizer says otherwise)");
+    return;
+  }
+  if (training.optimizer != Optimizer::adam && training.optimizer != Optimizer::adamw) {
+    refuse_training(reader, "optimizer/kind", quoted(training.optimizer),
+                    "adam or adamw with state_dtype or master_weights: others keep fp32");
+  }
+  if (training.offload.optimizer) {
+    refuse_training(reader, key, "\"" + name + "\"",
+                    "\"fp32\" with offload.optimizer: the host updates in fp32");
+  }
+  if (storage.master == MasterWeights::fp32) return;
+  const auto refuse_master = [&](const std::string& expected) {
+    refuse_training(reader, "optimizer/master_weights", "\"" + std::string(name_of(storage.master)) + "\"",
+                    expected);
+  };
+  const Precision precision = training.precision;
+  if (activation_bytes(precision) >= 4.0) {
+    refuse_master("none of it with precision " + std::string(orrery::name_of(precision)) +
+                  ": the weights themselves are fp32");
+  } else if (plan.zero == 3) {
+    refuse_master("\"fp32\" with zero 3, which shards the master weights and casts what it gathers");
+  } else if (storage.master == MasterWeights::remainder &&
+             (precision == Precision::fp16 ||
+              (stack.fp8_parameter_gather && operand_bytes(precision) < 2.0))) {
+    refuse_master("\"fp32\": only bf16 weights are the upper half of fp32 ones");
+  }
+}
+
 }  // namespace
 
 void check_optimizer(const SpecReader& reader, const ModelSpec& model, const TrainingSpec& training,
-                     const ParallelPlan& plan) {
+                     const SoftwareStack& stack, const ParallelPlan& plan) {
+  check_optimizer_storage(reader, training, stack, plan);
   if (!works_on_matrices(training.optimizer)) return;
   const auto refuse = [&](const std::string& expected) {
     refuse_training(reader, "optimizer", quoted(training.optimizer), expected);

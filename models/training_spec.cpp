@@ -14,6 +14,8 @@ constexpr std::int64_t kMostSequences = std::int64_t{1} << 40;
 constexpr std::array<std::string_view, 8> kOptimizers = {"sgd",   "momentum", "adagrad",   "adam",
                                                          "adamw", "lamb",     "adafactor", "muon"};
 constexpr std::array<std::string_view, 3> kRecomputes = {"none", "selective", "full"};
+constexpr std::array<std::string_view, 4> kStateDtypes = {"fp32", "bf16", "fp16", "fp8"};
+constexpr std::array<std::string_view, 5> kMasterWeights = {"fp32", "remainder", "bf16", "fp16", "none"};
 constexpr std::array<std::string_view, 3> kGradientDtypes = {"fp32", "bf16", "fp16"};
 constexpr std::array<std::string_view, 2> kFlopsConventions = {"full", "causal"};
 constexpr std::array<std::string_view, 6> kModules = {"core_attn", "mla_up_proj", "mlp",
@@ -52,6 +54,22 @@ void read_recompute(const SpecReader& reader, TrainingSpec& training) {
   }
   if (training.recompute == Recompute::selective && training.recompute_modules.empty()) {
     training.recompute_modules = {"core_attn"};
+  }
+}
+
+void read_optimizer(const SpecReader& reader, TrainingSpec& training) {
+  if (!reader.is_object()) {
+    training.optimizer = static_cast<Optimizer>(reader.choice(kOptimizers));
+    return;
+  }
+  reader.only({"kind", "state_dtype", "master_weights"});
+  training.optimizer = static_cast<Optimizer>(reader.at("kind").choice(kOptimizers));
+  OptimizerStorage& storage = training.optimizer_storage;
+  if (reader.has("state_dtype")) {
+    storage.states = static_cast<StateDtype>(reader.at("state_dtype").choice(kStateDtypes));
+  }
+  if (reader.has("master_weights")) {
+    storage.master = static_cast<MasterWeights>(reader.at("master_weights").choice(kMasterWeights));
   }
 }
 
@@ -103,6 +121,21 @@ int optimizer_states(Optimizer optimizer) {
   return 0;
 }
 
+std::string_view name_of(StateDtype dtype) { return kStateDtypes[static_cast<size_t>(dtype)]; }
+std::string_view name_of(MasterWeights master) { return kMasterWeights[static_cast<size_t>(master)]; }
+
+OptimizerBytes optimizer_bytes(Optimizer optimizer, Precision precision, const OptimizerStorage& storage) {
+  constexpr std::array<double, 4> kStateBytes = {4.0, 2.0, 2.0, 1.0};
+  constexpr std::array<double, 5> kMasterBytes = {4.0, 2.0, 2.0, 2.0, 0.0};
+  const bool mixed = activation_bytes(precision) < 4.0;
+  return {kStateBytes[static_cast<size_t>(storage.states)] * optimizer_states(optimizer),
+          mixed ? kMasterBytes[static_cast<size_t>(storage.master)] : 0.0};
+}
+
+OptimizerBytes optimizer_bytes(const TrainingSpec& training) {
+  return optimizer_bytes(training.optimizer, training.precision, training.optimizer_storage);
+}
+
 std::optional<GradientDtype> read_gradient_dtype(const SpecReader& reader) {
   if (!reader.has("gradient_dtype")) return std::nullopt;
   return static_cast<GradientDtype>(reader.at("gradient_dtype").choice(kGradientDtypes));
@@ -120,9 +153,7 @@ TrainingSpec read_training_spec(const SpecReader& reader) {
     training.precision = static_cast<Precision>(reader.at("precision").choice(precision_names()));
   }
   training.gradient_dtype = read_gradient_dtype(reader);
-  if (reader.has("optimizer")) {
-    training.optimizer = static_cast<Optimizer>(reader.at("optimizer").choice(kOptimizers));
-  }
+  if (reader.has("optimizer")) read_optimizer(reader.at("optimizer"), training);
   if (reader.has("recompute")) read_recompute(reader.at("recompute"), training);
   if (reader.has("sync")) training.sync = read_sync_spec(reader.at("sync"));
   if (reader.has("tokens")) training.tokens = reader.at("tokens").number_above(0.0);

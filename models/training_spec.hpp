@@ -18,6 +18,24 @@ std::string_view name_of(Optimizer optimizer);
 enum class GradientDtype { fp32, bf16, fp16 };
 enum class FlopsConvention { full, causal };
 
+/// Type of the optimizer's states.
+enum class StateDtype { fp32, bf16, fp16, fp8 };
+/// What the optimizer keeps of a weight beside the 8 or 16 bits that training holds: all of it, the low 16
+/// bits of fp32 that bf16 leaves out, a 16-bit copy, or nothing (it updates the weights themselves).
+enum class MasterWeights { fp32, remainder, bf16, fp16, none };
+
+/// How an optimizer stores what is its own.
+/// Sources: Apex DistributedFusedAdam (dtype, store_params, store_param_remainders), Transformer Engine
+/// FusedAdam (exp_avg_dtype, exp_avg_sq_dtype, master_weight_dtype, store_param_remainders), which
+/// Megatron-core uses with use_precision_aware_optimizer.
+struct OptimizerStorage {
+  StateDtype states = StateDtype::fp32;
+  MasterWeights master = MasterWeights::fp32;
+  auto operator<=>(const OptimizerStorage&) const = default;
+};
+std::string_view name_of(StateDtype dtype);
+std::string_view name_of(MasterWeights master);
+
 /// Low-rank adapters beside frozen base weights.
 struct LoraSpec {
   int rank = 0;
@@ -40,6 +58,7 @@ struct TrainingSpec {
   Precision precision = Precision::bf16;
   std::optional<GradientDtype> gradient_dtype;  ///< absent: the stack's
   Optimizer optimizer = Optimizer::adam;
+  OptimizerStorage optimizer_storage;
   Recompute recompute = Recompute::none;
   std::vector<std::string>
       recompute_modules;      ///< of selective: core_attn mlp layernorm ...; empty with none and full
@@ -53,9 +72,17 @@ struct TrainingSpec {
   std::optional<CheckpointSpec> checkpoint;
 };
 
-/// Numbers that an optimizer keeps a parameter beside the weight, one fp32 each (momentum; mean and
-/// variance). Adafactor keeps a row and a column of each matrix instead (Shazeer & Stern 2018, algorithm 4,
-/// without momentum); Muon's one holds for matrices, the rest is AdamW's.
+/// Bytes a parameter of an optimizer's own, without what it keeps by matrix.
+struct OptimizerBytes {
+  double states = 0, master = 0;
+  double all() const { return states + master; }
+};
+OptimizerBytes optimizer_bytes(Optimizer optimizer, Precision precision, const OptimizerStorage& storage);
+OptimizerBytes optimizer_bytes(const TrainingSpec& training);
+
+/// Numbers that an optimizer keeps a parameter beside the weight (momentum; mean and variance). Adafactor
+/// keeps a row and a column of each matrix instead (Shazeer & Stern 2018, algorithm 4, without momentum);
+/// Muon's one holds for matrices, the rest is AdamW's.
 int optimizer_states(Optimizer optimizer);
 
 /// Reads `training`. Keys of the contract that are not modelled yet are refused by name.

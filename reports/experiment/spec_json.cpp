@@ -88,6 +88,14 @@ Json model_json(const ModelSpec& model, std::int64_t vocab) {
   return json;
 }
 
+Json optimizer_json(const TrainingSpec& training) {
+  const OptimizerStorage& storage = training.optimizer_storage;
+  if (storage == OptimizerStorage{}) return name_at(kOptimizers, training.optimizer);
+  return {{"kind", name_at(kOptimizers, training.optimizer)},
+          {"state_dtype", std::string(name_of(storage.states))},
+          {"master_weights", std::string(name_of(storage.master))}};
+}
+
 Json training_json(const TrainingSpec& training, GradientDtype gradient_dtype) {
   Json recompute = {{"kind", name_at(kRecomputes, training.recompute)}};
   if (training.recompute_layers >= 0) recompute["layers"] = training.recompute_layers;
@@ -97,7 +105,7 @@ Json training_json(const TrainingSpec& training, GradientDtype gradient_dtype) {
                {"micro_batch", training.micro_batch},
                {"precision", std::string(name_of(training.precision))},
                {"gradient_dtype", name_at(kGradientTypes, gradient_dtype)},
-               {"optimizer", name_at(kOptimizers, training.optimizer)},
+               {"optimizer", optimizer_json(training)},
                {"recompute", recompute},
                {"flops_convention", name_at(kConventions, training.flops_convention)}};
   if (training.lora) {

@@ -23,6 +23,40 @@ TEST(OptimizerStep, AdafactorMovesTheUpdateInsteadOfTheStates) {
   EXPECT_EQ(factored_moment_bytes({{8, 6, 1}, {4, 6, 2}}), 4 * (14 + 20));
 }
 
+TEST(OptimizerStep, NarrowStorageMovesItsOwnBytes) {
+  const auto traffic = [](StateDtype states, MasterWeights master) {
+    return optimizer_traffic(Optimizer::adam, Precision::bf16, {states, master});
+  };
+  // Gradient 4; two states read and written; master read and written, weight written (and read, where it is
+  // half of the master or all there is).
+  EXPECT_EQ(traffic(StateDtype::fp32, MasterWeights::fp32), 4 + 16 + 8 + 2);
+  EXPECT_EQ(traffic(StateDtype::bf16, MasterWeights::fp32), 4 + 8 + 8 + 2);
+  EXPECT_EQ(traffic(StateDtype::fp32, MasterWeights::remainder), 4 + 16 + 4 + 4);
+  EXPECT_EQ(traffic(StateDtype::bf16, MasterWeights::bf16), 4 + 8 + 4 + 2);
+  EXPECT_EQ(traffic(StateDtype::fp8, MasterWeights::none), 4 + 4 + 4);
+  // The stack counts 45 bytes for Adam's 30.
+  SoftwareStack software = stack();
+  software.optimizer_bytes_per_parameter = 45;
+  TrainingSpec narrow = with(Optimizer::adam);
+  narrow.optimizer_storage = {StateDtype::bf16, MasterWeights::none};
+  OptimizerLoad load;
+  load.updated = load.resident = 1e6;
+  const LayerPass pass = optimizer_pass(narrow, software, plan(1), load);
+  EXPECT_DOUBLE_EQ(shapes_named<MemoryShape>(pass, "optimizer_update").at(0).traffic.base(), 45e6 * 16 / 30);
+}
+
+TEST(OptimizerStep, NarrowStorageTakesItsOwnBytes) {
+  const auto bytes = [](Precision precision, StateDtype states, MasterWeights master) {
+    return optimizer_bytes(Optimizer::adamw, precision, {states, master}).all();
+  };
+  EXPECT_EQ(bytes(Precision::bf16, StateDtype::fp32, MasterWeights::fp32), 12);
+  EXPECT_EQ(bytes(Precision::bf16, StateDtype::fp32, MasterWeights::remainder), 10);
+  EXPECT_EQ(bytes(Precision::fp8, StateDtype::bf16, MasterWeights::bf16), 6);
+  EXPECT_EQ(bytes(Precision::bf16, StateDtype::bf16, MasterWeights::none), 4);
+  EXPECT_EQ(bytes(Precision::bf16, StateDtype::fp8, MasterWeights::fp32), 6);
+  EXPECT_EQ(bytes(Precision::fp32, StateDtype::fp32, MasterWeights::fp32), 8);  // the weights are fp32
+}
+
 TEST(OptimizerStep, MatricesOfALayerAreThoseOfItsProducts) {
   // Llama 3 70B on tensor 2: queries 4096 rows, keys and values 512 each, gate with up 28672, 8192 wide.
   double parameters = 0;
