@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 11> kPlaces = {"one node",
                                                       "roce",
                                                       "efa",
                                                       "efa (outdated plugin)",
-                                                      "roce (single-GPU pods)",
+                                                      "roce (GPU and NIC not aligned)",
                                                       "ethernet",
                                                       "slingshot",
                                                       "one node (mesh)",
@@ -35,20 +35,33 @@ bool is_usual(const ScoredRow& one) {
   return (one.place == "infiniband" || one.place == "roce" || one.place == "efa") && one.row.nodes <= 64;
 }
 bool is_across(const ScoredRow& one) {
-  const bool unusual = one.place == "efa (outdated plugin)" || one.place == "roce (single-GPU pods)";
+  const bool unusual = one.place == "efa (outdated plugin)" || one.place == "roce (GPU and NIC not aligned)";
   return is_usual(one) || (unusual && one.row.nodes <= 64);
 }
 
-/// Known: times what the row's tool or set-up adds on other rows.
-enum class Column { fit, left_out, left_out_known };
+/// Stated: of the set-up as far as its source states it. Known: times what the row's tool or set-up adds on
+/// other rows.
+enum class Column { fit, left_out, left_out_stated, left_out_known };
 
 FitErrors errors_in(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects,
                     Column column) {
   std::vector<double> ratios;
   for (const ScoredRow& one : fits.scored) {
     if (!selects(one)) continue;
-    const double ratio = column == Column::fit ? one.fit : one.left_out;
-    ratios.push_back(column == Column::left_out_known ? ratio + one.tool : ratio);
+    switch (column) {
+      case Column::fit:
+        ratios.push_back(one.fit);
+        break;
+      case Column::left_out:
+        ratios.push_back(one.left_out);
+        break;
+      case Column::left_out_stated:
+        ratios.push_back(one.stated);
+        break;
+      case Column::left_out_known:
+        ratios.push_back(one.left_out + one.tool);
+        break;
+    }
   }
   return errors_of(ratios);
 }
@@ -64,13 +77,17 @@ std::string cell(const CollectiveFits& fits, const std::function<bool(const Scor
 }  // namespace
 
 std::vector<CollectiveGoal> collective_goals() {
-  return {{"one node and NVL72 domain", 0.08, 0.115, 0.08, is_inside},
-          {"InfiniBand, RoCE, EFA, up to 64 nodes", 0.15, 0.17, 0.14, is_across},
-          {"the same without outdated plugins and single-GPU pods", 0.15, 0.13, 0.13, is_usual}};
+  return {{"one node and NVL72 domain", 0.08, 0.08, 0.067, is_inside},
+          {"InfiniBand, RoCE, EFA, up to 64 nodes", 0.15, 0.15, 0.142, is_across},
+          {"the same without outdated plugins", 0.15, 0.13, 0.13, is_usual}};
 }
 
 FitErrors left_out_errors(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects) {
   return errors_in(fits, selects, Column::left_out);
+}
+FitErrors stated_left_out_errors(const CollectiveFits& fits,
+                                 const std::function<bool(const ScoredRow&)>& selects) {
+  return errors_in(fits, selects, Column::left_out_stated);
 }
 FitErrors known_left_out_errors(const CollectiveFits& fits,
                                 const std::function<bool(const ScoredRow&)>& selects) {
@@ -83,15 +100,16 @@ std::string collective_accuracy_table(const CollectiveFits& fits) {
       throw std::logic_error("no line of the table is called " + one.place);
   }
   std::string text =
-      "| goal | rows | left out, geometric-mean error % | root mean square % | bias % | with the row's own "
-      "tool "
-      "or set-up % |\n|---|---|---|---|---|---|\n";
+      "| goal | rows | left out, geometric-mean error % | root mean square % | bias % | set-up only as its "
+      "source states it % | with the row's own tool or set-up % |\n|---|---|---|---|---|---|---|\n";
   for (const CollectiveGoal& goal : collective_goals()) {
     const FitErrors errors = left_out_errors(fits, goal.selects);
     const FitErrors known = known_left_out_errors(fits, goal.selects);
-    text += fmt::format("| {} (goal {:.0f} %) | {} | {:.1f} | {:.1f} | {:+.1f} | {:.1f} |\n", goal.name,
-                        100 * goal.most, errors.rows, 100 * errors.geometric_mean,
-                        100 * errors.root_mean_square, 100 * errors.bias, 100 * known.geometric_mean);
+    const FitErrors stated = stated_left_out_errors(fits, goal.selects);
+    text +=
+        fmt::format("| {} (goal {:.0f} %) | {} | {:.1f} | {:.1f} | {:+.1f} | {:.1f} | {:.1f} |\n", goal.name,
+                    100 * goal.most, errors.rows, 100 * errors.geometric_mean, 100 * errors.root_mean_square,
+                    100 * errors.bias, 100 * stated.geometric_mean, 100 * known.geometric_mean);
   }
   text += "\n| fit / left out, % (rows) |";
   for (const CollectiveOp op : kOps) text += fmt::format(" {} |", name_of(op));

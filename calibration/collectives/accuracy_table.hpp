@@ -20,6 +20,9 @@ std::vector<CollectiveGoal> collective_goals();
 
 /// Errors of predictions of rows whose group was left out: as users get them ...
 FitErrors left_out_errors(const CollectiveFits& fits, const std::function<bool(const ScoredRow&)>& selects);
+/// ... as far as the sources state their set-ups ...
+FitErrors stated_left_out_errors(const CollectiveFits& fits,
+                                 const std::function<bool(const ScoredRow&)>& selects);
 /// ... and times what the row's tool or set-up adds on other rows.
 FitErrors known_left_out_errors(const CollectiveFits& fits,
                                 const std::function<bool(const ScoredRow&)>& selects);

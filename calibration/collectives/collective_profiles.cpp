@@ -137,6 +137,18 @@ CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol 
   return constants;
 }
 
+OneThreadConstants load_one_thread_constants() {
+  const std::filesystem::path file = data_root() / "calibration/profiles/collectives/one-thread.json";
+  const Json document = read_json_file(file.string());
+  Problems problems(file.string());
+  const SpecReader root(document, "", problems);
+  root.only({"schema", "name", "rows", "hash", "sources", "constants"});
+  root.at("schema").choice({"orrery.one_thread/1"});
+  const OneThreadConstants constants = read_one_thread_profile(root);
+  problems.throw_if_any();
+  return constants;
+}
+
 void lay_over_domain(CollectiveConstants& constants, std::string_view gpu, const Json& section,
                      const std::string& file) {
   Problems problems(file);

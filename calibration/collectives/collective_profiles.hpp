@@ -6,6 +6,7 @@
 
 #include "sim/base/json_reader.hpp"
 #include "sim/collectives/collective_constants.hpp"
+#include "sim/collectives/one_thread.hpp"
 
 namespace orrery {
 
@@ -21,6 +22,9 @@ CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol 
 /// The same from another folder of profiles.
 CollectiveConstants load_collective_constants(std::string_view gpu, NicProtocol protocol,
                                               const std::filesystem::path& folder);
+
+/// What one thread takes to launch the calls of several GPUs. @throws InputError if the profile is damaged
+OneThreadConstants load_one_thread_constants();
 
 /// Lays curves that a user measured on this GPU over the shipped ones: the same operation and number of ranks
 /// is replaced, the others stay if they are this GPU's own.

@@ -18,8 +18,10 @@ struct CollectiveRow {
   CollectiveOp op = CollectiveOp::all_reduce;
   int ranks = 1;
   int nodes = 1;
-  int gpus_per_node = 1;  ///< that took part
-  double bytes = 0;       ///< nccl-tests' size
+  int gpus_per_node = 1;         ///< that took part
+  int gpus_per_thread = 1;       ///< driven by one thread of the host (nccl-tests -g)
+  bool thread_inferred = false;  ///< that is not the source's word, but ours
+  double bytes = 0;              ///< nccl-tests' size
   double seconds = 0;
   std::string gpu, fabric, tool, library_version, algorithm, note, source;
 };
@@ -33,6 +35,7 @@ struct MeasuredFabric {
   double payload_efficiency = 1;  ///< of its protocol: share of the line rate left for payload
   int gpus_per_node = 1;
   int gpus_per_domain = 1;
+  double host_link = 0;  ///< B/s between a GPU and its NIC where that is less; 0: no limit
 };
 
 struct MeasuredGpu {
@@ -40,8 +43,7 @@ struct MeasuredGpu {
   double scale_up_bandwidth = 0;  ///< B/s per direction
   std::string generation;         ///< GPUs of one generation predict one another
   int gpus_per_domain = 8;
-  int gpus_per_host = 8;  ///< fewer than the domain's on NVL72
-  int mesh_gpus = 0;      ///< GPUs that are linked pair by pair instead of by a switch; 0: a switch
+  int mesh_gpus = 0;  ///< GPUs that are linked pair by pair instead of by a switch; 0: a switch
   bool in_network_reduction = false;
   bool profile = true;  ///< false: its rows help its generation, no profile is written
   std::string
@@ -76,9 +78,16 @@ MeasuredMachines read_measured_machines(const std::filesystem::path& file);
 /// settings, floors without a size, start-up of the tool inside the time, in-network reduction, hardware or
 /// operation that is not named, a host that its note calls slow, a broken one (L40S: 2 GB/s over PCIe).
 std::string reason_unused(const CollectiveRow& row);
+/// GPUs that reach their NIC through the host: MeasuredFabric::host_link says how fast.
+inline constexpr std::string_view kNotAligned = "GPU and NIC not aligned";
 /// Why a row that is scored is not fitted, or empty: set-ups that nobody should expect (outdated plugins of
-/// EFA by their note or an NCCL of 2021, Kubernetes pods of one GPU and NIC).
+/// EFA by their note or an NCCL of 2021, and kNotAligned).
 std::string reason_not_fitted(const CollectiveRow& row);
+
+/// True if the launches of a thread with several GPUs may show in the time: below 64 MiB, which take longer
+/// than the launches of eight GPUs do. Such rows are scored with them (sim/collectives/one_thread.hpp), and
+/// neither curves nor a user's own profile are fitted to them.
+bool is_held_up_by_launches(const CollectiveRow& row);
 
 /// True if all ranks shared one NVLink domain.
 bool inside_one_domain(const CollectiveRow& row, const MeasuredMachines& machines);

@@ -18,6 +18,7 @@
 #include "calibration/collectives/domain_fit.hpp"
 #include "calibration/collectives/fabric_fit.hpp"
 #include "calibration/collectives/generation_fit.hpp"
+#include "calibration/collectives/one_thread_fit.hpp"
 #include "calibration/collectives/profile_json.hpp"
 #include "calibration/collectives/set_up_effect.hpp"
 #include "calibration/least_squares/least_squares.hpp"
@@ -158,14 +159,31 @@ double log_ratio(const DomainConstants& domain, const CollectiveRow& row) {
   return domain_log_ratios(domain, std::span(&row, 1)).front();
 }
 
+/// Rows of one (source, GPU, ranks).
+struct RowsOfGroup {
+  std::vector<size_t> fitted;             ///< into the model's rows
+  std::vector<CollectiveRow> one_thread;  ///< held up by launches: scored, not fitted
+};
+
 /// All rows of one operation on one kind of domain, with the groups that are left out together.
 struct OperationInside {
   GenerationModel model;
-  std::map<Group, std::vector<size_t>> groups;
+  std::map<Group, RowsOfGroup> groups;
 
   OperationInside(CollectiveOp op, std::span<const CollectiveRow> rows, const MeasuredMachines& machines)
-      : model(op, rows, machines) {
-    for (size_t i = 0; i < model.rows().size(); ++i) groups[group_of(model.rows()[i])].push_back(i);
+      : model(op, fitted_of(rows), machines) {
+    for (size_t i = 0; i < model.rows().size(); ++i) groups[group_of(model.rows()[i])].fitted.push_back(i);
+    for (const CollectiveRow& row : rows) {
+      if (is_held_up_by_launches(row)) groups[group_of(row)].one_thread.push_back(row);
+    }
+  }
+
+ private:
+  static std::vector<CollectiveRow> fitted_of(std::span<const CollectiveRow> rows) {
+    std::vector<CollectiveRow> fitted;
+    std::copy_if(rows.begin(), rows.end(), std::back_inserter(fitted),
+                 [](const CollectiveRow& row) { return !is_held_up_by_launches(row); });
+    return fitted;
   }
 };
 
@@ -183,6 +201,7 @@ class InsideFit {
     }
     for (const auto& [kind, some] : by_kind)
       operations_.emplace(kind, OperationInside(kind.second, some, machines));
+    find_one_thread_rows();
     for (const MeasuredGpu& gpu : machines.gpus) domains_[gpu.name] = domain_of(gpu);
     for (const MeasuredGpu& gpu : machines.gpus) {
       if (!gpu.pairs_from.empty()) borrow_pairs(domains_[gpu.name], domains_[gpu.pairs_from]);
@@ -211,6 +230,23 @@ class InsideFit {
     return std::max(0.0, *middle);
   }
 
+  FittedProfile one_thread_profile(const std::string& hash) const {
+    std::set<std::string> sources;
+    for (const auto& [group, row] : one_thread_rows_) sources.insert(std::get<0>(group));
+    FittedProfile profile;
+    profile.name = "one-thread";
+    profile.rows = static_cast<int>(one_thread_rows_.size());
+    Json json;
+    json["schema"] = "orrery.one_thread/1";
+    json["name"] = profile.name;
+    json["rows"] = profile.rows;
+    json["hash"] = hash;
+    json["sources"] = sources;
+    json["constants"] = one_thread_json(one_thread());
+    profile.text = json.dump(1) + "\n";
+    return profile;
+  }
+
   FittedProfile profile(const MeasuredGpu& gpu, const std::string& hash,
                         std::vector<ScoredRow>& scored) const {
     ErrorTable table;
@@ -222,12 +258,12 @@ class InsideFit {
     for (const CollectiveRow& row : rows) {
       sources.insert(row.source);
       if (row.op == CollectiveOp::send_receive && !domain_covers(domain, row.op)) continue;
+      if (row.op != CollectiveOp::send_receive && is_held_up_by_launches(row)) continue;
       table.add_fit(row, log_ratio(domain, row));
     }
     for (const auto& [kind, operation] : operations_) {
       for (const auto& [group, members] : operation.groups) {
-        if (std::get<1>(group) != gpu.name) continue;
-        leave_out(gpu, operation, members, table, scored);
+        if (std::get<1>(group) == gpu.name) leave_out(gpu, operation, group, members, table, scored);
       }
     }
     leave_out_pairs(gpu, rows, table);
@@ -293,25 +329,60 @@ class InsideFit {
     return curve;
   }
 
-  void leave_out(const MeasuredGpu& gpu, const OperationInside& operation, const std::vector<size_t>& members,
-                 ErrorTable& table, std::vector<ScoredRow>& scored) const {
+  void leave_out(const MeasuredGpu& gpu, const OperationInside& operation, const Group& group,
+                 const RowsOfGroup& members, ErrorTable& table, std::vector<ScoredRow>& scored) const {
     const GenerationModel& model = operation.model;
-    const GenerationModel::Weights without = model.weights_without(members);
-    const int ranks = model.rows()[members.front()].ranks;
+    const GenerationModel::Weights without =
+        members.fitted.empty() ? model.weights() : model.weights_without(members.fitted);
     DomainConstants alone = empty_domain(gpu);
-    alone.curves = {model.curve(without, gpu, ranks)};
-    for (const size_t member : members) {
+    alone.curves = {model.curve(without, gpu, std::get<2>(group))};
+    const auto score = [&](const CollectiveRow& row, double fit, double left_out, double stated,
+                           double tool) {
+      if (!is_scored(row)) return;
+      const std::string place = gpu.mesh_gpus > 0 ? "one node (mesh)"
+                                : row.nodes > 1   ? "NVL72 domain"
+                                                  : "one node";
+      scored.push_back({row, place, fit, left_out, stated, tool});
+    };
+    for (const size_t member : members.fitted) {
       const CollectiveRow& row = model.rows()[member];
       const double ratio = log_ratio(alone, row);
       table.add_left_out(row, ratio);
-      if (!is_scored(row)) continue;
-      ScoredRow one;
-      one.row = row;
-      one.place = gpu.mesh_gpus > 0 ? "one node (mesh)" : row.nodes > 1 ? "NVL72 domain" : "one node";
-      one.fit = log_ratio(domains_.at(gpu.name), row);
-      one.left_out = ratio;
-      one.tool = model.own_way(without, member);
-      scored.push_back(std::move(one));
+      score(row, log_ratio(domains_.at(gpu.name), row), ratio, ratio, model.own_way(without, member));
+    }
+    const OneThreadConstants all = one_thread();
+    const OneThreadConstants others = one_thread(group);
+    for (const CollectiveRow& row : members.one_thread) {
+      const double left_out = one_thread_log_ratio(alone, row, others);
+      score(row, one_thread_log_ratio(domains_.at(gpu.name), row, all), left_out,
+            row.thread_inferred ? log_ratio(alone, row) : left_out, 0.0);
+    }
+  }
+
+  static double one_thread_log_ratio(const DomainConstants& domain, const CollectiveRow& row,
+                                     const OneThreadConstants& constants) {
+    const double predicted = row.seconds * std::exp(log_ratio(domain, row));
+    const double launch = launch_time(constants, row.op, row.bytes);
+    return std::log(time_of_one_thread(predicted, row.gpus_per_thread, launch) / row.seconds);
+  }
+
+  /// What one thread takes to launch the calls of its GPUs, from all rows or without those of a group.
+  OneThreadConstants one_thread(const std::optional<Group>& without = std::nullopt) const {
+    std::vector<OneThreadRow> rows;
+    for (const auto& [group, row] : one_thread_rows_) {
+      if (group != without) rows.push_back(row);
+    }
+    return fit_one_thread(rows);
+  }
+  void find_one_thread_rows() {
+    for (const auto& [kind, operation] : operations_) {
+      for (const auto& [group, members] : operation.groups) {
+        for (const CollectiveRow& row : members.one_thread) {
+          const double alone =
+              operation.model.time(operation.model.weights(), machines_.gpu(row.gpu), row.ranks, row.bytes);
+          one_thread_rows_.push_back({group, {row.op, row.bytes, row.seconds, alone, row.gpus_per_thread}});
+        }
+      }
     }
   }
 
@@ -339,6 +410,7 @@ class InsideFit {
   std::map<std::pair<std::string, CollectiveOp>, std::set<int>> ranks_;
   std::map<std::pair<bool, CollectiveOp>, OperationInside> operations_;
   std::map<std::string, DomainConstants> domains_;
+  std::vector<std::pair<Group, OneThreadRow>> one_thread_rows_;
 };
 
 /// Rows that one profile is fitted on: a library (AMD's has its own constants) and a protocol.
@@ -423,7 +495,7 @@ class AcrossFit {
         sources[across->shape.protocol].insert(across->row.source);
         if (!is_of_the_goals(across->row)) continue;
         const double predicted = across->row.seconds * std::exp(left_out);
-        fits.scored.push_back({across->row, place(across->shape.protocol), fit, left_out,
+        fits.scored.push_back({across->row, place(across->shape.protocol), fit, left_out, left_out,
                                std::log1p(inside.tool_start(across->row.tool) / predicted)});
       }
     }
@@ -483,9 +555,12 @@ class AcrossFit {
       }
       if (!is_of_the_goals(row.across->row)) continue;
       const double bare = row.usual.log_ratio;
+      // The links of a set-up that the fabric describes are in the prediction already.
+      const double more =
+          row.set_up == kNotAligned ? 0.0 : effects[{row.set_up, group}].log_effect(row.usual.transfer_share);
       fits.scored.push_back({row.across->row,
                              fmt::format("{} ({})", place(row.across->shape.protocol), row.set_up), bare,
-                             bare, effects[{row.set_up, group}].log_effect(row.usual.transfer_share)});
+                             bare, bare, more});
     }
   }
 
@@ -534,6 +609,7 @@ CollectiveFits fit_collective_profiles(const std::filesystem::path& data_folder,
     FittedProfile profile = domains.profile(gpu, hash, fits.scored);
     if (gpu.profile) fits.profiles.push_back(std::move(profile));
   }
+  fits.profiles.push_back(domains.one_thread_profile(hash));
   std::map<std::string, NcclModel> models;  // by GPU, for what a domain leaves to groups that cross it
   const auto by_fabric =
       across_by_fabric(across, machines, domains.domains(), models, library_file, fits.excepted);

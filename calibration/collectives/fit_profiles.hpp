@@ -34,6 +34,7 @@ struct ScoredRow {
   std::string place;    ///< "one node", "NVL72 domain", a protocol's name, or "AMD ..."
   double fit = 0;       ///< its own group in the fit
   double left_out = 0;  ///< its group left out
+  double stated = 0;    ///< the same, of the set-up as far as its source states it
   double tool = 0;      ///< log of what its tool or set-up adds, learned without its group; 0 for the usual
 };
 

@@ -32,8 +32,6 @@ constexpr Deviation kGpuNarrow{0.03, 2.0, 1.5};
 constexpr Deviation kSwitch{0.15, 2.0, 3.0};
 // NCCL's rounds of sends and receives are made for powers of two.
 constexpr Deviation kOddRanks{0.25, 1.5, 3.0};
-// Communicators over several hosts of one NVLink domain start more slowly than inside a host.
-constexpr Deviation kHosts{0.3, 5.0, 3.0};
 constexpr Deviation kSource{0.08, 5.0, 3.0};
 constexpr Deviation kTool{0.06, 6.0, 3.0};
 constexpr double kToolStart = 0.7;  ///< further size of a tool's deviation below about 4 MiB
@@ -117,7 +115,6 @@ GenerationModel::GenerationModel(CollectiveOp op, std::span<const CollectiveRow>
   for (const CollectiveRow& row : rows_) {
     const MeasuredGpu& gpu = machines.gpu(row.gpu);
     Point at = point(gpu, row.ranks, row.bytes);
-    at.hosts = at.hosts || row.fabric.starts_with("MNNVL");
     at.source = number_of(source_numbers, row.source + " " + row.gpu);
     // nccl-tests and its library's own tables are what predictions mean; where a kind of domain was measured
     // with one tool only, that tool is.
@@ -129,17 +126,19 @@ GenerationModel::GenerationModel(CollectiveOp op, std::span<const CollectiveRow>
     points_.push_back(at);
   }
   Eigen::MatrixXd covariance(count, count);
+  Eigen::MatrixXd of_sources(count, count);
   for (Eigen::Index i = 0; i < count; ++i) {
     for (Eigen::Index j = 0; j <= i; ++j) {
       const Point& a = points_[static_cast<size_t>(i)];
       const Point& b = points_[static_cast<size_t>(j)];
-      covariance(i, j) = covariance(j, i) = shared(a, b) + tools(a, b) + sources(a, b);
+      covariance(i, j) = covariance(j, i) = shared(a, b) + tools(a, b);
+      of_sources(i, j) = of_sources(j, i) = sources(a, b);
     }
   }
-  // Huber: rows far from the curve count for less, settled in a few passes.
+  // Huber: rows far from the curve, and sources far from the others, count for less, settled in a few passes.
   Eigen::VectorXd noise = Eigen::VectorXd::Constant(count, kRow * kRow);
   for (int pass = 0; pass < 4; ++pass) {
-    Eigen::MatrixXd whole = covariance;
+    Eigen::MatrixXd whole = covariance + of_sources;
     whole.diagonal() += noise;
     const Eigen::LLT<Eigen::MatrixXd> solved(whole);
     weights_ = solved.solve(wanted_);
@@ -151,6 +150,26 @@ GenerationModel::GenerationModel(CollectiveOp op, std::span<const CollectiveRow>
     for (Eigen::Index i = 0; i < count; ++i) {
       const double beyond = std::abs(off(i)) / (2.0 * kRow);
       noise(i) = kRow * kRow * std::max(1.0, beyond);
+    }
+    widen_sources(of_sources);
+  }
+}
+
+void GenerationModel::widen_sources(Eigen::MatrixXd& of_sources) const {
+  // How far each source lies from the others: the root mean square of its own deviation over its rows.
+  const Eigen::VectorXd own = of_sources * weights_;
+  std::map<int, std::pair<double, int>> squares;
+  for (size_t i = 0; i < points_.size(); ++i) {
+    const double one = own(static_cast<Eigen::Index>(i));
+    squares[points_[i].source].first += one * one;
+    ++squares[points_[i].source].second;
+  }
+  for (size_t i = 0; i < points_.size(); ++i) {
+    const auto& [sum, rows] = squares.at(points_[i].source);
+    const double beyond = std::sqrt(sum / rows) / (2.0 * kSource.size);
+    for (size_t j = 0; j < points_.size(); ++j) {
+      of_sources(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(j)) =
+          sources(points_[i], points_[j]) * std::max(1.0, beyond * beyond);
     }
   }
 }
@@ -164,7 +183,6 @@ GenerationModel::Point GenerationModel::point(const MeasuredGpu& gpu, int ranks,
   at.tool = -1;
   at.source = -1;
   at.odd = op_ == CollectiveOp::all_to_all && (ranks & (ranks - 1)) != 0;
-  at.hosts = ranks > gpu.gpus_per_host;
   at.switched = op_ == CollectiveOp::all_reduce && gpu.in_network_reduction && ranks >= 5;
   return at;
 }
@@ -174,7 +192,6 @@ double GenerationModel::shared(const Point& a, const Point& b) const {
   const double ranks = a.ranks - b.ranks;
   double sum = product(kSharedWide, octaves, ranks) + rough(kSharedNarrow, octaves, ranks);
   if (a.switched && b.switched) sum += rough(kSwitch, octaves, ranks);
-  if (a.hosts && b.hosts) sum += product(kHosts, octaves, ranks);
   if (a.odd && b.odd) sum += rough(kOddRanks, octaves, ranks);
   if (a.generation != b.generation) return sum;
   sum += product(kGenerationWide, octaves, ranks) + rough(kGenerationNarrow, octaves, ranks);
@@ -226,15 +243,9 @@ double GenerationModel::time(const Weights& weights, const MeasuredGpu& gpu, int
 
 double GenerationModel::own_way(const Weights& weights, size_t row) const {
   const Point& measured = points_[row];
-  Point predicted = measured;
-  predicted.tool = -1;
-  predicted.hosts = rows_[row].ranks > machines_->gpu(rows_[row].gpu).gpus_per_host;
   double sum = 0.0;
-  for (size_t i = 0; i < points_.size(); ++i) {
-    const double more =
-        shared(measured, points_[i]) - shared(predicted, points_[i]) + tools(measured, points_[i]);
-    sum += weights(static_cast<Eigen::Index>(i)) * more;
-  }
+  for (size_t i = 0; i < points_.size(); ++i)
+    sum += weights(static_cast<Eigen::Index>(i)) * tools(measured, points_[i]);
   return sum;
 }
 

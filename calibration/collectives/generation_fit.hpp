@@ -39,8 +39,7 @@ class GenerationModel {
 
   /// Time of a GPU (s) that any source would measure without its tool's own start-up.
   double time(const Weights& weights, const MeasuredGpu& gpu, int ranks, double bytes) const;
-  /// Log of what a row's own way puts on its time beyond the prediction: its tool, and a communicator over
-  /// several hosts where fewer ranks would fit in one. Learned from the weights' rows.
+  /// Log of what a row's tool puts on its time beyond the prediction, learned from the weights' rows.
   double own_way(const Weights& weights, size_t row) const;
   /// Standard deviation (log) of a new source's row around the prediction.
   double spread(const MeasuredGpu& gpu, int ranks, double bytes) const;
@@ -55,13 +54,14 @@ class GenerationModel {
     int gpu;
     int tool, source;
     bool odd;       ///< not a power of two
-    bool hosts;     ///< several hosts share the NVLink domain
     bool switched;  ///< NVLink SHARP would be taken
   };
   Point point(const MeasuredGpu& gpu, int ranks, double bytes) const;
   double shared(const Point& a, const Point& b) const;  ///< covariance of what predictions keep
   double tools(const Point& a, const Point& b) const;   ///< of the tool's own way
   double sources(const Point& a, const Point& b) const;
+  /// Lets sources that the present weights hold far from the others lie farther off.
+  void widen_sources(Eigen::MatrixXd& of_sources) const;
   Eigen::VectorXd covariances(const Point& at) const;
 
   CollectiveOp op_;

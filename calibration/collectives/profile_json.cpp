@@ -97,6 +97,30 @@ Json fabric_json(const FabricConstants& fabric) {
   return json;
 }
 
+Json one_thread_json(const OneThreadConstants& constants) {
+  const auto launches = [](const LaunchTimes& times) {
+    Json json;
+    json["few_channels_s"] = times.few;
+    json["all_channels_s"] = times.all;
+    return json;
+  };
+  Json json;
+  json["collective_launch"] = launches(constants.collective);
+  json["exchange_launch"] = launches(constants.exchange);
+  return json;
+}
+
+OneThreadConstants read_one_thread_profile(const SpecReader& root) {
+  const auto launches = [](const SpecReader& times) {
+    times.only({"few_channels_s", "all_channels_s"});
+    return LaunchTimes{times.at("few_channels_s").number_above(0.0),
+                       times.at("all_channels_s").number_above(0.0)};
+  };
+  const SpecReader constants = root.at("constants");
+  constants.only({"collective_launch", "exchange_launch"});
+  return {launches(constants.at("collective_launch")), launches(constants.at("exchange_launch"))};
+}
+
 ProfileOf<DomainConstants> read_domain_profile(const SpecReader& root) {
   ProfileOf<DomainConstants> profile;
   const SpecReader constants = root.at("constants");

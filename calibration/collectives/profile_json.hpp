@@ -5,6 +5,7 @@
 
 #include "sim/base/json_reader.hpp"
 #include "sim/collectives/collective_constants.hpp"
+#include "sim/collectives/one_thread.hpp"
 
 namespace orrery {
 
@@ -18,6 +19,7 @@ struct ProfileOf {
 
 /// Reads the document of a domain's profile: a file, or the `collectives` of a calibration profile. Problems
 /// go to the reader.
+OneThreadConstants read_one_thread_profile(const SpecReader& root);
 ProfileOf<DomainConstants> read_domain_profile(const SpecReader& root);
 /// @throws InputError
 ProfileOf<DomainConstants> read_domain_profile(const std::filesystem::path& file);
@@ -26,5 +28,6 @@ ProfileOf<FabricConstants> read_fabric_profile(const std::filesystem::path& file
 /// The constants as JSON members, SI units.
 Json domain_json(const DomainConstants& domain);
 Json fabric_json(const FabricConstants& fabric);
+Json one_thread_json(const OneThreadConstants& constants);
 
 }  // namespace orrery

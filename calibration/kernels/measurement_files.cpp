@@ -75,6 +75,7 @@ const std::vector<std::string>& known_keys() {
                                                  "kernel_name",
                                                  "flop_convention",
                                                  "gpus_per_node",
+                                                 "gpus_per_thread",
                                                  "fabric",
                                                  "algorithm",
                                                  "tool",

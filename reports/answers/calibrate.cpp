@@ -117,6 +117,8 @@ class CollectiveFit {
       return "published tables, which calibration/profiles/collectives holds already";
     if (row.nodes > 1) return "several nodes, whose fabric the line does not describe";
     if (row.ranks < 2) return "one rank, which sends nothing";
+    if (is_held_up_by_launches(row))
+      return "one thread with several GPUs: below 64 MiB its launches are in the time";
     return {};
   }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <utility>
 
+#include "calibration/collectives/collective_profiles.hpp"
 #include "calibration/libraries/host_files.hpp"
 #include "calibration/libraries/tuner_files.hpp"
 #include "reports/answers/latency_difference.hpp"
@@ -16,6 +17,7 @@
 #include "sim/collectives/host_staged_model.hpp"
 #include "sim/collectives/library_formulas.hpp"
 #include "sim/collectives/nccl_model.hpp"
+#include "sim/collectives/one_thread.hpp"
 #include "sim/collectives/tuner_model.hpp"
 
 namespace orrery {
@@ -28,6 +30,8 @@ constexpr int kDefaultTopK = 8, kDefaultExperts = 256;
 // Fitted rows of expert exchanges lie within 10 %; other token counts and routers were not measured. On other
 // GPUs and fabrics nothing was: as far off as a library's own table (TunerModel).
 constexpr double kExchangeSpread = 0.15, kAssumedExchangeSpread = 0.4;
+// Launches of the machines that were measured with one thread for several GPUs lie between 4 and 5.5 us.
+constexpr double kLaunchSpread = 0.2;
 
 constexpr std::array<CollectiveOp, 6> kOps = {CollectiveOp::all_reduce, CollectiveOp::reduce_scatter,
                                               CollectiveOp::all_gather, CollectiveOp::broadcast,
@@ -244,6 +248,41 @@ class Chooser {
   TunerOptions forced_options_;
 };
 
+/// Rows as one thread for several GPUs would measure them: never shorter.
+void count_launches(const CollectiveQuestion& question, CollectiveOp op, int ranks_per_node,
+                    const DeviceSpec& device, CollectiveAnswer& answer) {
+  if (question.gpus_per_thread < 2) return;
+  const std::string asked = std::to_string(question.gpus_per_thread);
+  if (answer.library != "nccl" && answer.library != "rccl") {
+    refuse("--gpus-per-thread", asked + " with --library " + answer.library, "--library nccl or rccl");
+  }
+  if (ranks_per_node % question.gpus_per_thread != 0) {
+    refuse("--gpus-per-thread", asked, fmt::format("a divisor of {}, the ranks of a node", ranks_per_node));
+  }
+  answer.gpus_per_thread = question.gpus_per_thread;
+  const OneThreadConstants constants = load_one_thread_constants();
+  // Measured inside a node of NVIDIA's Hopper and Blackwell.
+  const bool measured =
+      answer.nodes == 1 && (device.architecture == "hopper" || device.architecture == "blackwell");
+  int held_up = 0;
+  for (CollectiveAnswerRow& row : answer.rows) {
+    const double launch = launch_time(constants, op, row.bytes);
+    const bool launches = question.gpus_per_thread * launch > row.time.base();
+    row.time = seconds(time_of_one_thread(row.time.base(), question.gpus_per_thread, launch));
+    row.algorithm_bandwidth = row.bytes / row.time.base();
+    row.bus_bandwidth = row.algorithm_bandwidth * bus_factor(op, answer.ranks);
+    if (!launches) continue;
+    ++held_up;
+    row.timed_as = "launches";
+    row.relative_spread = kLaunchSpread;
+    row.evidence = weaker(row.evidence, measured ? Evidence::extrapolated : Evidence::assumed);
+  }
+  answer.notes.push_back(fmt::format(
+      "one thread launches the kernels of {} GPUs one after the other, as in nccl-tests -g {} (calls "
+      "in a row); {} of {} sizes take what the launches take",
+      question.gpus_per_thread, question.gpus_per_thread, held_up, answer.rows.size()));
+}
+
 /// Options that would change nothing.
 void check_options(const CollectiveQuestion& question, bool exchange) {
   std::vector<InputProblem> problems;
@@ -258,6 +297,8 @@ void check_options(const CollectiveQuestion& question, bool exchange) {
     if (!question.version.empty()) add("--nccl-version", quoted(question.version), expected);
     if (!question.algorithm.empty()) add("--algorithm", quoted(question.algorithm), expected);
     if (!question.calibration.empty()) add("--calibration", quoted(question.calibration), expected);
+    if (question.gpus_per_thread > 1)
+      add("--gpus-per-thread", std::to_string(question.gpus_per_thread), expected);
   } else {
     const std::string expected = "--op dispatch or combine";
     if (question.top_k) add("--top-k", std::to_string(*question.top_k), expected);
@@ -350,7 +391,8 @@ void add_tuner_notes(const CollectiveQuestion& question, bool estimates, Collect
   }
   const auto differ =
       std::count_if(answer.rows.begin(), answer.rows.end(), [](const CollectiveAnswerRow& row) {
-        return row.timed_as != "curve" && row.timed_as != row.algorithm + " " + row.protocol;
+        return row.timed_as != "curve" && row.timed_as != "launches" &&
+               row.timed_as != row.algorithm + " " + row.protocol;
       });
   if (differ > 0) {
     answer.notes.push_back(
@@ -506,6 +548,7 @@ CollectiveAnswer answer_collective(const CollectiveCluster& given, const Collect
     row.bus_bandwidth = row.algorithm_bandwidth * bus_factor(*op, group.ranks);
     answer.rows.push_back(std::move(row));
   }
+  count_launches(question, *op, members.per_node, device, answer);
   if (chooser.version().empty()) return answer;
   add_tuner_notes(question, chooser.estimates(), answer);
   return answer;

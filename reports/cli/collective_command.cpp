@@ -13,7 +13,7 @@ namespace orrery {
 namespace {
 
 struct CollectiveArguments {
-  std::string cluster, op = "all_reduce", sizes = "1KiB:8GiB", ranks, ranks_per_node;
+  std::string cluster, op = "all_reduce", sizes = "1KiB:8GiB", ranks, ranks_per_node, gpus_per_thread;
   std::string top_k, experts;
   CollectiveQuestion question;
   CommonOptions common;
@@ -42,6 +42,8 @@ CollectiveQuestion check(const CollectiveArguments& arguments) {
   problems.insert(problems.end(), of_sizes.begin(), of_sizes.end());
   question.ranks = read_count("--ranks", arguments.ranks, problems);
   question.ranks_per_node = read_count("--ranks-per-node", arguments.ranks_per_node, problems);
+  if (!arguments.gpus_per_thread.empty())
+    question.gpus_per_thread = read_count("--gpus-per-thread", arguments.gpus_per_thread, problems);
   if (!arguments.top_k.empty()) question.top_k = read_count("--top-k", arguments.top_k, problems);
   if (!arguments.experts.empty()) question.experts = read_count("--experts", arguments.experts, problems);
   const std::vector<std::string>& libraries = collective_library_names();
@@ -94,6 +96,10 @@ Command add_collective_command(CLI::App& application) {
   command
       ->add_option("--ranks-per-node", arguments->ranks_per_node,
                    "ranks on each node (default: all its GPUs); 1 is a data-parallel group across nodes")
+      ->type_name("N");
+  command
+      ->add_option("--gpus-per-thread", arguments->gpus_per_thread,
+                   "GPUs that one thread of the host drives, as in nccl-tests -g (default 1, as in training)")
       ->type_name("N");
   command
       ->add_option("--sizes", arguments->sizes,

@@ -20,6 +20,7 @@ std::string title(const CollectiveAnswer& answer) {
   if (answer.domains != answer.nodes) {
     text += fmt::format(" ({} NVLink domain{})", answer.domains, answer.domains == 1 ? "" : "s");
   }
+  if (answer.gpus_per_thread > 1) text += fmt::format(", {} GPUs a thread", answer.gpus_per_thread);
   text += fmt::format(", {}", answer.library);
   if (!answer.version.empty()) text += " " + answer.version;
   if (!answer.forced.empty()) text += fmt::format(", {} forced", answer.forced);
@@ -107,6 +108,7 @@ std::string collective_json(const CollectiveAnswer& answer, bool explain) {
       {"ranks_per_node", answer.ranks_per_node},
       {"library", {{"name", answer.library}, {"version", answer.version}, {"source", answer.tuner_source}}},
       {"calibration", {{"source", answer.source}, {"collective_error", answer.profile_error}}}};
+  if (answer.gpus_per_thread > 1) json["gpus_per_thread"] = answer.gpus_per_thread;
   if (!answer.forced.empty()) json["forced_algorithm"] = answer.forced;
   json["rows"] = Json::array();
   for (const CollectiveAnswerRow& row : answer.rows) json["rows"].push_back(row_json(row, explain));

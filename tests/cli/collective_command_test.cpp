@@ -168,6 +168,40 @@ TEST(CollectiveCommand, SaysWhatATimeWasFittedAs) {
   EXPECT_FALSE(has_warning(inside, "timed"));
 }
 
+TEST(CollectiveCommand, OneThreadForSeveralGpusIsBoundByItsLaunches) {
+  const auto gather = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"dgx-h100", "--op", "all_gather", "--ranks", "4", "--sizes", "8KiB:128MiB:4"});
+    return answer(std::move(more));
+  };
+  const Json usual = gather({}), together = gather({"--gpus-per-thread", "4"});
+  EXPECT_EQ(together["gpus_per_thread"], 4);
+  EXPECT_FALSE(usual.contains("gpus_per_thread"));
+  ASSERT_EQ(usual["rows"].size(), together["rows"].size());
+  for (size_t i = 0; i < usual["rows"].size(); ++i) {
+    const Json& one = usual["rows"][i];
+    const Json& four = together["rows"][i];
+    EXPECT_GE(four["time_s"].get<double>(), one["time_s"].get<double>());
+    if (four["timed_as"] == "launches") {
+      EXPECT_EQ(four["evidence"], "extrapolated");
+    } else {
+      EXPECT_LT(four["time_s"].get<double>(), 1.06 * one["time_s"].get<double>());
+    }
+  }
+  // Published: 17.0 us at 8 KiB for nccl-tests -g 4 on four H100 (odissei-benchmarks), 7.4 us for -t 4.
+  EXPECT_NEAR(together["rows"][0]["time_s"].get<double>(), 17.0e-6, 1.5e-6);
+  EXPECT_NEAR(usual["rows"][0]["time_s"].get<double>(), 7.4e-6, 0.8e-6);
+  EXPECT_EQ(gather({"--gpus-per-thread", "1"})["rows"], usual["rows"]);
+  EXPECT_EQ(refusal({"dgx-h100", "--ranks", "8", "--gpus-per-thread", "3"}),
+            "--gpus-per-thread: found 3, expected a divisor of 8, the ranks of a node\n");
+  EXPECT_EQ(refusal({"dgx-h100", "--gpus-per-thread", "0"}),
+            "--gpus-per-thread: found \"0\", expected an integer of at least 1\n");
+  EXPECT_EQ(refusal({"dgx-h100", "--library", "mpi", "--gpus-per-thread", "2"}),
+            "--gpus-per-thread: found 2 with --library mpi, expected --library nccl or rccl\n");
+  EXPECT_EQ(refusal({"dgx-h100", "--op", "dispatch", "--gpus-per-thread", "2"}),
+            "--gpus-per-thread: found 2 with --op dispatch, expected a collective: an expert exchange runs "
+            "DeepEP's kernels, of one algorithm\n");
+}
+
 TEST(CollectiveCommand, LibrariesDiffer) {
   const auto time = [](const char* library) {
     return answer({"dgx-h100", "--ranks", "16", "--sizes", "256MiB", "--library", library})["rows"][0];

@@ -255,6 +255,63 @@ TEST(GenerationFit, ASiblingCarriesAMissingNumberOfRanks) {
       1.0, 1e-6);
 }
 
+// Three sources agree on eight ranks, a fourth measured half as much again: it hardly moves the curve. A mean
+// of the four would be a tenth off.
+TEST(GenerationFit, ASourceFarFromTheOthersCountsForLess) {
+  MeasuredMachines machines;
+  machines.gpus = {made_gpu("first", 400e9)};
+  const auto truth = [](double bytes) { return 20e-6 + bytes / 300e9; };
+  std::vector<CollectiveRow> rows;
+  for (const char* source : {"one", "two", "three", "odd"}) {
+    for (int k = 13; k <= 34; ++k) {
+      CollectiveRow made = row(std::ldexp(1.0, k), 0.0);
+      made.op = CollectiveOp::all_gather;
+      made.gpu = "first";
+      made.source = source;
+      made.tool = "nccl-tests";
+      made.seconds = truth(made.bytes) * (made.source == "odd" ? 1.5 : 1.0);
+      rows.push_back(made);
+    }
+  }
+  const GenerationModel model(CollectiveOp::all_gather, rows, machines);
+  for (const double bytes : {1e5, 1e7, 1e9}) {
+    EXPECT_NEAR(model.time(model.weights(), machines.gpus[0], 8, bytes) / truth(bytes), 1.0, 0.04) << bytes;
+  }
+}
+
+TEST(CollectiveRows, ThreadsWithSeveralGpusAreReadAndKeptOutOfFits) {
+  const auto read = [](const std::string& more) {
+    const Json json = parse_json(
+        R"({"op": "all_gather", "ranks": 4, "nodes": 1, "gpu": "x", "bytes": 8192, "time_s": 1e-5, "source": "s")" +
+            more + "}",
+        "line");
+    Problems problems("line");
+    CollectiveRow made = collective_row(SpecReader(json, "", problems));
+    problems.throw_if_any();
+    return made;
+  };
+  EXPECT_EQ(read("").gpus_per_thread, 1);
+  EXPECT_FALSE(is_held_up_by_launches(read("")));
+  CollectiveRow four = read(R"(, "gpus_per_thread": 4)");
+  EXPECT_EQ(four.gpus_per_thread, 4);
+  EXPECT_TRUE(is_held_up_by_launches(four));
+  four.bytes = 64.0 * 1024 * 1024;
+  EXPECT_FALSE(is_held_up_by_launches(four));
+  EXPECT_THROW(read(R"(, "gpus_per_thread": 5)"), InputError);  // of four
+}
+
+TEST(CollectiveRows, ASlowHostLinkHoldsUpTheNics) {
+  MeasuredMachines machines;
+  machines.fabrics.push_back({"not aligned", NicProtocol::roce, 8, 50e9, 0.96, 8, 8, 30e9});
+  CollectiveRow made = row(1e6, 1e-3);
+  made.fabric = "not aligned";
+  made.ranks = 2;
+  made.nodes = 2;
+  EXPECT_DOUBLE_EQ(shape_across(made, machines)->scale_out_per_rank.base(), 0.96 * 30e9);
+  machines.fabrics.back().host_link = 60e9;
+  EXPECT_DOUBLE_EQ(shape_across(made, machines)->scale_out_per_rank.base(), 0.96 * 50e9);
+}
+
 TEST(CollectiveRows, AGroupAcrossNodesFollowsItsFabric) {
   MeasuredMachines machines;
   machines.fabrics.push_back({"eight 200G", NicProtocol::infiniband, 8, 25e9, 0.9, 8, 8});

@@ -1,0 +1,46 @@
+#include "calibration/collectives/one_thread_fit.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "calibration/least_squares/least_squares.hpp"
+
+namespace orrery {
+namespace {
+
+constexpr double kFewMost = 65536.0;
+constexpr double kAllLeast = 524288.0, kAllMost = 1048576.0;
+// What takes less than this times the kernels' own time is not held up by launches.
+constexpr double kHeldUp = 1.1;
+constexpr double kCallsOfTests = 20.0;
+
+double launch_of_row(const OneThreadRow& row) { return (row.seconds - row.alone / kCallsOfTests) / row.gpus; }
+
+double middle(std::vector<double>& values) {
+  if (values.empty()) return 0.0;
+  const auto at = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), at, values.end());
+  return rounded(*at, 3);
+}
+
+LaunchTimes launches_of(std::span<const OneThreadRow> rows, bool exchanges) {
+  std::vector<double> few, all;
+  for (const OneThreadRow& row : rows) {
+    if ((row.op == CollectiveOp::all_to_all) != exchanges || row.seconds < kHeldUp * row.alone) continue;
+    if (row.bytes <= kFewMost) few.push_back(launch_of_row(row));
+    if (row.bytes >= kAllLeast && row.bytes <= kAllMost) all.push_back(launch_of_row(row));
+  }
+  LaunchTimes launches{middle(few), middle(all)};
+  if (few.empty()) launches.few = launches.all;
+  if (all.empty()) launches.all = launches.few;
+  return launches;
+}
+
+}  // namespace
+
+OneThreadConstants fit_one_thread(std::span<const OneThreadRow> rows) {
+  return {launches_of(rows, false), launches_of(rows, true)};
+}
+
+}  // namespace orrery
