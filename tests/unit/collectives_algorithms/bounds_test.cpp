@@ -98,6 +98,41 @@ TEST(Bounds, NoLibraryBeatsTheWireAndMoreBytesAreNeverFaster) {
   }
 }
 
+// Inside a domain times are measured curves and what is drawn between and beyond them. Each rank has to send
+// what the others lack over its own links: (n-1)/n of a gather or an exchange; of an all-reduce twice that,
+// or once where the switch adds up. In pieces it is the same: k calls of a k-th send as much.
+TEST(Bounds, NoCurveBeatsTheLinksOfItsDomain) {
+  struct Domain {
+    const char* gpu;
+    double scale_up_gigabytes;
+    int gpus;
+    bool multicast;
+  };
+  for (const Domain& each : {Domain{"a100-sxm4-80gb", 300, 8, false}, Domain{"h100-sxm-80gb", 450, 8, true},
+                             Domain{"h200-sxm-141gb", 450, 8, true}, Domain{"b200-sxm-180gb", 900, 8, true},
+                             Domain{"b300-sxm-288gb", 900, 8, true}, Domain{"gb200", 900, 72, true},
+                             Domain{"gb300", 900, 72, true}, Domain{"gh200", 450, 4, false}}) {
+    const NcclModel model(load_collective_constants(each.gpu, NicProtocol::infiniband));
+    const double rate = each.scale_up_gigabytes * 1e9;
+    for (int ranks = 2; ranks <= each.gpus; ++ranks) {
+      const GroupShape shape =
+          test::nvlink_group(ranks, each.gpus, each.scale_up_gigabytes, 400, each.multicast);
+      for (const CollectiveOp op : {CollectiveOp::all_reduce, CollectiveOp::reduce_scatter,
+                                    CollectiveOp::all_gather, CollectiveOp::all_to_all}) {
+        const double twice = op == CollectiveOp::all_reduce && !each.multicast ? 2.0 : 1.0;
+        for (double payload = 1; payload < 1e12; payload *= 3) {
+          const double least = twice * payload * (ranks - 1.0) / ranks / rate;
+          for (const int pieces : {1, 8}) {
+            const double total = pieces * model.time(op, Bytes(payload / pieces), shape).total().base();
+            ASSERT_GE(total, least) << each.gpu << ' ' << name_of(op) << ' ' << ranks << " ranks, " << payload
+                                    << " B in " << pieces;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Bounds, ARingOfTwoNodesIsBoundByTheirNics) {
   // 2 x 8 ranks, 25 GB/s a NIC: 15/8 of a payload over 200 GB/s, where RCCL's table reckons with the 318 GB/s
   // of the links inside.
