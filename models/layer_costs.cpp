@@ -387,7 +387,8 @@ PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& 
   std::vector<InlineCommunication> communications;
   const LayerPass pass = optimizer_pass(training, stack, parallel, load);
   coster.add(pass, BreakdownTerm::optimizer, cost, communications);
-  coster.add_host_floor(coster.host_time_of(pass, Seconds(0)), cost);
+  const Seconds copies = stack.host.per_gather_copy * gather_copies(stack, parallel, load);
+  coster.add_host_floor(coster.host_time_of(pass, Seconds(0)) + copies * inputs.factors[Factor::host], cost);
   const auto add = [&cost](std::string_view name, BreakdownTerm term, Seconds time, Evidence evidence) {
     if (time <= Seconds(0)) return;
     cost.pieces.push_back({name, term, time, evidence, -1});

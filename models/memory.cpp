@@ -194,6 +194,7 @@ class StageCounter {
     }
     count_states(memory, layers, ends);
     count_activations(memory, stage, layers, first, last);
+    if (plan_.sequence) memory.buffers += stack_.gathered_buffers * shape_.gathered_bytes();
     memory.buffers += stack_.framework_memory.base();
     return memory;
   }
@@ -265,7 +266,13 @@ class StageCounter {
             ? trained / ((trained - trained_experts) / dense_shards + trained_experts / plan_.expert_shards())
             : dense_shards;
     memory.parameters = parameters * bytes.weight + casts;
-    memory.gradients = trained * (bytes.gradient + stack_.kept_gradient_bytes);
+    // What reduces gradients beside the backward keeps its own copy of them.
+    const bool hooks = plan_.data * plan_.context > 1 && (plan_.zero != 1 || stack_.sharding.hooks);
+    const double beside = hooks || stack_.sharding.hooks ? stack_.kept_gradient_bytes : 0.0;
+    memory.gradients = trained * (bytes.gradient + beside);
+    if (plan_.zero == 1 && dense_shards > 1) {
+      memory.buffers += parameters * stack_.sharding.gather_buffer_bytes;
+    }
     memory.optimizer = trained * bytes.optimizer;
     int held_layers = 0;
     for (const LayerMemory& layer : layers) held_layers += layer.layers;
@@ -475,6 +482,7 @@ MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const
   for (int stage = 0; stage < plan.pipeline; ++stage) {
     const StageMemory memory = counter.count(stage);
     use.per_stage_peak.push_back(Bytes(memory.total()) + outside);
+    if (stage == 0) use.logged_peak = Bytes(memory.total());
     if (stage == 0 || memory.total() > fullest.total()) {
       fullest = memory;
       use.fullest_stage = stage;
@@ -488,6 +496,7 @@ MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const
   use.collective = collective_buffers;
   use.context = stack.context_memory;
   use.allocator_peak = Bytes(fullest.total());
+  if (!stack.logs_first_stage) use.logged_peak = use.allocator_peak;
   use.peak = use.allocator_peak + outside;
   return use;
 }

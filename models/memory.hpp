@@ -15,6 +15,7 @@ struct MemoryUse {
   Bytes parameters, gradients, optimizer, activations, buffers;  ///< of the fullest stage
   Bytes collective, context;
   Bytes allocator_peak;  ///< what the framework's allocator reports: without context and collective buffers
+  Bytes logged_peak;     ///< the same of the stage whose GPU the framework's log shows
   Bytes peak;            ///< everything
   std::vector<Bytes> per_stage_peak;
   int fullest_stage = 0;

@@ -31,6 +31,12 @@ class OptimizerStep {
     const double casts = cast_weight_traffic(training_, stack_, plan_) * load_.cast_weights;
     if (casts > 0.0) add("quantize_weights", casts, MemoryKind::quantize);
     distribute_launches(items_, stack_.optimizer_kernels);
+    if (const int copies = gather_copies(stack_, plan_, load_); copies > 0) {
+      const Bytes traffic(stack_.sharding.gather_copy_bytes * load_.resident);
+      items_.push_back({LayerPart::residual, Operator{"place_gathered_parameters",
+                                                      MemoryShape{traffic, copies, MemoryKind::optimizer}}});
+      items_.back().launches_known = true;
+    }
     return to_pass(items_);
   }
 
@@ -83,6 +89,11 @@ class OptimizerStep {
 };
 
 }  // namespace
+
+int gather_copies(const SoftwareStack& stack, const ParallelPlan& plan, const OptimizerLoad& load) {
+  if (plan.zero != 1 || load.shards <= 1) return 0;
+  return stack.sharding.gather_copies_per_layer * load.layers * load.shards;
+}
 
 std::vector<WeightMatrices> layer_matrices_per_rank(const ModelSpec& model, const ParallelPlan& plan) {
   const std::int64_t heads = largest_share(model.heads, plan.tensor);

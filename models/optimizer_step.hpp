@@ -29,7 +29,11 @@ struct OptimizerLoad {
                             ///< caches the casts from the first micro-batch on)
   std::vector<WeightMatrices> matrices;  ///< held, for optimizers that work on whole matrices
   int shards = 1;                        ///< ranks that share the update
+  int layers = 0;                        ///< held
 };
+
+/// Copies that put gathered parameters into place (software.sharding): one for every tensor and rank.
+int gather_copies(const SoftwareStack& stack, const ParallelPlan& plan, const OptimizerLoad& load);
 
 /// Gradient clipping and the optimizer's update, once a step.
 ///

@@ -513,6 +513,8 @@ class PlanReader {
     }
     check_zero_options();
     if (plan_.zero == 3) plan_.overlap.gradient = plan_.overlap.parameter = true;
+    // The framework's own code decides (predict says so where the experiment asks for an overlap).
+    if (plan_.zero == 1 && !stack_.sharding.hooks) plan_.overlap.gradient = false;
     if (!reader_.has("shard_group")) return;
     const SpecReader shard_group = reader_.at("shard_group");
     plan_.shard_group = static_cast<int>(shard_group.integer(1, kMostDegree));

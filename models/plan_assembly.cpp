@@ -130,8 +130,10 @@ class PlanAssembly {
       const CollectiveOp op = serves_in_step(training_) ? CollectiveOp::all_to_all : CollectiveOp::all_reduce;
       return exchange(GroupKind::data, groups.data_members, op, payload, groups.data, calls);
     }
-    return exchange(GroupKind::data, groups.shard_members, CollectiveOp::reduce_scatter, payload,
-                    groups.shard, calls);
+    const bool to_all = parallel_.zero == 1 && stack_.sharding.reduces_to_all;
+    return exchange(GroupKind::data, groups.shard_members,
+                    to_all ? CollectiveOp::all_reduce : CollectiveOp::reduce_scatter, payload, groups.shard,
+                    calls);
   }
   Exchange replica_reduction(const ReductionGroups& groups, double parameters, int calls) const {
     if (parallel_.zero == 0 || groups.replica.ranks <= 1) return {};
@@ -609,7 +611,8 @@ class PlanAssembly {
         // ZeRO 3 casts what it gathers, pass by pass.
         load.cast_weights = parallel_.zero >= 3 ? 0.0 : held.matrices;
         load.shards = parallel_.zero >= 1 ? shard_shape_.ranks : 1;
-        load.matrices = trained_matrices(model_, training_, parallel_, layers_of_stage(parallel_, stage));
+        load.layers = layers_of_stage(parallel_, stage);
+        load.matrices = trained_matrices(model_, training_, parallel_, load.layers);
         CostInputs inputs = inputs_;
         inputs.data = shard_shape_;
         plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, load, inputs));

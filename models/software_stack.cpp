@@ -98,7 +98,7 @@ void read_graph_scope(const SpecReader& reader, SoftwareStack& stack) {
 void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   reader.only({"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert",
                "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step", "per_graph",
-               "per_blocked_launch"});
+               "per_blocked_launch", "per_gather_copy"});
   const auto time = [&reader](std::string_view key, Seconds& target) {
     if (reader.has(key)) target = reader.at(key).quantity<Seconds>(true);
   };
@@ -113,6 +113,7 @@ void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   time("per_step", host.per_step);
   time("per_graph", host.per_graph);
   time("per_blocked_launch", host.per_blocked_launch);
+  time("per_gather_copy", host.per_gather_copy);
 }
 
 void read_overlap(const SpecReader& reader, SoftwareStack& stack) {
@@ -243,6 +244,8 @@ void read_memory(const SpecReader& reader, SoftwareStack& stack) {
   read_number(reader, "gradient_cast_bytes", 0, 1e4, stack.gradient_cast_bytes);
   read_count(reader, "pipeline_buffers", 0, stack.pipeline_buffers);
   read_count(reader, "reduction_buffers", 0, stack.reduction_buffers);
+  read_count(reader, "gathered_buffers", 0, stack.gathered_buffers);
+  read_flag(reader, "logs_first_stage", stack.logs_first_stage);
   read_number(reader, "step_buffer_bytes", 0, 1e4, stack.step_buffer_bytes);
   if (reader.has("framework_memory")) {
     stack.framework_memory = reader.at("framework_memory").quantity<Bytes>(true);
@@ -259,8 +262,14 @@ void read_offloads(const SpecReader& reader, SoftwareStack::Offloads& offloads) 
 }
 
 void read_sharding(const SpecReader& reader, SoftwareStack::Sharding& sharding) {
-  reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero_with_pipeline"});
+  reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero_with_pipeline", "hooks",
+               "reduces_to_all", "gather_copy_bytes", "gather_copies_per_layer", "gather_buffer_bytes"});
   if (!reader.is_object()) return;
+  read_flag(reader, "hooks", sharding.hooks);
+  read_flag(reader, "reduces_to_all", sharding.reduces_to_all);
+  read_number(reader, "gather_copy_bytes", 0, 1e4, sharding.gather_copy_bytes);
+  read_count(reader, "gather_copies_per_layer", 0, sharding.gather_copies_per_layer);
+  read_number(reader, "gather_buffer_bytes", 0, 1e4, sharding.gather_buffer_bytes);
   read_count(reader, "prefetch_forward", 0, sharding.prefetch_forward);
   read_count(reader, "prefetch_backward", 0, sharding.prefetch_backward);
   read_flag(reader, "keeps_last", sharding.keeps_last);
@@ -347,6 +356,8 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "gradient_cast_bytes",
                "pipeline_buffers",
                "reduction_buffers",
+               "gathered_buffers",
+               "logs_first_stage",
                "step_buffer_bytes",
                "offloads",
                "framework_memory",

@@ -114,6 +114,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     Seconds per_blocked_launch;
     /// A mixture-of-experts layer adds these in each of its passes: per_expert for every expert on the rank.
     Seconds per_moe_router, per_moe_preprocess, per_moe_experts, per_expert;
+    Seconds per_gather_copy;  ///< to start one of sharding.gather_copies_per_layer's copies
   } host;
   /// The host waits for each kernel before it starts the next (CUDA_LAUNCH_BLOCKING=1): host time and kernels
   /// add up, and nothing runs beside anything else.
@@ -128,6 +129,15 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     /// Highest ZeRO level that runs with a pipeline. Level 3 then keeps a stage's parameters gathered from
     /// the first micro-batch's forward to the last one's backward, and reduces its gradients after that.
     int most_zero_with_pipeline = 2;
+    // ZeRO 1:
+    bool hooks = true;            ///< gradients can be reduced beside the backward; else in one call after it
+    bool reduces_to_all = false;  ///< by an all-reduce, of whose result a rank reads its share
+    /// Parameters come back in shares that are copied into place: bytes a parameter that this moves, and
+    /// tensors a layer, of each of which every rank's share has a kernel of its own.
+    double gather_copy_bytes = 0;
+    int gather_copies_per_layer = 0;
+    double gather_buffer_bytes =
+        0;  ///< a parameter that the gather holds outside the allocator's free blocks
   } sharding;
   bool overlap_gradient = false, overlap_parameter = false;
   bool overlap_tensor = false, overlap_pipeline = false;  ///< the latter under an interleaved schedule only
@@ -166,6 +176,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   std::optional<double> loss_kept_bytes_per_logit;
   double gated_activation_bytes_extra = 0;  ///< bytes per token and feed-forward element of a gated layer
   int reduction_buffers = 0;                ///< flat copies of a gradient bucket that stay allocated
+  int gathered_buffers = 0;       ///< whole activations (tokens x hidden) that tensor gathers write to, kept
+  bool logs_first_stage = false;  ///< the framework's log has the peak of the first stage, not the fullest
   double step_buffer_bytes = 0;   ///< of a locally updated parameter, allocated in the optimizer's step
   Bytes framework_memory;         ///< allocator reserve and workspace kept by the framework
   Bytes context_memory;           ///< CUDA context and libraries

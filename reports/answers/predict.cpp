@@ -114,6 +114,12 @@ void warn_about_keys_without_effect(const Experiment& experiment, Prediction& pr
     prediction.warnings.push_back(
         "cluster.storage does not move a step's time: nothing is read or written in it");
   }
+  const Json::json_pointer overlap("/parallel/overlap/gradient");
+  const bool asks = experiment.document.contains(overlap) && experiment.document[overlap] == true;
+  if (asks && experiment.parallel.zero == 1 && !experiment.software.sharding.hooks) {
+    prediction.warnings.push_back("parallel.overlap.gradient: with zero 1 " + experiment.software.name +
+                                  " reduces gradients after the last backward; predicted so");
+  }
 }
 
 /// What is uneven about the fabric, and what this engine cannot see of it.

@@ -112,6 +112,42 @@ TEST(StepPlan, AnEighthOfTheNicBandwidthTakesEightTimesTheGradientTransfer) {
   EXPECT_NEAR(eighth - full, 7 * transfer, 1e-9 * eighth);
 }
 
+// nanotron's ZeRO 1 all-reduces: a rank sends (n-1)/n of the gradients once more than for its shard alone.
+TEST(StepPlan, ZeroOneMayReduceToAll) {
+  const ModelSpec model = plain_model(8);
+  const TrainingSpec training = plain_training(16 * 2);
+  ParallelPlan plan = plain_plan(model, 8, 1, 16);
+  plan.zero = 1;
+  SoftwareStack stack;  // fp32 gradients, no overlap
+  const Result shards = run(model, training, plan, layer_cost(), AlphaBeta(kAlpha, true), stack);
+  stack.sharding.reduces_to_all = true;
+  const Result all = run(model, training, plan, layer_cost(), AlphaBeta(kAlpha, true), stack);
+  const double parameters = layer_parameters_per_rank(model, plan) * 8 +
+                            embedding_parameters_per_rank(model, training, plan) +
+                            head_parameters_per_rank(model, plan);
+  const double longer = 15.0 / 16 * parameters * 4 / 50e9;
+  EXPECT_NEAR(all.estimate.step_time.base() - shards.estimate.step_time.base(), longer, 1e-9);
+  EXPECT_NEAR(all.timeline.makespan_s, all.estimate.step_time.base(), 1e-9);
+}
+
+// Eight layers of six tensors on 16 ranks: 768 copies, each started by the host, after whose last the step
+// ends.
+TEST(StepPlan, GatheredSharesAreCopiedOneByOne) {
+  const ModelSpec model = plain_model(8);
+  ParallelPlan plan = plain_plan(model, 8, 1, 16);
+  plan.zero = 1;
+  SoftwareStack stack;
+  const Result plain = run(model, plain_training(32), plan, layer_cost(), AlphaBeta(kAlpha, true), stack);
+  stack.sharding.gather_copies_per_layer = 6;
+  stack.host.per_gather_copy = microseconds(5);
+  const Result copies = run(model, plain_training(32), plan, layer_cost(), AlphaBeta(kAlpha, true), stack);
+  EXPECT_NEAR(copies.estimate.step_time.base() - plain.estimate.step_time.base(), 768 * 5e-6, 1e-9);
+  EXPECT_NEAR(copies.timeline.makespan_s, copies.estimate.step_time.base(), 1e-9);
+  plan.zero = 0;
+  const Result whole = run(model, plain_training(32), plan, layer_cost(), AlphaBeta(kAlpha, true), stack);
+  EXPECT_NEAR(whole.estimate.breakdown[static_cast<size_t>(BreakdownTerm::other)], 0.0, 1e-12);
+}
+
 // With overlap the reduction of all buckets but the last hides behind the backward of the layers before it.
 TEST(StepPlan, OverlappedGradientsExposeOnlyTheLastBucket) {
   const ModelSpec model = plain_model(8);

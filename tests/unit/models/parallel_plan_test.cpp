@@ -340,6 +340,22 @@ TEST(ParallelPlan, TheStackSaysWhichZeroRunsWithAPipeline) {
           "experiment.json: /parallel/zero: found 2, expected 0 or 1 with pipeline 4 under some-stack"}));
 }
 
+// nanotron accumulates in fp32 without DistributedDataParallel under ZeRO: nothing reduces beside the
+// backward.
+TEST(ParallelPlan, WithoutHooksZeroOneDoesNotOverlap) {
+  SoftwareStack stack;
+  stack.sharding.hooks = false;
+  const auto overlaps = [&](const char* plan) {
+    const auto read = reading::plan(plan, small_model(), batches(8), 4, stack);
+    EXPECT_EQ(read.lines, std::vector<std::string>{});
+    return read.spec.overlap.gradient;
+  };
+  EXPECT_FALSE(overlaps(R"({"zero": 1, "overlap": {"gradient": true}})"));
+  EXPECT_TRUE(overlaps(R"({"zero": 0, "overlap": {"gradient": true}})"));
+  stack.sharding.hooks = true;
+  EXPECT_TRUE(overlaps(R"({"zero": 1, "overlap": {"gradient": true}})"));
+}
+
 TEST(ParallelPlan, ZeroBubbleVAndDualPipePlaceTheirStages) {
   // ZB-V: 2 x pipeline virtual stages in model order, interleave 2 understood. A stage's total is dealt to
   // its chunk on the way down and the one on the way up; stage 0 has the embedding and the head.

@@ -95,6 +95,27 @@ TEST(OptimizerStep, MuonGathersTheMomentumThatItsShardLacks) {
   EXPECT_DOUBLE_EQ(gemm_flops(pass), 2 * 5 * 6e9);                   // two of the eight matrices
 }
 
+TEST(OptimizerStep, GatheredParametersAreCopiedByTensorAndRank) {
+  OptimizerLoad load;
+  load.resident = 8e6;
+  load.updated = 2e6;
+  load.shards = 4;
+  load.layers = 5;
+  SoftwareStack software = stack();
+  software.sharding.gather_copies_per_layer = 6;
+  software.sharding.gather_copy_bytes = 12;
+  ParallelPlan degrees = plan(1);
+  const auto copies = [&] {
+    return shapes_named<MemoryShape>(optimizer_pass(with(Optimizer::adamw), software, degrees, load),
+                                     "place_gathered_parameters");
+  };
+  EXPECT_TRUE(copies().empty());  // nothing is gathered
+  degrees.zero = 1;
+  ASSERT_EQ(copies().size(), 1U);
+  EXPECT_EQ(copies()[0].launches, 6 * 5 * 4);
+  EXPECT_EQ(copies()[0].traffic, Bytes(12 * 8e6));
+}
+
 TEST(OptimizerStep, StatesOfMatrixOptimizers) {
   ParallelPlan degrees = plan(1);
   degrees.stage_layers = {80};
@@ -153,6 +174,46 @@ TEST(StackMemory, PipelineBuffersReductionBucketsAndTheStepsCasts) {
   const MemoryUse buffered = memory_use(gpt3_175b(), spec, software, degrees, Bytes());
   const double parameters = plain.parameters.base() / 2;
   EXPECT_NEAR((buffered.buffers - plain.buffers).base(), 5e8 * 4 + 6 * parameters / 2, 1.0);
+}
+
+TEST(StackMemory, WithoutHooksNothingIsKeptBesideTheGradients) {
+  ParallelPlan degrees = plan(8, true);
+  degrees.stage_layers = {96};
+  degrees.data = 4;
+  SoftwareStack software = stack();
+  software.kept_gradient_bytes = 2;
+  software.sharding.hooks = false;
+  software.sharding.gather_buffer_bytes = 3;
+  const TrainingSpec spec = training(2048, 32);
+  const auto use = [&] { return memory_use(gpt3_175b(), spec, software, degrees, Bytes()); };
+  const double n = use().parameters.base() / 2;
+  EXPECT_DOUBLE_EQ(use().gradients.base(), (4 + 2) * n);  // zero 0: buckets
+  const double buffers = use().buffers.base();
+  degrees.zero = 1;
+  EXPECT_DOUBLE_EQ(use().gradients.base(), 4 * n);
+  EXPECT_NEAR(use().buffers.base() - buffers, 3 * n, 1.0);
+  degrees.zero = 0;
+  degrees.data = 1;
+  EXPECT_DOUBLE_EQ(use().gradients.base(), 4 * n);  // nothing to reduce
+  // Two whole activations of 2048 tokens.
+  const double without = use().buffers.base();
+  software.gathered_buffers = 2;
+  EXPECT_NEAR(use().buffers.base() - without, 2 * 2048.0 * 12288 * 2, 1.0);
+}
+
+TEST(StackMemory, TheLogMayShowTheFirstStage) {
+  // The last stage has all layers but one.
+  ParallelPlan degrees = plan(8);
+  degrees.pipeline = 2;
+  degrees.stage_layers = {1, 95};
+  SoftwareStack software = stack();
+  const TrainingSpec spec = training(2048, 32);
+  const auto use = [&] { return memory_use(gpt3_175b(), spec, software, degrees, Bytes()); };
+  EXPECT_EQ(use().fullest_stage, 1);
+  EXPECT_EQ(use().logged_peak, use().allocator_peak);
+  software.logs_first_stage = true;
+  EXPECT_NEAR(use().logged_peak.base(), (use().per_stage_peak[0] - software.context_memory).base(), 1.0);
+  EXPECT_LT(use().logged_peak, use().allocator_peak);
 }
 
 TEST(StackMemory, AGatedActivationsInputInFp8) {
