@@ -152,12 +152,20 @@ void LayerBuilder::projections_forward() {
     extra_kernels_ += 2;
   }
   memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
+  scaled_rotation(stack_.unvectorised.rope_forward);
+}
+
+/// What of a rotation with a scale runs one element at a time.
+void LayerBuilder::scaled_rotation(const UnvectorisedKernels& kernels) {
+  if (model_.position != PositionEncoding::rope || model_.rotary_scale == 1.0) return;
+  unvectorised(LayerPart::qkv, "rope_by_element", kernels, shape_.rotary_elements);
 }
 
 void LayerBuilder::projections_backward() {
   const PassBytes traffic = passes(stack_.backward_passes);
   const PassBytes cast = casts(stack_.quantize.backward);
   memory(LayerPart::qkv, "rope_and_transposes", traffic.sharded + traffic.rope);
+  scaled_rotation(stack_.unvectorised.rope_backward);
   if (model_.qk_norm) {
     memory(LayerPart::qkv, "qk_norm", 3.0 * shape_.query_and_key_elements() * shape_.element,
            MemoryKind::norm);

@@ -19,6 +19,7 @@ void LayerBuilder::feed_forward_forward() {
   product(LayerPart::mlp, "mlp_up_projection", tokens, shape_.up_columns, shape_.hidden, precision,
           shape_.element);
   adapter_forward(LayerPart::mlp, LowRankAdapter::Place::up);
+  clamps(LayerPart::mlp, stack_.unvectorised.clamp_forward, shape_.ffn_elements);
   memory(LayerPart::mlp, "activation", traffic.ffn);
   memory(LayerPart::mlp, "quantize", cast.ffn, MemoryKind::quantize);
   product(LayerPart::mlp, "mlp_down_projection", tokens, shape_.hidden, shape_.ffn, precision,
@@ -26,6 +27,11 @@ void LayerBuilder::feed_forward_forward() {
   reduce_output(LayerPart::mlp);
   adapter_forward(LayerPart::mlp, LowRankAdapter::Place::down);
   memory(LayerPart::residual, "mlp_residual", hidden.residual);
+}
+
+/// What of clamping a gated activation's inputs runs one element at a time.
+void LayerBuilder::clamps(LayerPart part, const UnvectorisedKernels& kernels, double elements) {
+  if (model_.gated && model_.clamped_activation) unvectorised(part, "clamp_by_element", kernels, elements);
 }
 
 void LayerBuilder::feed_forward_backward() {
@@ -46,6 +52,7 @@ void LayerBuilder::feed_forward_backward() {
   weight_gradient(LayerPart::mlp, "mlp_down_wgrad", shape_.hidden, shape_.ffn, tokens, precision);
   adapter_backward(LayerPart::mlp, LowRankAdapter::Place::down);
   memory(LayerPart::mlp, "activation", traffic.ffn);
+  clamps(LayerPart::mlp, stack_.unvectorised.clamp_backward, shape_.ffn_elements);
   memory(LayerPart::mlp, "quantize", cast.ffn, MemoryKind::quantize);
   gather_operand(LayerPart::mlp, false, true);
   product(LayerPart::mlp, "mlp_up_dgrad", tokens, shape_.hidden, shape_.up_columns, precision,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -105,6 +106,16 @@ class LayerBuilder {
               MemoryKind kind = MemoryKind::streaming) {
     if (traffic <= 0.0) return;
     items_.push_back({part, Operator{name, MemoryShape{Bytes(traffic), 1, kind}}});
+  }
+  /// Kernels that take one element at a time, over `elements`; the stack counts their launches apart.
+  void unvectorised(LayerPart part, std::string_view name, const UnvectorisedKernels& kernels,
+                    double elements) {
+    const double launches = std::ceil(kernels.strided + kernels.converting);
+    if (launches <= 0.0 || elements <= 0.0) return;
+    const MemoryShape shape{Bytes(kernels.passes * elements * shape_.element), static_cast<int>(launches),
+                            MemoryKind::streaming, stack_.unvectorised.of_element(kernels) * elements};
+    items_.push_back({part, Operator{name, shape}});
+    items_.back().launches_known = true;
   }
   void product(LayerPart part, std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
                Precision precision, double output_bytes, std::int64_t batch = 1) {
@@ -235,7 +246,8 @@ class LayerBuilder {
   bool exchanges_counts() const;
   bool graphs_shared_experts() const;
   void copy_gradients_into_graph(const MoeShape& moe);
-  void expert_output_bias(const MoeShape& moe, double passes);
+  void expert_output_bias(const MoeShape& moe, double passes, const UnvectorisedKernels& kernels);
+  void expert_activation(const MoeShape& moe, bool forward);
   void wait_for_counts(const MoeShape& moe);
   double sum_traffic() const;
   LayerCommunication expert_communication(std::string_view name, CollectiveOp op, double payload,
@@ -284,6 +296,8 @@ class LayerBuilder {
   void context_communication(std::string_view name, CollectiveOp op, double payload, int count,
                              bool overlaps);
   void core_attention(AttentionPass pass);
+  void scaled_rotation(const UnvectorisedKernels& kernels);
+  void clamps(LayerPart part, const UnvectorisedKernels& kernels, double elements);
   void flash_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads,
                        std::int64_t kv_heads);
   void unfused_attention(AttentionPass pass, const AttentionStep& step, std::int64_t heads);

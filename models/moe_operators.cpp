@@ -224,15 +224,11 @@ void LayerBuilder::moe_forward() {
   } else {
     expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
                    shape_.element);
-    moe_memory(LayerPart::moe_activation, "expert_activation",
-               stack_.forward_passes.feed_forward(model_.gated, model_.clamped_activation) * moe.rows *
-                       static_cast<double>(moe.ffn) * shape_.element +
-                   (stack_.moe.weights_in_activation ? kWeightBytes * moe.rows : 0.0),
-               1, MemoryKind::streaming);
+    expert_activation(moe, true);
     quantize_rows(cast, moe.rows, moe.ffn);
   }
   expert_product("expert_down_projection", rows, shape_.hidden, moe.ffn, moe.local_experts, shape_.element);
-  expert_output_bias(moe, stack_.moe.output_bias_passes_forward);
+  expert_output_bias(moe, stack_.moe.output_bias_passes_forward, stack_.unvectorised.bias_forward);
   tokens_from_experts(moe, true);
   if (moe.shared_ffn > 0)
     moe_memory(LayerPart::moe, "shared_expert_sum", sum_traffic(), 1, MemoryKind::streaming);
@@ -248,7 +244,7 @@ void LayerBuilder::moe_backward() {
 
   memory(LayerPart::residual, "mlp_residual", hidden.residual);
   tokens_to_experts(moe, false);
-  expert_output_bias(moe, stack_.moe.output_bias_passes_backward);
+  expert_output_bias(moe, stack_.moe.output_bias_passes_backward, stack_.unvectorised.bias_backward);
   pad_experts(moe, stack_.moe.padding_passes_backward);
   quantize_rows(stack_.quantize.backward.hidden / 2.0, moe.rows, shape_.hidden);
   const double cast = stack_.quantize.backward.feed_forward(model_.gated);
@@ -261,11 +257,7 @@ void LayerBuilder::moe_backward() {
   } else {
     expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts, shape_.element);
     expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
-    moe_memory(LayerPart::moe_activation, "expert_activation",
-               stack_.backward_passes.feed_forward(model_.gated, model_.clamped_activation) * moe.rows *
-                       static_cast<double>(moe.ffn) * shape_.element +
-                   (stack_.moe.weights_in_activation ? 2.0 * kWeightBytes * moe.rows : 0.0),
-               1, MemoryKind::streaming);
+    expert_activation(moe, false);
     quantize_rows(cast, moe.rows, moe.ffn);
   }
   expert_product("expert_up_dgrad", rows, shape_.hidden, moe.up_columns, moe.local_experts, shape_.element);
@@ -304,10 +296,30 @@ void LayerBuilder::copy_gradients_into_graph(const MoeShape& moe) {
              2.0 * rows * static_cast<double>(shape_.hidden) * shape_.element, 1, MemoryKind::streaming);
 }
 
+/// Between an expert's products. Routing weights that multiply its result are read in the forward; in the
+/// backward their own gradient, a sum along each row, reads the operands again.
+void LayerBuilder::expert_activation(const MoeShape& moe, bool forward) {
+  const double elements = moe.rows * static_cast<double>(moe.ffn);
+  const ElementwisePasses& counted = forward ? stack_.forward_passes : stack_.backward_passes;
+  double passes = counted.feed_forward(model_.gated, model_.clamped_activation);
+  double weights = 0.0;
+  if (stack_.moe.weights_in_activation) {
+    weights = (forward ? 1.0 : 2.0) * kWeightBytes * moe.rows;
+    if (!forward) passes += stack_.moe.weight_gradient_passes;
+  }
+  const Unvectorised& kernels = stack_.unvectorised;
+  if (forward) clamps(LayerPart::moe_activation, kernels.clamp_forward, elements);
+  moe_memory(LayerPart::moe_activation, "expert_activation", passes * elements * shape_.element + weights, 1,
+             MemoryKind::streaming);
+  if (!forward) clamps(LayerPart::moe_activation, kernels.clamp_backward, elements);
+}
+
 /// The second product leaves its bias to be added outside, scaled by each row's routing weight; the first
 /// adds its own.
-void LayerBuilder::expert_output_bias(const MoeShape& moe, double passes) {
+void LayerBuilder::expert_output_bias(const MoeShape& moe, double passes,
+                                      const UnvectorisedKernels& kernels) {
   if (!model_.bias) return;
+  unvectorised(LayerPart::moe, "bias_by_element", kernels, moe.rows * static_cast<double>(shape_.hidden));
   moe_memory(LayerPart::moe, "expert_output_bias",
              passes * moe.rows * static_cast<double>(shape_.hidden) * shape_.element, moe.local_experts,
              MemoryKind::streaming);

@@ -37,6 +37,8 @@ struct MoeSoftware {
   /// Routing weights multiply the experts' activations; else the outputs when tokens are put back, which then
   /// keeps the outputs and reads them again in the backward.
   bool weights_in_activation = false;
+  /// Then: passes over rows x feed-forward width of the kernel that sums up the weights' own gradient.
+  double weight_gradient_passes = 0;
   bool pads_to_capacity = false;         ///< with a capacity factor every expert works on its whole capacity
   bool overlaps_shared_experts = false;  ///< exchanges run beside the shared experts
   bool overlaps_micro_batches = false;   ///< can run exchanges beside another micro-batch's compute

@@ -189,12 +189,34 @@ AdapterPasses read_adapter_passes(const SpecReader& reader) {
   return passes;
 }
 
+void read_unvectorised(const SpecReader& reader, Unvectorised& kernels) {
+  reader.only({"strided", "converting", "clamp_forward", "clamp_backward", "rope_forward", "rope_backward",
+               "bias_forward", "bias_backward"});
+  if (reader.has("strided")) kernels.strided = reader.at("strided").quantity<Seconds>(true);
+  if (reader.has("converting")) kernels.converting = reader.at("converting").quantity<Seconds>(true);
+  const auto counts = [&reader](std::string_view key, UnvectorisedKernels& target) {
+    if (!reader.has(key)) return;
+    const SpecReader counted = reader.at(key);
+    counted.only({"passes", "strided", "converting"});
+    read_number(counted, "passes", 0, 1e4, target.passes);
+    read_number(counted, "strided", 0, 1e4, target.strided);
+    read_number(counted, "converting", 0, 1e4, target.converting);
+  };
+  counts("clamp_forward", kernels.clamp_forward);
+  counts("clamp_backward", kernels.clamp_backward);
+  counts("rope_forward", kernels.rope_forward);
+  counts("rope_backward", kernels.rope_backward);
+  counts("bias_forward", kernels.bias_forward);
+  counts("bias_backward", kernels.bias_backward);
+}
+
 void read_layer_traffic(const SpecReader& reader, SoftwareStack& stack) {
   const auto passes = [&reader](std::string_view key, ElementwisePasses& target) {
     if (reader.has(key)) target = read_passes(reader.at(key));
   };
   passes("forward_passes", stack.forward_passes);
   passes("backward_passes", stack.backward_passes);
+  if (reader.has("unvectorised")) read_unvectorised(reader.at("unvectorised"), stack.unvectorised);
   if (reader.has("adapter_forward")) {
     stack.adapter_forward = read_adapter_passes(reader.at("adapter_forward"));
   }
@@ -320,6 +342,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "vocab_multiple",
                "forward_passes",
                "backward_passes",
+               "unvectorised",
                "quantize_forward",
                "quantize_backward",
                "quantize_weights",

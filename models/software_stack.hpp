@@ -49,6 +49,25 @@ struct ElementwisePasses {
   }
 };
 
+/// Kernels that take one element at a time, over some width of a layer.
+struct UnvectorisedKernels {
+  double passes = 0;                   ///< over the width
+  double strided = 0, converting = 0;  ///< kernels over the width, of both kinds
+};
+
+/// A framework's element-wise kernels that no vector load serves, because an operand is a slice of rows or
+/// one row for all (strided), or of another type than the others (converting), and what an element costs
+/// there.
+struct Unvectorised {
+  Seconds strided, converting;                        ///< an element's instructions on one SM
+  UnvectorisedKernels clamp_forward, clamp_backward;  ///< feed-forward width, for `clamped_activation`
+  UnvectorisedKernels rope_forward, rope_backward;    ///< rotary width, with a `rotary_scale`
+  UnvectorisedKernels bias_forward, bias_backward;    ///< experts' rows x hidden, for `bias`
+  Seconds of_element(const UnvectorisedKernels& kernels) const {
+    return kernels.strided * strided + kernels.converting * converting;
+  }
+};
+
 /// Element-wise traffic of a low-rank adapter, in passes over its input and over its output.
 struct AdapterPasses {
   double input = 0, output = 0;
@@ -85,7 +104,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   MoeSoftware moe;
   bool fp8_parameter_gather = false;
   ElementwisePasses forward_passes, backward_passes;
-  QuantizeCounts quantize;  ///< added under a quantised precision
+  Unvectorised unvectorised;  ///< beside those passes
+  QuantizeCounts quantize;    ///< added under a quantised precision
   /// Where the casts depend on the GPU (products that take an operand in any layout need no transposed copy):
   /// counts by DeviceSpec::architecture.
   std::vector<std::pair<std::string, QuantizeCounts>> quantize_on;

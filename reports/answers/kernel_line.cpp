@@ -17,6 +17,7 @@ constexpr std::int64_t kLongest = std::int64_t{1} << 31;   // of a dimension: wh
 constexpr std::int64_t kMostRows = std::int64_t{1} << 40;  // parameters of an optimizer count as rows
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;
 constexpr std::int64_t kMostLaunches = 1 << 20;
+constexpr std::int64_t kMostNanoseconds = std::int64_t{1} << 50;
 constexpr size_t kLongestName = 200;
 
 enum class Key {
@@ -45,14 +46,15 @@ enum class Key {
   bytes,
   kind,
   launches,
+  sm_ns,
   rows,
   columns,
   top_k
 };  // clang-format off
-constexpr std::array<std::string_view, 28> kKeyNames = {
+constexpr std::array<std::string_view, 29> kKeyNames = {
     "op", "name", "count", "m", "n", "k", "batch", "precision", "output_bytes", "layout", "grouped",
     "includes_quantize", "seq_length", "kv_seq_length", "heads", "kv_heads", "head_dim", "value_dim", "causal",
-    "window", "pass", "kernel", "bytes", "kind", "launches", "rows", "columns", "top_k"};
+    "window", "pass", "kernel", "bytes", "kind", "launches", "sm_ns", "rows", "columns", "top_k"};
 // clang-format on
 static_assert(kKeyNames.size() == static_cast<size_t>(Key::top_k) + 1);
 
@@ -69,7 +71,7 @@ constexpr KeySet kAttentionKeys =
     kCommonKeys | keys(Key::batch, Key::seq_length, Key::kv_seq_length, Key::heads, Key::kv_heads,
                        Key::head_dim, Key::value_dim, Key::causal, Key::window, Key::pass, Key::precision,
                        Key::kernel);
-constexpr KeySet kMemoryKeys = kCommonKeys | keys(Key::bytes, Key::kind, Key::launches);
+constexpr KeySet kMemoryKeys = kCommonKeys | keys(Key::bytes, Key::kind, Key::launches, Key::sm_ns);
 constexpr KeySet kNamedKeys = kCommonKeys | keys(Key::rows, Key::columns, Key::pass, Key::precision);
 
 constexpr std::array<std::string_view, 2> kPasses = {"forward", "backward"};
@@ -234,6 +236,7 @@ void read_memory(Fields& fields, KernelLine& kernel) {
   shape.traffic = Bytes(static_cast<double>(fields.integer(Key::bytes, 1, kMostBytes)));
   shape.kind = static_cast<MemoryKind>(fields.choice(Key::kind, memory_kind_names(), 0));
   shape.launches = static_cast<int>(fields.integer(Key::launches, 1, kMostLaunches, 1));
+  shape.sm_time = Seconds(static_cast<double>(fields.integer(Key::sm_ns, 0, kMostNanoseconds, 0)) * 1e-9);
   kernel.op = {"memory", shape};
 }
 

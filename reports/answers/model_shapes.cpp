@@ -187,6 +187,8 @@ std::string members_of(const MemoryShape& shape) {
   std::string text =
       fmt::format("\"bytes\": {}, \"kind\": \"{}\"", std::llround(shape.traffic.base()), name_of(shape.kind));
   if (shape.launches > 1) text += fmt::format(", \"launches\": {}", shape.launches);
+  const auto nanoseconds = std::llround(shape.sm_time.base() * 1e9);
+  if (nanoseconds > 0) text += fmt::format(", \"sm_ns\": {}", nanoseconds);
   return text;
 }
 

@@ -96,6 +96,7 @@ std::string kernel_shape_text(const KernelLine& kernel) {
   const auto& memory = std::get<MemoryShape>(kernel.op.shape);
   std::string text = fmt::format("{} {}", format_quantity(memory.traffic), orrery::name_of(memory.kind));
   if (memory.launches > 1) text += fmt::format(", {} launches", memory.launches);
+  if (memory.sm_time > Seconds(0)) text += fmt::format(", {} of one SM", format_quantity(memory.sm_time));
   return text;
 }
 

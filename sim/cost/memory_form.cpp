@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace orrery {
@@ -21,8 +22,13 @@ MemoryPieces memory_pieces(const MemoryParameters& parameters, const DeviceSpec&
                     "0 and at least 1 launch",
                     shape.traffic.base(), shape.launches));
   }
-  return {parameters.launch * static_cast<double>(shape.launches),
-          shape.traffic / (device.memory_bandwidth * parameters.share_of(shape.kind))};
+  if (shape.sm_time < Seconds(0)) {
+    throw std::invalid_argument(
+        fmt::format("kernel of {} s of one SM: expected at least 0", shape.sm_time.base()));
+  }
+  const Seconds bytes = shape.traffic / (device.memory_bandwidth * parameters.share_of(shape.kind));
+  const Seconds instructions = shape.sm_time / static_cast<double>(std::max(1, device.sms));
+  return {parameters.launch * static_cast<double>(shape.launches), max(bytes, instructions)};
 }
 
 }  // namespace orrery

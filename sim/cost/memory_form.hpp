@@ -25,11 +25,13 @@ struct MemoryPieces {
   Seconds total() const { return launch + memory; }
 };
 
-/// Time of `launches` memory-bound kernels in a row: launches x launch + traffic / (bandwidth x share).
+/// Time of `launches` memory-bound kernels in a row:
+///
+///   launches x launch + max(traffic / (bandwidth x share), SM time / SMs)
 ///
 /// The fixed time is the ramp: a kernel reaches half of its rate at launch x bandwidth x share bytes. A copy
 /// that stays in the L2 cache is not taken to be faster.
-/// @throws std::invalid_argument if the traffic is negative or there is no launch
+/// @throws std::invalid_argument if the traffic or the SM time is negative or there is no launch
 MemoryPieces memory_pieces(const MemoryParameters& parameters, const DeviceSpec& device,
                            const MemoryShape& shape);
 /// Their sum.

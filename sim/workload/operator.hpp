@@ -69,6 +69,9 @@ struct MemoryShape {
   Bytes traffic;
   int launches = 1;
   MemoryKind kind = MemoryKind::streaming;
+  /// Of kernels that take one element at a time: what their instructions would keep one SM busy for. All SMs
+  /// share it, and where it outlasts the bytes it is the kernels' time.
+  Seconds sm_time{};
   auto operator<=>(const MemoryShape&) const = default;
 };
 

@@ -247,7 +247,7 @@ TEST(PresetsCommand, ShapesOfAModelAreKernelLines) {
   for (const Json& each : kernels) {
     Json shape = Json::object();
     for (const char* key :
-         {"op", "m", "n", "k", "batch", "output_bytes", "bytes", "kind", "launches", "pass"}) {
+         {"op", "m", "n", "k", "batch", "output_bytes", "bytes", "kind", "launches", "sm_ns", "pass"}) {
       if (each.contains(key)) shape[key] = each[key];
     }
     EXPECT_TRUE(shapes_seen.insert(shape.dump()).second) << "twice: " << shape;

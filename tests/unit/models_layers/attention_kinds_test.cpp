@@ -177,6 +177,25 @@ TEST(RotaryPositions, AreTurnedByAnotherKernelWhereTheyAreScaled) {
   EXPECT_EQ(turned(), plain);
 }
 
+TEST(RotaryPositions, WithAScaleRunElementByElementWhereTheStackSaysSo) {
+  SoftwareStack software = stack();
+  software.unvectorised.strided = Seconds(0.5e-9);
+  software.unvectorised.rope_forward = {5, 2.5, 0};
+  ModelSpec model = llama3(32, 4096, 32, 14336);
+  const auto rotations = [&] {
+    return shapes_named<MemoryShape>(
+        transformer_layer_work(model, training(4096, 8), software, plan(1)).forward, "rope_by_element");
+  };
+  EXPECT_TRUE(rotations().empty());
+  model.rotary_scale = 1.3;
+  // 4096 tokens of 32 query and the key heads of 128, two and a half kernels' worth of slices.
+  const double elements = 4096.0 * (32 + model.kv_heads) * 128;
+  const MemoryShape shape = rotations().at(0);
+  EXPECT_EQ(shape.traffic.base(), 5.0 * elements * 2);
+  EXPECT_EQ(shape.launches, 3);
+  EXPECT_NEAR(shape.sm_time.base(), 1.25e-9 * elements, 1e-12);
+}
+
 TEST(SlidingWindow, ReachesTheKernelOfSlidingLayersOnly) {
   const ModelSpec model = sliding_model(1024);
   const LayerWork full = transformer_layer_work(model, training(8192, 8), stack(), plan(1));

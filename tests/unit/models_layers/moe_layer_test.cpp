@@ -92,6 +92,46 @@ TEST(MoeLayer, BiasesOfTheOutputsAreAddedOutsideTheProducts) {
             20.0 * 8192 * 4096 * 2);
 }
 
+TEST(MoeLayer, BiasesAndClampsRunElementByElementWhereTheStackSaysSo) {
+  ModelSpec model = mixtral_layer_model();
+  model.bias = model.clamped_activation = true;
+  SoftwareStack software = stack();
+  software.unvectorised.strided = Seconds(0.25e-9);
+  software.unvectorised.converting = Seconds(0.5e-9);
+  software.unvectorised.bias_forward = {7, 0, 2};
+  software.unvectorised.clamp_backward = {9.5, 5, 0};
+  const LayerWork work = mixture_work(model, experts_over(2), software);
+  // 8192 rows of 4096, two conversions of 0.5 ns an element; of 14336, five slices of 0.25 ns.
+  EXPECT_EQ(
+      shapes_named<MemoryShape>(work.forward, "bias_by_element").at(0),
+      (MemoryShape{Bytes(7.0 * 8192 * 4096 * 2), 2, MemoryKind::streaming, Seconds(1e-9 * 8192 * 4096)}));
+  EXPECT_TRUE(shapes_named<MemoryShape>(work.backward, "bias_by_element").empty());
+  EXPECT_EQ(shapes_named<MemoryShape>(work.backward, "clamp_by_element").at(0),
+            (MemoryShape{Bytes(9.5 * 8192 * 14336 * 2), 5, MemoryKind::streaming,
+                         Seconds(1.25e-9 * (8192.0 * 14336))}));
+  model.bias = model.clamped_activation = false;
+  const LayerWork plain = mixture_work(model, experts_over(2), software);
+  EXPECT_TRUE(shapes_named<MemoryShape>(plain.forward, "bias_by_element").empty());
+  EXPECT_TRUE(shapes_named<MemoryShape>(plain.backward, "clamp_by_element").empty());
+}
+
+TEST(MoeLayer, WeightsInTheActivationHaveAGradientOfTheirOwn) {
+  SoftwareStack software = stack();
+  software.moe.weights_in_activation = true;
+  const auto traffic = [&] {
+    const LayerWork work = mixture_work(mixtral_layer_model(), experts_over(2), software);
+    return shapes_named<MemoryShape>(work.backward, "expert_activation").at(0).traffic.base();
+  };
+  const double before = traffic();
+  software.moe.weight_gradient_passes = 3;
+  // The gradient of the result and both inputs, 14336 wide, are read once more.
+  EXPECT_EQ(traffic() - before, 3.0 * 8192 * 14336 * 2);
+  software.moe.weights_in_activation = false;
+  const double outside = traffic();
+  software.moe.weight_gradient_passes = 0;
+  EXPECT_EQ(traffic(), outside);
+}
+
 TEST(MoeLayer, RowsAreFilledUpWhereTheyAreCastAndTheDispatcherDoesNot) {
   SoftwareStack software = stack();
   software.moe.padding_passes_forward = software.moe.padding_passes_backward = 4;
