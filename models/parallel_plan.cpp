@@ -362,7 +362,9 @@ class PlanReader {
       refuse_beside("training/lora", "an object",
                     "a model without mtp_layers: adapters beside multi-token prediction are not modelled");
     }
-    if (stack_.adapter_forward.output <= 0.0 || stack_.adapter_backward.output <= 0.0) {
+    // A fused backward may have no pass of its own over the output: the scale is part of the product.
+    if (stack_.adapter_forward.output <= 0.0 ||
+        stack_.adapter_backward.input + stack_.adapter_backward.output <= 0.0) {
       refuse_beside("training/lora", "an object",
                     "a stack that counts the kernels of adapters, such as megatron-core (or give "
                     "software.adapter_forward and adapter_backward)");
