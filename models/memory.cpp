@@ -145,7 +145,16 @@ struct LayerMemory {
 /// What one stage holds.
 struct StageMemory {
   double parameters = 0, gradients = 0, optimizer = 0, activations = 0, buffers = 0;
-  double total() const { return parameters + gradients + optimizer + activations + buffers; }
+  double step = 0;  ///< of the optimizer's step, when the activations are gone
+  /// Of `step`, what the activations do not leave room for.
+  double step_beyond_activations() const { return std::max(0.0, step - activations); }
+  /// Most at one time.
+  double total() const {
+    return parameters + gradients + optimizer + activations + buffers + step_beyond_activations();
+  }
+  /// What a caching allocator takes from the device where nothing stops it: blocks that the activations left
+  /// stay, and are too small for what the step flattens.
+  double reserved() const { return parameters + gradients + optimizer + activations + buffers + step; }
 };
 
 class StageCounter {
@@ -271,7 +280,7 @@ class StageCounter {
     const double beside = hooks || stack_.sharding.hooks ? stack_.kept_gradient_bytes : 0.0;
     memory.gradients = trained * (bytes.gradient + beside);
     if (plan_.zero == 1 && dense_shards > 1) {
-      memory.buffers += parameters * stack_.sharding.gather_buffer_bytes;
+      memory.step += parameters * stack_.sharding.gather_buffer_bytes;
     }
     memory.optimizer = trained * bytes.optimizer;
     int held_layers = 0;
@@ -282,7 +291,7 @@ class StageCounter {
     if (plan_.zero >= 1) memory.optimizer /= shards;
     if (training_.sync.kind == SyncKind::async) memory.optimizer /= plan_.data;  // on the servers
     memory.optimizer += trained * outer_state_bytes(training_) / (plan_.zero >= 1 ? shards : 1.0);
-    memory.buffers += stack_.step_buffer_bytes * trained / (plan_.zero >= 1 ? shards : 1.0);
+    memory.step += stack_.step_buffer_bytes * trained / (plan_.zero >= 1 ? shards : 1.0);
     if (plan_.data * plan_.context > 1) {
       const double bucket = plan_.bucket > 0 ? plan_.bucket : stack_.bucket_parameters;
       memory.buffers += stack_.reduction_buffers * std::min(bucket, trained) * bytes.gradient;
@@ -481,8 +490,11 @@ MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const
   StageMemory fullest;
   for (int stage = 0; stage < plan.pipeline; ++stage) {
     const StageMemory memory = counter.count(stage);
+    const Bytes reserved(memory.reserved());
     use.per_stage_peak.push_back(Bytes(memory.total()) + outside);
-    if (stage == 0) use.logged_peak = Bytes(memory.total());
+    use.reserved = max(use.reserved, reserved + outside);
+    const Bytes logged = stack.logs_reserved ? reserved : Bytes(memory.total());
+    if (stage == 0 || !stack.logs_first_stage) use.logged_peak = max(use.logged_peak, logged);
     if (stage == 0 || memory.total() > fullest.total()) {
       fullest = memory;
       use.fullest_stage = stage;
@@ -492,11 +504,10 @@ MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const
   use.gradients = Bytes(fullest.gradients);
   use.optimizer = Bytes(fullest.optimizer);
   use.activations = Bytes(fullest.activations);
-  use.buffers = Bytes(fullest.buffers);
+  use.buffers = Bytes(fullest.buffers + fullest.step_beyond_activations());
   use.collective = collective_buffers;
   use.context = stack.context_memory;
   use.allocator_peak = Bytes(fullest.total());
-  if (!stack.logs_first_stage) use.logged_peak = use.allocator_peak;
   use.peak = use.allocator_peak + outside;
   return use;
 }

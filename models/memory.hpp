@@ -15,8 +15,12 @@ struct MemoryUse {
   Bytes parameters, gradients, optimizer, activations, buffers;  ///< of the fullest stage
   Bytes collective, context;
   Bytes allocator_peak;  ///< what the framework's allocator reports: without context and collective buffers
-  Bytes logged_peak;     ///< the same of the stage whose GPU the framework's log shows
-  Bytes peak;            ///< everything
+  Bytes logged_peak;     ///< what the framework's log shows of the allocator (software.logs_*)
+  Bytes peak;            ///< everything at one time: what the GPU must have
+  /// What the driver shows of the fullest GPU: with blocks that the allocator keeps for later. It gives them
+  /// back before it fails (PyTorch, c10/cuda/CUDACachingAllocator.cpp: release_cached_blocks, then the
+  /// allocation again), so they do not decide whether a run fits.
+  Bytes reserved;
   std::vector<Bytes> per_stage_peak;
   int fullest_stage = 0;
 };

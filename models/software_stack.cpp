@@ -268,6 +268,7 @@ void read_memory(const SpecReader& reader, SoftwareStack& stack) {
   read_count(reader, "reduction_buffers", 0, stack.reduction_buffers);
   read_count(reader, "gathered_buffers", 0, stack.gathered_buffers);
   read_flag(reader, "logs_first_stage", stack.logs_first_stage);
+  read_flag(reader, "logs_reserved", stack.logs_reserved);
   read_number(reader, "step_buffer_bytes", 0, 1e4, stack.step_buffer_bytes);
   if (reader.has("framework_memory")) {
     stack.framework_memory = reader.at("framework_memory").quantity<Bytes>(true);
@@ -381,6 +382,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "reduction_buffers",
                "gathered_buffers",
                "logs_first_stage",
+               "logs_reserved",
                "step_buffer_bytes",
                "offloads",
                "framework_memory",

@@ -198,6 +198,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   int reduction_buffers = 0;                ///< flat copies of a gradient bucket that stay allocated
   int gathered_buffers = 0;       ///< whole activations (tokens x hidden) that tensor gathers write to, kept
   bool logs_first_stage = false;  ///< the framework's log has the peak of the first stage, not the fullest
+  bool logs_reserved = false;     ///< and of what the allocator reserves, not of what it hands out
   double step_buffer_bytes = 0;   ///< of a locally updated parameter, allocated in the optimizer's step
   Bytes framework_memory;         ///< allocator reserve and workspace kept by the framework
   Bytes context_memory;           ///< CUDA context and libraries

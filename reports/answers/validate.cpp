@@ -149,7 +149,7 @@ void score(const RunRecord& run, const RunToScore& read, const PredictOptions& o
   if (read.measured.peak_memory) {
     const bool said = run.measured.contains("peak_memory_scope");
     row.memory_of_gpu = said ? read.measured.peak_memory_of_gpu : run.note_says_whole_gpu;
-    const Bytes predicted = row.memory_of_gpu ? prediction.memory.peak : prediction.memory.logged_peak;
+    const Bytes predicted = row.memory_of_gpu ? prediction.memory.reserved : prediction.memory.logged_peak;
     row.peak_memory_error = predicted / *read.measured.peak_memory - 1.0;
   }
   if (options.tier == Tier::stack || options.tier == Tier::site) {

@@ -89,6 +89,7 @@ Json memory_json(const Prediction& prediction) {
           {"buffers_bytes", whole(memory.buffers)},
           {"allocator_peak_bytes", whole(memory.allocator_peak)},
           {"logged_peak_bytes", whole(memory.logged_peak)},
+          {"reserved_bytes", whole(memory.reserved)},
           {"context_bytes", whole(memory.context)},
           {"collective_bytes", whole(memory.collective)},
           {"fullest_stage", memory.fullest_stage},

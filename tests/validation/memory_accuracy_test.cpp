@@ -14,12 +14,13 @@ namespace {
 
 // Rows that the verdicts get wrong, counted; the printed lists name them.
 constexpr int kDoNotFitAtMore = 0;
-/// Of the 28 BLOOM runs, which are 11 % low: nvidia-smi shows what the caching allocator reserves, which is
-/// more than it hands out, and one row (tp 8, pp 6, micro-batch 2) is above its own twin with micro-batch 4.
-constexpr int kFitAtLess = 16;
-/// Of 690: five of vTrain (2 to 19 % too much: how DeepSpeed ran them is not published), Nemotron-340B on 128
-/// H100 (its optimizer keeps its states in bf16, which no key says) and two of Nemotron-8B (1 %).
-constexpr int kPublishedThatDoNotFit = 8;
+/// Of the 28 BLOOM runs, which are 9 % low: nvidia-smi shows what the caching allocator reserves, which is
+/// more than it hands out and than the run needs, and one row (tp 8, pp 6, micro-batch 2) is above its own
+/// twin with micro-batch 4.
+constexpr int kFitAtLess = 19;
+/// Of 690: Nemotron-340B on 128 H100 (its optimizer keeps its states in bf16, which no key says) and two of
+/// Nemotron-8B (1 %).
+constexpr int kPublishedThatDoNotFit = 3;
 
 const PredictOptions kEstimate{.engine = EngineKind::estimate, .echo = false};
 
@@ -45,7 +46,7 @@ bool fits_in(const RunRecord& run, double capacity, CalibrationStore& calibratio
 TEST(MemoryAccuracy, OfThePublishedPeaksBySource) {
   // Goals of issue 6: 3 % of allocator peaks; of the whole GPU as nvidia-smi rounds it 8 %, which is missed:
   // it shows what the caching allocator reserves, not what it hands out.
-  const std::map<std::string, double> most = {{"SimuMax real runs", 0.03}, {"BLOOM prequel", 0.12}};
+  const std::map<std::string, double> most = {{"SimuMax real runs", 0.03}, {"BLOOM prequel", 0.10}};
   const Validation validation = validate(runs_with_peak(), with_estimate());
   int sources = 0;
   for (const ValidationSummary& line : validation.summary) {
