@@ -13,9 +13,8 @@ constexpr double kFewMost = 65536.0;
 constexpr double kAllLeast = 524288.0, kAllMost = 1048576.0;
 // What takes less than this times the kernels' own time is not held up by launches.
 constexpr double kHeldUp = 1.1;
-constexpr double kCallsOfTests = 20.0;
 
-double launch_of_row(const OneThreadRow& row) { return (row.seconds - row.alone / kCallsOfTests) / row.gpus; }
+double launch_of_row(const OneThreadRow& row) { return (row.seconds - row.alone / kCallsInARow) / row.gpus; }
 
 double middle(std::vector<double>& values) {
   if (values.empty()) return 0.0;

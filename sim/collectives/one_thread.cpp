@@ -8,7 +8,6 @@ namespace {
 
 constexpr double kFewChannels = 65536.0;
 constexpr double kAllChannels = 524288.0;
-constexpr double kCalls = 20.0;
 
 }  // namespace
 
@@ -22,7 +21,7 @@ double launch_time(const OneThreadConstants& constants, CollectiveOp op, double 
 double time_of_one_thread(double alone, int gpus, double launch) {
   if (gpus < 2) return alone;
   const double host = gpus * launch;
-  return std::max(alone, host) + std::min(alone, host) / kCalls;
+  return std::max(alone, host) + std::min(alone, host) / kCallsInARow;
 }
 
 }  // namespace orrery

@@ -20,13 +20,16 @@ struct OneThreadConstants {
 /// Launch of one GPU's part of a call.
 double launch_time(const OneThreadConstants& constants, CollectiveOp op, double payload);
 
+/// Calls that nccl-tests times in a row by default (-n).
+inline constexpr double kCallsInARow = 20.0;
+
 /// Time (s) of one call in a row of them when one thread drives several GPUs (nccl-tests -g n).
 ///
 /// The thread enqueues the call of each GPU between ncclGroupStart and ncclGroupEnd, which launches their
 /// kernels one after the other, and goes on to the next call while they run. Launches and kernels are a
 /// pipeline of two stages: k calls take k max(t, n launch) + min(t, n launch), so one takes
 ///     max(t, n launch) + min(t, n launch) / k
-/// with nccl-tests' default of k = 20.
+/// with k = kCallsInARow.
 ///
 /// Sources: NVIDIA/nccl-tests src/common.cu (BenchTime, startColl: one group for the GPUs of a thread),
 /// README.md (-g, -n); NVIDIA/nccl src/group.cc (doLaunches).
