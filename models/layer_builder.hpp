@@ -260,7 +260,8 @@ class LayerBuilder {
   void expert_product(std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k, int experts,
                       double output_bytes);
   void expert_weight_gradient(std::string_view name, std::int64_t out, std::int64_t in, const MoeShape& moe);
-  void quantize_rows(double passes, double rows, std::int64_t columns);
+  void quantize_rows(double passes, double rows, std::int64_t columns, int launches = 1);
+  void quantize_expert_rows(double passes, const MoeShape& moe, std::int64_t columns);
 
   /// One step of context-parallel attention: query length, key length, whether the causal mask cuts it.
   struct AttentionStep {

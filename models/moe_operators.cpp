@@ -176,11 +176,17 @@ void LayerBuilder::expert_weight_gradient(std::string_view name, std::int64_t ou
   mark_weight_work(first);
 }
 
-/// The cast of rows before an experts' product, in the stack's passes over one operand.
-void LayerBuilder::quantize_rows(double passes, double rows, std::int64_t columns) {
+/// The cast of rows before a product, in the stack's passes over one operand.
+void LayerBuilder::quantize_rows(double passes, double rows, std::int64_t columns, int launches) {
   if (!is_quantized(training_.precision)) return;
-  moe_memory(LayerPart::moe, "quantize", passes * rows * static_cast<double>(columns) * shape_.element, 1,
-             MemoryKind::quantize);
+  moe_memory(LayerPart::moe, "quantize", passes * rows * static_cast<double>(columns) * shape_.element,
+             launches, MemoryKind::quantize);
+}
+
+/// The same before an experts' product: each expert's rows by kernels of their own, or all by one.
+void LayerBuilder::quantize_expert_rows(double passes, const MoeShape& moe, std::int64_t columns) {
+  quantize_rows(passes, moe.rows, columns,
+                std::max(1, stack_.moe.cast_kernels_per_expert * moe.local_experts));
 }
 
 void LayerBuilder::moe_forward() {
@@ -214,7 +220,7 @@ void LayerBuilder::moe_forward() {
   mark_graphed(counts, scope.moe_preprocess);
   tokens_to_experts(moe, true);
   pad_experts(moe, stack_.moe.padding_passes_forward);
-  quantize_rows(stack_.quantize.forward.sharded, moe.rows, shape_.hidden);
+  quantize_expert_rows(stack_.quantize.forward.sharded, moe, shape_.hidden);
   const double cast = stack_.quantize.forward.feed_forward(model_.gated);
   const double width = static_cast<double>(moe.up_columns) / static_cast<double>(moe.ffn);
   if (fuses_experts(moe)) {
@@ -225,7 +231,7 @@ void LayerBuilder::moe_forward() {
     expert_product("expert_up_projection", rows, moe.up_columns, shape_.hidden, moe.local_experts,
                    shape_.element);
     expert_activation(moe, true);
-    quantize_rows(cast, moe.rows, moe.ffn);
+    quantize_expert_rows(cast, moe, moe.ffn);
   }
   expert_product("expert_down_projection", rows, shape_.hidden, moe.ffn, moe.local_experts, shape_.element);
   expert_output_bias(moe, stack_.moe.output_bias_passes_forward, stack_.unvectorised.bias_forward);
@@ -246,7 +252,7 @@ void LayerBuilder::moe_backward() {
   tokens_to_experts(moe, false);
   expert_output_bias(moe, stack_.moe.output_bias_passes_backward, stack_.unvectorised.bias_backward);
   pad_experts(moe, stack_.moe.padding_passes_backward);
-  quantize_rows(stack_.quantize.backward.hidden / 2.0, moe.rows, shape_.hidden);
+  quantize_expert_rows(stack_.quantize.backward.hidden / 2.0, moe, shape_.hidden);
   const double cast = stack_.quantize.backward.feed_forward(model_.gated);
   if (fuses_experts(moe)) {
     // The epilogue reads what the forward kept (the cast's own reads are as many) and writes the cast
@@ -258,7 +264,7 @@ void LayerBuilder::moe_backward() {
     expert_product("expert_down_dgrad", rows, moe.ffn, shape_.hidden, moe.local_experts, shape_.element);
     expert_weight_gradient("expert_down_wgrad", shape_.hidden, moe.ffn, moe);
     expert_activation(moe, false);
-    quantize_rows(cast, moe.rows, moe.ffn);
+    quantize_expert_rows(cast, moe, moe.ffn);
   }
   expert_product("expert_up_dgrad", rows, shape_.hidden, moe.up_columns, moe.local_experts, shape_.element);
   expert_weight_gradient("expert_up_wgrad", moe.up_columns, shape_.hidden, moe);

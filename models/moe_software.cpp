@@ -6,9 +6,9 @@ void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
   reader.only({"dispatchers", "router_bytes_forward", "router_bytes_backward", "router_kernels_forward",
                "router_kernels_backward", "preprocess_kernels", "output_bias_passes_forward",
                "output_bias_passes_backward", "padding_passes_forward", "padding_passes_backward",
-               "padding_dispatchers", "fused_experts_multiple", "weights_in_activation",
-               "weight_gradient_passes", "pads_to_capacity", "overlaps_shared_experts",
-               "overlaps_micro_batches", "fp8_dispatch"});
+               "cast_kernels_per_expert", "padding_dispatchers", "fused_experts_multiple",
+               "weights_in_activation", "weight_gradient_passes", "pads_to_capacity",
+               "overlaps_shared_experts", "overlaps_micro_batches", "fp8_dispatch"});
   if (!reader.is_object()) return;
   moe.described = true;
   const auto dispatchers = [&reader](std::string_view key, std::vector<MoeDispatcher>& target) {
@@ -36,6 +36,7 @@ void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
   number("padding_passes_forward", moe.padding_passes_forward);
   number("padding_passes_backward", moe.padding_passes_backward);
   number("weight_gradient_passes", moe.weight_gradient_passes);
+  count("cast_kernels_per_expert", moe.cast_kernels_per_expert);
   count("fused_experts_multiple", moe.fused_experts_multiple);
   count("router_kernels_forward", moe.router_kernels_forward);
   count("router_kernels_backward", moe.router_kernels_backward);

@@ -29,6 +29,7 @@ struct MoeSoftware {
   /// Copies that fill up each expert's rows for 8- and 4-bit products and strip them again: passes over
   /// rows x hidden.
   double padding_passes_forward = 0, padding_passes_backward = 0;
+  int cast_kernels_per_expert = 0;                 ///< 0: one cast of all experts' rows
   std::vector<MoeDispatcher> padding_dispatchers;  ///< whose kernels fill up the rows themselves
   /// Experts whose widths are multiples of this: the first product's epilogue and that of the second's
   /// gradient make the activation and its casts. 0: the framework has no such kernel.

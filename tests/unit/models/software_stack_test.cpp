@@ -158,7 +158,7 @@ TEST(SoftwareStack, RefusesByName) {
        {at + "/moe/router_kernels: found an unknown key, expected one of dispatchers, router_bytes_forward, "
              "router_bytes_backward, router_kernels_forward, router_kernels_backward, preprocess_kernels, "
              "output_bias_passes_forward, output_bias_passes_backward, padding_passes_forward, "
-             "padding_passes_backward, padding_dispatchers, fused_experts_multiple, "
+             "padding_passes_backward, cast_kernels_per_expert, padding_dispatchers, fused_experts_multiple, "
              "weights_in_activation, weight_gradient_passes, pads_to_capacity, overlaps_shared_experts, "
              "overlaps_micro_batches, fp8_dispatch",
         at + "/moe/dispatchers/0: found \"alltoall\", expected \"all_to_all\" or one of deepep, hybridep"}},

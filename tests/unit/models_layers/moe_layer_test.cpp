@@ -154,6 +154,23 @@ TEST(MoeLayer, RowsAreFilledUpWhereTheyAreCastAndTheDispatcherDoesNot) {
   EXPECT_TRUE(padding(mixtral_layer_model(), Precision::mxfp8).empty());
 }
 
+TEST(MoeLayer, CastsOfEachExpertAreKernelsOfTheirOwn) {
+  SoftwareStack software = stack();
+  software.quantize.forward.sharded = 2;
+  TrainingSpec quantized = training(4096, 64);
+  quantized.precision = Precision::mxfp8;
+  const auto cast = [&] {
+    const LayerWork work = transformer_layer_work(mixtral_layer_model(), quantized, software, experts_over(2),
+                                                  LayerKind{.moe = true});
+    return shapes_named<MemoryShape>(work.forward, "quantize").back();
+  };
+  const MemoryShape together = cast();
+  EXPECT_EQ(together.launches, 1);
+  software.moe.cast_kernels_per_expert = 2;
+  EXPECT_EQ(cast().launches, 8);  // four experts on each of two ranks
+  EXPECT_EQ(cast().traffic, together.traffic);
+}
+
 TEST(MoeLayer, FusedExpertsWriteTheirActivationFromTheProduct) {
   SoftwareStack software = stack();
   // One cast reads 2 B and writes 2 B an element; of a gated gradient twice that.
