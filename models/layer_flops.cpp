@@ -28,7 +28,9 @@ struct LatentProductSizes {
   }
 };
 
-double norm_parameters(const ModelSpec& model, double width) {
+/// A layer norm keeps its biases where linear layers have none (Megatron-core without add_bias_linear); a
+/// model's own count (norm_parameters in model_spec) follows what was published.
+double held_norm_parameters(const ModelSpec& model, double width) {
   return model.norm == Norm::layernorm ? 2.0 * width : width;
 }
 
@@ -252,12 +254,12 @@ double layer_parameters_per_rank(const ModelSpec& model, const ParallelPlan& pla
   if (model.attention == AttentionKind::mla) {
     // The products around the latents have no biases (multi_latent_attention.py).
     const LatentProductSizes products(model, heads, hidden, head_dim);
-    parameters += norm_parameters(model, products.latents) + (model.bias ? hidden : 0.0);
+    parameters += held_norm_parameters(model, products.latents) + (model.bias ? hidden : 0.0);
   } else if (model.bias) {
     parameters += (heads + 2.0 * kv_heads) * head_dim + hidden;
   }
-  parameters += 2.0 * norm_parameters(model, hidden);
-  if (model.qk_norm) parameters += 2.0 * norm_parameters(model, head_dim);
+  parameters += 2.0 * held_norm_parameters(model, hidden);
+  if (model.qk_norm) parameters += 2.0 * held_norm_parameters(model, head_dim);
   if (model.attention_sinks) parameters += heads;
   return parameters;
 }
@@ -272,7 +274,7 @@ double embedding_parameters_per_rank(const ModelSpec& model, const TrainingSpec&
   rows += as_double(model.token_types);
   double parameters = rows * hidden;
   // BERT normalises the sum of its embeddings.
-  if (model.objective == Objective::masked_lm) parameters += norm_parameters(model, hidden);
+  if (model.objective == Objective::masked_lm) parameters += held_norm_parameters(model, hidden);
   return parameters;
 }
 
@@ -282,9 +284,9 @@ double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan
       as_double(largest_share(padded_vocabulary(model, vocab_multiple, plan.tensor), plan.tensor));
   double parameters = 0.0;
   if (model.objective == Objective::masked_lm) {
-    parameters += hidden * hidden + hidden + norm_parameters(model, hidden) + vocab;
+    parameters += hidden * hidden + hidden + held_norm_parameters(model, hidden) + vocab;
   } else {
-    parameters += norm_parameters(model, hidden);
+    parameters += held_norm_parameters(model, hidden);
   }
   if (model.pooler) parameters += hidden * hidden + hidden;
   // Tied weights that stand on two ranks are held twice.
