@@ -8,6 +8,7 @@
 
 #include "models/software_stack.hpp"
 #include "sim/base/data_files.hpp"
+#include "sim/base/installed_json.hpp"
 #include "sim/base/json_edit.hpp"
 #include "sim/base/presets.hpp"
 #include "sim/cost/year_month.hpp"
@@ -186,7 +187,7 @@ class Preset {
 std::string described_at(YearMonth date) {
   std::vector<std::string> names;
   for (const std::string& name : preset_names(kFolder)) {
-    const Json document = read_json_file((data_root() / kFolder / (name + ".json")).string());
+    const Json document = installed_json(std::string(kFolder) + "/" + name + ".json");
     const bool dated = document.is_object() && document.contains("since") && document["since"].is_string();
     const auto since = dated ? parse_year_month(document["since"].get<std::string>()) : std::nullopt;
     if (since && *since <= date) names.push_back(name);

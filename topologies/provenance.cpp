@@ -1,7 +1,7 @@
 #include "topologies/provenance.hpp"
 
-#include "sim/base/data_files.hpp"
 #include "sim/base/evidence.hpp"
+#include "sim/base/installed_json.hpp"
 #include "sim/base/presets.hpp"
 
 namespace orrery {
@@ -64,7 +64,7 @@ std::vector<std::pair<std::string, const Json*>> leaves_of(const Json& document)
 
 Provenance::Provenance(Origins& origins)
     : origins_(origins),
-      defaults_(read_json_file((data_root() / kDefaultsFile).string())),
+      defaults_(installed_json(std::string(kDefaultsFile))),
       default_problems_(std::string(kDefaultsFile)) {}
 
 Json Provenance::expand(const SpecReader& value, const std::string& folder, const std::string& path,

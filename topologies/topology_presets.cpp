@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "sim/base/data_files.hpp"
+#include "sim/base/installed_json.hpp"
 
 namespace orrery {
 namespace {
@@ -25,7 +26,7 @@ Json topology_preset(TopologyPresetKind kind, const std::string& name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) {
     throw std::invalid_argument("\"" + name + "\" is not a preset; expected " + one_of(names, name));
   }
-  return read_json_file((data_root() / folder_of(kind) / (name + ".json")).string());
+  return installed_json(folder_of(kind) + "/" + name + ".json");
 }
 
 }  // namespace orrery

@@ -1,8 +1,10 @@
 #include "sim/base/presets.hpp"
 
-#include <algorithm>
+#include <filesystem>
+#include <vector>
 
 #include "sim/base/data_files.hpp"
+#include "sim/base/installed_json.hpp"
 
 namespace orrery {
 namespace {
@@ -16,13 +18,16 @@ Json preset_content(const SpecReader& name, const std::string& folder) {
     return Json::object();
   }
   const std::string& text = name.json().get_ref<const std::string&>();
-  const std::vector<std::string> names = preset_names(folder);
-  if (std::find(names.begin(), names.end(), text) == names.end()) {
+  const std::string file = folder + "/" + text + ".json";
+  const bool in_folder = text.find('/') == std::string::npos;
+  std::error_code missing;
+  if (!in_folder || !std::filesystem::is_regular_file(data_root() / file, missing)) {
+    const std::vector<std::string> names = preset_names(folder);
     name.refuse(names.empty() ? "an object, because no preset is installed in " + folder
                               : one_of(names, text));
     return Json::object();
   }
-  return read_json_file((data_root() / folder / (text + ".json")).string());
+  return installed_json(file);
 }
 
 }  // namespace

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "sim/base/data_files.hpp"
+#include "sim/base/errors.hpp"
+#include "sim/base/installed_json.hpp"
 #include "tests/unit/base/refusal.hpp"
 #include "tests/unit/base/temporary_folder.hpp"
 
@@ -43,6 +46,24 @@ TEST_F(Presets, NamesAreTheSortedStemsOfOneFolder) {
   EXPECT_EQ(data_root(), folder_.path());
   EXPECT_EQ(preset_names("nodes"), (Lines{"dgx-h100", "dgx1-1.5b"}));
   EXPECT_EQ(preset_names("nowhere"), Lines{});
+}
+
+TEST_F(Presets, AreReadAnewWhenTheirFileChanges) {
+  EXPECT_EQ(whole(R"("dgx1-1.5b")"), "{}");
+  folder_.write("nodes/dgx1-1.5b.json", R"({"gpus": 8})");
+  EXPECT_EQ(whole(R"("dgx1-1.5b")"), R"({"gpus":8})");
+  // What one reader changes no other sees.
+  Json own = installed_json("nodes/dgx1-1.5b.json");
+  own["gpus"] = 1;
+  EXPECT_EQ(installed_json("nodes/dgx1-1.5b.json").dump(), R"({"gpus":8})");
+  std::filesystem::remove(folder_.path() / "nodes/dgx1-1.5b.json");
+  EXPECT_THROW(whole(R"("dgx1-1.5b")"), InputError);
+  EXPECT_THROW(installed_json("nodes/dgx1-1.5b.json"), InputError);
+}
+
+TEST_F(Presets, AreOfTheirFolderAlone) {
+  EXPECT_THROW(whole(R"("more/inner")"), InputError);
+  EXPECT_THROW(whole(R"("../nodes/dgx-h100")"), InputError);
 }
 
 TEST_F(Presets, ANameAnObjectAndAnObjectOverAName) {
