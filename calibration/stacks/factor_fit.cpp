@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
+#include <optional>
 #include <set>
+#include <string_view>
 
 #include "calibration/least_squares/least_squares.hpp"
 
@@ -31,14 +34,20 @@ std::vector<double> design_of(Rows rows, Terms entries) {
   return design;
 }
 
-/// Rows of each family, by number.
-std::vector<std::vector<size_t>> families_of(Rows rows) {
-  std::map<std::string, std::vector<size_t>> families;
-  for (size_t i = 0; i < rows.size(); ++i) families[rows[i]->family].push_back(i);
-  std::vector<std::vector<size_t>> result;
-  result.reserve(families.size());
-  for (auto& [name, members] : families) result.push_back(std::move(members));
-  return result;
+/// Groups of rows by number, in the order of their names.
+struct Groups {
+  std::vector<size_t> of_row;
+  size_t count = 0;
+};
+
+Groups groups_of(Rows rows, std::string FactorRow::*group) {
+  std::map<std::string_view, size_t> numbers;
+  for (const FactorRow* row : rows) numbers.emplace(row->*group, 0);
+  Groups groups;
+  for (auto& [name, number] : numbers) number = groups.count++;
+  groups.of_row.reserve(rows.size());
+  for (const FactorRow* row : rows) groups.of_row.push_back(numbers.at(row->*group));
+  return groups;
 }
 
 struct Solution {
@@ -65,7 +74,7 @@ class NormalEquations {
       right_[j] += weighted * target;
     }
   }
-  Solution solve() const {
+  Solution solve(bool with_covariance) const {
     const auto size = static_cast<Eigen::Index>(size_);
     Eigen::MatrixXd normal(size, size);
     Eigen::VectorXd right(size);
@@ -75,7 +84,9 @@ class NormalEquations {
         normal(j, k) = normal(k, j) = matrix_[static_cast<size_t>(j) * size_ + static_cast<size_t>(k)];
     }
     const Eigen::LLT<Eigen::MatrixXd> factored(normal);
-    return {factored.solve(right), factored.solve(Eigen::MatrixXd::Identity(size, size))};
+    Solution solution{factored.solve(right), {}};
+    if (with_covariance) solution.covariance = factored.solve(Eigen::MatrixXd::Identity(size, size));
+    return solution;
   }
 
  private:
@@ -84,56 +95,89 @@ class NormalEquations {
   std::vector<double> right_;
 };
 
-Solution solve(Rows rows, Terms entries, const FactorPriors& priors) {
-  const size_t unknowns = entries.size();
-  const std::vector<double> design = design_of(rows, entries);
-  const auto families = families_of(rows);
-  const double usual = 1.0 / (priors.noise * priors.noise);
-  std::vector<double> weight(rows.size(), usual);
-  std::vector<double> along(unknowns), residual(rows.size());
-  Solution solution;
-  for (int round = 0; round < kReweightings; ++round) {
-    NormalEquations equations(unknowns);
-    for (size_t j = 0; j < unknowns; ++j)
-      equations.add_prior(j, priors.factor[static_cast<size_t>(entries[j].factor)]);
-    for (size_t i = 0; i < rows.size(); ++i)
-      equations.add(design.data() + i * unknowns, rows[i]->log_ratio, weight[i]);
-    // The family's own error integrated out: less the square of the weighted sums over what holds it.
-    std::vector<double> holds(families.size(), 0.0);
-    for (size_t f = 0; f < families.size() && priors.family > 0; ++f) {
-      std::fill(along.begin(), along.end(), 0.0);
-      double along_target = 0.0;
-      holds[f] = 1.0 / (priors.family * priors.family);
-      for (const size_t i : families[f]) {
-        for (size_t j = 0; j < unknowns; ++j) along[j] += weight[i] * design[i * unknowns + j];
-        along_target += weight[i] * rows[i]->log_ratio;
-        holds[f] += weight[i];
-      }
-      equations.add(along.data(), along_target, -1.0 / holds[f]);
-    }
-    solution = equations.solve();
+/// Fits of the same terms to these or those of some rows.
+class TermFits {
+ public:
+  TermFits(Rows rows, Terms entries, const Groups& families, const FactorPriors& priors)
+      : rows_(rows),
+        entries_(entries),
+        priors_(priors),
+        families_(families),
+        unknowns_(entries.size()),
+        design_(design_of(rows, entries)),
+        moves_(families.count, 0) {
     for (size_t i = 0; i < rows.size(); ++i) {
-      residual[i] = rows[i]->log_ratio;
-      for (size_t j = 0; j < unknowns; ++j)
-        residual[i] -= design[i * unknowns + j] * solution.logs(static_cast<Eigen::Index>(j));
-    }
-    for (size_t f = 0; f < families.size(); ++f) {
-      double own = 0.0;
-      for (const size_t i : families[f]) own += holds[f] > 0.0 ? weight[i] * residual[i] / holds[f] : 0.0;
-      for (const size_t i : families[f]) {
-        const double size = std::abs(residual[i] - own) / priors.noise;
-        weight[i] = size <= 1.0 ? usual : usual / size;
+      for (size_t j = 0; j < unknowns_; ++j) {
+        if (design_[i * unknowns_ + j] != 0.0) moves_[families_.of_row[i]] = 1;
       }
     }
   }
-  return solution;
-}
 
-std::set<std::string> names_of(Rows rows, std::string FactorRow::*group) {
-  std::set<std::string> names;
-  for (const FactorRow* row : rows) names.insert(row->*group);
-  return names;
-}
+  /// Whether the terms move a row's family: no other tells anything of them.
+  bool counts(size_t row) const { return moves_[families_.of_row[row]] != 0; }
+
+  /// @param used  rows to fit to, rising; those that do not count change nothing
+  Solution solve(const std::vector<size_t>& used, bool with_covariance) const {
+    const double usual = 1.0 / (priors_.noise * priors_.noise);
+    std::vector<double> weight(rows_.size(), usual), residual(rows_.size());
+    std::vector<double> along(families_.count * unknowns_), along_target(families_.count);
+    std::vector<double> holds(families_.count), own(families_.count);
+    Solution solution;
+    for (int round = 0; round < kReweightings; ++round) {
+      NormalEquations equations(unknowns_);
+      for (size_t j = 0; j < unknowns_; ++j)
+        equations.add_prior(j, priors_.factor[static_cast<size_t>(entries_[j].factor)]);
+      for (const size_t i : used) equations.add(slopes(i), rows_[i]->log_ratio, weight[i]);
+      // The family's own error integrated out: less the square of the weighted sums over what holds it.
+      if (priors_.family > 0) {
+        std::fill(along.begin(), along.end(), 0.0);
+        std::fill(along_target.begin(), along_target.end(), 0.0);
+        std::fill(holds.begin(), holds.end(), 1.0 / (priors_.family * priors_.family));
+        for (const size_t i : used) {
+          const size_t family = families_.of_row[i];
+          for (size_t j = 0; j < unknowns_; ++j) along[family * unknowns_ + j] += weight[i] * slopes(i)[j];
+          along_target[family] += weight[i] * rows_[i]->log_ratio;
+          holds[family] += weight[i];
+        }
+        for (size_t f = 0; f < families_.count; ++f)
+          equations.add(along.data() + f * unknowns_, along_target[f], -1.0 / holds[f]);
+      }
+      const bool last = round + 1 == kReweightings;
+      solution = equations.solve(with_covariance && last);
+      if (last) break;
+      std::fill(own.begin(), own.end(), 0.0);
+      for (const size_t i : used) {
+        residual[i] = rows_[i]->log_ratio;
+        for (size_t j = 0; j < unknowns_; ++j)
+          residual[i] -= slopes(i)[j] * solution.logs(static_cast<Eigen::Index>(j));
+        const size_t family = families_.of_row[i];
+        own[family] += holds[family] > 0.0 ? weight[i] * residual[i] / holds[family] : 0.0;
+      }
+      for (const size_t i : used) {
+        const double size = std::abs(residual[i] - own[families_.of_row[i]]) / priors_.noise;
+        weight[i] = size <= 1.0 ? usual : usual / size;
+      }
+    }
+    return solution;
+  }
+
+  double predicted(size_t row, const Eigen::VectorXd& logs) const {
+    double result = 0.0;
+    for (size_t j = 0; j < unknowns_; ++j) result += slopes(row)[j] * logs(static_cast<Eigen::Index>(j));
+    return result;
+  }
+
+ private:
+  const double* slopes(size_t row) const { return design_.data() + row * unknowns_; }
+
+  Rows rows_;
+  Terms entries_;
+  const FactorPriors& priors_;
+  const Groups& families_;
+  size_t unknowns_;
+  std::vector<double> design_;
+  std::vector<char> moves_;  // by family
+};
 
 /// Who shows a term.
 struct Shown {
@@ -177,28 +221,45 @@ std::vector<FactorTerm> possible_terms(Rows rows) {
 }
 
 /// |predicted / measured - 1| of each row, predicted (along the slopes) by a fit to the rows of other groups.
-std::vector<double> left_out_errors(Rows rows, Terms terms, std::string FactorRow::*group,
+std::vector<double> left_out_errors(Rows rows, Terms terms, const Groups& groups, const Groups& families,
                                     const FactorPriors& priors) {
   std::vector<double> errors(rows.size(), 0.0);
-  for (const std::string& name : names_of(rows, group)) {
-    std::vector<const FactorRow*> others;
-    for (const FactorRow* row : rows) {
-      if (row->*group != name) others.push_back(row);
-    }
-    const bool fits = !terms.empty() && !others.empty();
-    const Eigen::VectorXd logs = fits ? solve(others, terms, priors).logs : Eigen::VectorXd();
-    for (size_t i = 0; i < rows.size(); ++i) {
-      if (rows[i]->*group != name) continue;
-      double predicted = 0.0;
-      for (size_t j = 0; fits && j < terms.size(); ++j) {
-        if (terms[j].matches(rows[i]->gpu, rows[i]->year))
-          predicted +=
-              rows[i]->slope[static_cast<size_t>(terms[j].factor)] * logs(static_cast<Eigen::Index>(j));
+  const TermFits fits(rows, terms, families, priors);
+  std::vector<size_t> counting;  // rows
+  std::vector<std::vector<size_t>> members(groups.count);
+  std::vector<char> counts(groups.count, 0);  // whether one of a group's rows does
+  for (size_t i = 0; i < rows.size(); ++i) {
+    members[groups.of_row[i]].push_back(i);
+    if (terms.empty() || !fits.counts(i)) continue;
+    counting.push_back(i);
+    counts[groups.of_row[i]] = 1;
+  }
+  std::optional<Eigen::VectorXd> of_all;  // without a group that tells nothing
+  std::vector<size_t> others;
+  for (size_t group = 0; group < groups.count; ++group) {
+    Eigen::VectorXd logs;
+    const bool fitted = !terms.empty() && members[group].size() < rows.size();
+    if (fitted && counts[group] == 0) {
+      if (!of_all) of_all = fits.solve(counting, false).logs;
+      logs = *of_all;
+    } else if (fitted) {
+      others.clear();
+      for (const size_t i : counting) {
+        if (groups.of_row[i] != group) others.push_back(i);
       }
-      errors[i] = std::abs(std::expm1(predicted - rows[i]->log_ratio));
+      logs = fits.solve(others, false).logs;
+    }
+    for (const size_t i : members[group]) {
+      errors[i] = std::abs(std::expm1((fitted ? fits.predicted(i, logs) : 0.0) - rows[i]->log_ratio));
     }
   }
   return errors;
+}
+
+double mean_of(const std::vector<double>& errors) {
+  double sum = 0.0;
+  for (const double error : errors) sum += error;
+  return errors.empty() ? 0.0 : sum / static_cast<double>(errors.size());
 }
 
 /// Whether a source is predicted worse by what the others teach than it was before.
@@ -221,7 +282,10 @@ Factors FactorModel::factors_for(const std::string& gpu, int year) const {
 FactorModel fit_factors(Rows rows, Terms terms, const FactorPriors& priors) {
   FactorModel model;
   if (rows.empty() || terms.empty()) return model;
-  const Solution solution = solve(rows, terms, priors);
+  const Groups families = groups_of(rows, &FactorRow::family);
+  std::vector<size_t> all(rows.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  const Solution solution = TermFits(rows, terms, families, priors).solve(all, true);
   model.covariance.assign(terms.size(), {});
   for (size_t j = 0; j < terms.size(); ++j) {
     const auto at = static_cast<Eigen::Index>(j);
@@ -234,17 +298,18 @@ FactorModel fit_factors(Rows rows, Terms terms, const FactorPriors& priors) {
 }
 
 double left_out_error(Rows rows, Terms terms, std::string FactorRow::*group, const FactorPriors& priors) {
-  double sum = 0.0;
-  for (const double error : left_out_errors(rows, terms, group, priors)) sum += error;
-  return rows.empty() ? 0.0 : sum / static_cast<double>(rows.size());
+  const Groups families = groups_of(rows, &FactorRow::family);
+  return mean_of(left_out_errors(rows, terms, groups_of(rows, group), families, priors));
 }
 
 std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
   std::vector<FactorTerm> chosen;
   const std::vector<FactorTerm> possible = possible_terms(rows);
   if (possible.empty()) return chosen;
-  double best = left_out_error(rows, chosen, &FactorRow::family, priors);
-  std::vector<double> of_sources = left_out_errors(rows, chosen, &FactorRow::source_group, priors);
+  const Groups families = groups_of(rows, &FactorRow::family);
+  const Groups sources = groups_of(rows, &FactorRow::source_group);
+  double best = mean_of(left_out_errors(rows, chosen, families, families, priors));
+  std::vector<double> of_sources = left_out_errors(rows, chosen, sources, families, priors);
   while (chosen.size() < kMostTerms) {
     std::vector<std::pair<double, size_t>> tried;
     std::vector<FactorTerm> next = chosen;
@@ -252,14 +317,14 @@ std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
     for (size_t i = 0; i < possible.size(); ++i) {
       if (std::find(chosen.begin(), chosen.end(), possible[i]) != chosen.end()) continue;
       next.back() = possible[i];
-      tried.emplace_back(left_out_error(rows, next, &FactorRow::family, priors), i);
+      tried.emplace_back(mean_of(left_out_errors(rows, next, families, families, priors)), i);
     }
     std::sort(tried.begin(), tried.end());
     bool added = false;
     for (const auto& [error, i] : tried) {
       if (error > best - kLeastGain) break;
       next.back() = possible[i];
-      std::vector<double> then = left_out_errors(rows, next, &FactorRow::source_group, priors);
+      std::vector<double> then = left_out_errors(rows, next, sources, families, priors);
       if (contradicted(rows, of_sources, then)) continue;
       chosen = next;
       best = error;
