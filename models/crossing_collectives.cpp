@@ -5,6 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "models/loop_plan.hpp"
+
 namespace orrery {
 namespace {
 
@@ -78,6 +80,14 @@ std::vector<CrossingTraffic> crossing_traffic(const StepPlan& plan) {
     result.push_back(traffic);
   }
   return result;
+}
+
+bool kinds_of_traffic_meet(const StepPlan& plan) {
+  if (plan.stages() > 1 && (plan.reduce_every_micro_batch || plan.placement.chains() > 1)) return true;
+  const bool beside = plan.sharded.enabled || plan.reduce_overlapped ||
+                      plan.gather_at == GatherAt::next_forward ||
+                      (plan.loop && !plan.loop->sync.push.empty());
+  return beside && !crossing_traffic(plan).empty();
 }
 
 std::vector<SplitStep> split_segment(const Segment& segment, const std::vector<CrossingTraffic>& traffic,

@@ -28,6 +28,11 @@ struct CrossingTraffic {
 /// collectives meet nobody else's and remain pieces of their segments.
 std::vector<CrossingTraffic> crossing_traffic(const StepPlan& plan);
 
+/// Whether kinds of traffic meet on the NICs for more than the end of a step, so that either takes longer
+/// than alone: gradients or parameters that are exchanged beside passes whose collectives cross domains,
+/// gradients of every micro-batch beside a pipeline's sends, sends of two chains one way.
+bool kinds_of_traffic_meet(const StepPlan& plan);
+
 /// One stretch of a split segment: kernels (`segment` with pieces), then what the crossing collectives among
 /// them take, by entry of crossing_traffic.
 struct SplitStep {

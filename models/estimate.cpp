@@ -251,17 +251,14 @@ Walked walk(const StepPlan& plan, PassOrders& orders, std::int32_t micro_batches
   return result;
 }
 
-double extrapolate(double at_first, double at_second, double steps) {
-  return at_first + (at_second - at_first) * steps;
-}
-
 /// Micro-batches of a step with split backwards that is followed to its end.
 constexpr std::int32_t kWalkedWhole = 512;
 /// Micro-batches that are walked one by one where they are not all alike.
 constexpr std::int32_t kMostWalked = 4096;
 
-/// Walks the whole step if it is short, else two short steps one period apart.
-Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
+}  // namespace
+
+std::optional<ShortSteps> short_steps(const StepPlan& plan) {
   // GPipe holds every micro-batch at once and has one period a micro-batch too, after its fill. A period of
   // the interleaved schedule is `stages` micro-batches.
   const std::int32_t period = plan.sharded.enabled ? 1 : plan.stages();
@@ -273,17 +270,28 @@ Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
   // What runs beside the step from its start on slows some micro-batches and not others.
   const bool periodic = !plan.loop || plan.loop->sync.push.empty();
   if (plan.micro_batches <= warm_up + 2 * period || (!periodic && plan.micro_batches <= kMostWalked)) {
-    return walk(plan, orders, plan.micro_batches);
+    return std::nullopt;
   }
-  Walked first = walk(plan, orders, warm_up);
-  const Walked second = walk(plan, orders, warm_up + period);
-  const double steps = static_cast<double>(plan.micro_batches - warm_up) / period;
-  first.makespan = extrapolate(first.makespan, second.makespan, steps);
+  return ShortSteps{warm_up, warm_up + period, static_cast<double>(plan.micro_batches - warm_up) / period};
+}
+
+namespace {
+
+/// Walks the whole step if it is short, else two short steps one period apart.
+Walked walk_or_extrapolate(const StepPlan& plan, PassOrders& orders) {
+  const std::optional<ShortSteps> steps = short_steps(plan);
+  if (!steps) return walk(plan, orders, plan.micro_batches);
+  Walked first = walk(plan, orders, steps->first);
+  const Walked second = walk(plan, orders, steps->second);
+  const auto lengthen = [&steps](double& at_first, double at_second) {
+    at_first = steps->extrapolate(at_first, at_second);
+  };
+  lengthen(first.makespan, second.makespan);
   for (size_t stage = 0; stage < first.gaps.size(); ++stage) {
-    first.last_end[stage] = extrapolate(first.last_end[stage], second.last_end[stage], steps);
-    first.compute_end[stage] = extrapolate(first.compute_end[stage], second.compute_end[stage], steps);
+    lengthen(first.last_end[stage], second.last_end[stage]);
+    lengthen(first.compute_end[stage], second.compute_end[stage]);
     for (size_t term = 0; term < first.gaps[stage].size(); ++term) {
-      first.gaps[stage][term] = extrapolate(first.gaps[stage][term], second.gaps[stage][term], steps);
+      lengthen(first.gaps[stage][term], second.gaps[stage][term]);
     }
   }
   return first;
@@ -457,7 +465,9 @@ std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int s
   return list;
 }
 
-StepEstimate estimate_step(const StepPlan& plan, PassOrders& orders) {
+namespace {
+
+StepEstimate estimate_passes_in(const StepPlan& plan, PassOrders& orders) {
   const Walked walked = walk_or_extrapolate(plan, orders);
   StepEstimate result;
   // The slowest rank ends last; among equals the one with the most compute (what slowest_rank does with a
@@ -485,6 +495,37 @@ StepEstimate estimate_step(const StepPlan& plan, PassOrders& orders) {
   for (CommunicationTotal& layer : layer_communications(plan, result.slowest_stage)) {
     result.communications.push_back(layer);
   }
+  return result;
+}
+
+}  // namespace
+
+void replace_breakdown(const StepPlan& plan, const std::array<double, kBreakdownTerms>& breakdown,
+                       const std::array<double, kGroupKinds>& stretch, StepEstimate& estimate) {
+  estimate.breakdown = breakdown;
+  estimate.step_time = Seconds(sum(breakdown));
+  const auto longer = [&stretch](const CommunicationTotal& line) {
+    return stretch[static_cast<size_t>(line.group)];
+  };
+  estimate.communications = exchanges_of(plan, estimate.slowest_stage);
+  for (CommunicationTotal& line : estimate.communications) line.total *= longer(line);
+  share_exposed(estimate.communications, breakdown);
+  for (CommunicationTotal& layer : layer_communications(plan, estimate.slowest_stage)) {
+    // What hides beside kernels is not on the network in the engines either.
+    const Seconds hidden = layer.total - layer.exposed;
+    layer.exposed *= longer(layer);
+    layer.total = layer.exposed + hidden;
+    estimate.communications.push_back(layer);
+  }
+}
+
+StepEstimate estimate_passes(const StepPlan& plan) {
+  PassOrders orders;
+  return estimate_passes_in(plan, orders);
+}
+
+StepEstimate estimate_step(const StepPlan& plan, PassOrders& orders) {
+  StepEstimate result = estimate_passes_in(plan, orders);
   if (plan.loop) add_loop(plan, result);
   return result;
 }

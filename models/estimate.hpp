@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <tuple>
 #include <vector>
@@ -44,10 +45,29 @@ class PassOrders {
   std::map<std::tuple<ScheduleKind, int, int, std::int32_t>, std::vector<OrderedPass>> orders_;
 };
 
+/// Two short steps whose difference, `periods` times, leads from the first to a plan's own: beyond warm-up a
+/// pipeline is periodic.
+struct ShortSteps {
+  std::int32_t first = 0, second = 0;  ///< micro-batches
+  double periods = 0;
+  double extrapolate(double at_first, double at_second) const {
+    return at_first + (at_second - at_first) * periods;
+  }
+};
+/// Of a plan whose step is not short itself.
+std::optional<ShortSteps> short_steps(const StepPlan& plan);
+
 /// The step without an engine: every link idle. Follows the schedule exactly for a step of few micro-batches;
 /// beyond warm-up a pipeline is periodic, so a long step is two short ones extrapolated by the micro-batch.
 StepEstimate estimate_step(const StepPlan& plan, PassOrders& orders);
 StepEstimate estimate_step(const StepPlan& plan);
+/// The same without what surrounds the passes (StepPlan::loop, but for servers reached beside them).
+StepEstimate estimate_passes(const StepPlan& plan);
+
+/// Gives an estimate of the passes another breakdown: its step, and its calls, which together take `stretch`
+/// times as long by the group's kind.
+void replace_breakdown(const StepPlan& plan, const std::array<double, kBreakdownTerms>& breakdown,
+                       const std::array<double, kGroupKinds>& stretch, StepEstimate& estimate);
 
 /// The collectives inside layers that one rank of a stage does in the whole step (those beside compute are in
 /// the graph).

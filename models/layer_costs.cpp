@@ -143,7 +143,7 @@ class PassCoster {
   CollectiveTime time_of(const LayerCommunication& communication, const GroupShape& shape,
                          Bytes& payload) const {
     if (!communication.exchange) {
-      return inputs_.time_alone(communication.group, communication.op, communication.payload, shape);
+      return inputs_.collective_time(communication.group, communication.op, communication.payload, shape);
     }
     if (inputs_.exchange == nullptr) {
       throw std::invalid_argument("the kernels of this dispatcher have no times here");
@@ -208,10 +208,6 @@ class PassCoster {
     // run at 1 / (1 + slowdown) of their rate.
     const double beside = total_s - exposed_s;
     slowed_s_ += beside * stack_.overlap_slowdown / (1.0 + stack_.overlap_slowdown);
-    // What is hidden meets nobody, as in the engine: only what is exposed is held up by others of the kind.
-    const CollectiveTime shared = CostInputs::beside_others(each, communication.op, payload, shape);
-    if (shared.transfer > each.transfer) exposed_s *= shared.total() / each.total();
-    each = shared;
     piece.term = exposed_term(communication.group);
     piece.duration = Seconds(exposed_s);
     piece.evidence = each.evidence;
@@ -297,28 +293,6 @@ PartCost cost_part(const LayerWork& work, ScheduleKind schedule, PassCoster& cos
 }
 
 }  // namespace
-
-CollectiveTime CostInputs::beside_others(CollectiveTime time, CollectiveOp op, Bytes payload,
-                                         const GroupShape& shape) {
-  const auto rate_of = [&shape](WirePattern pattern) {
-    return shape.shared_rates[static_cast<size_t>(pattern)];
-  };
-  BytesPerSecond rate = rate_of(WirePattern::two_level);
-  if (op == CollectiveOp::all_to_all) {
-    rate = rate_of(WirePattern::all_to_all);
-  } else if (op == CollectiveOp::send_receive && rate_of(WirePattern::pair) > BytesPerSecond(0)) {
-    rate = rate_of(WirePattern::pair);
-  } else if (op == CollectiveOp::send_receive || op == CollectiveOp::broadcast || time.algorithm == "ring") {
-    // A ring of sends loads the links as an all_gather does.
-    rate = rate_of(WirePattern::ring);
-  }
-  if (rate <= BytesPerSecond(0) || time.transfer <= Seconds(0)) return time;
-  const Seconds shared = payload * bus_factor(op, shape.ranks) / rate;
-  if (shared <= time.transfer) return time;
-  time.bus_bandwidth *= time.total() / (time.latency + shared);
-  time.transfer = shared;
-  return time;
-}
 
 LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                             const ParallelPlan& parallel, const CostInputs& inputs) {

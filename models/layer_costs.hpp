@@ -28,14 +28,8 @@ struct CostInputs {
   /// Time of a collective of a group of that kind, factors applied.
   CollectiveTime collective_time(GroupKind group, CollectiveOp op, Bytes payload,
                                  const GroupShape& shape) const {
-    return beside_others(time_alone(group, op, payload, shape), op, payload, shape);
-  }
-  CollectiveTime time_alone(GroupKind group, CollectiveOp op, Bytes payload, const GroupShape& shape) const {
     return slowed(collectives.time(op, payload, shape), factors.on(group, shape.nodes));
   }
-  /// The same where the links leave the group no more than its share.
-  static CollectiveTime beside_others(CollectiveTime time, CollectiveOp op, Bytes payload,
-                                      const GroupShape& shape);
 };
 
 /// Times every operator and collective of a transformer layer, the embedding and the head.

@@ -28,13 +28,13 @@ class GraphSink {
     explicit operator bool() const { return first >= 0; }
   };
 
-  GraphSink(const StepPlan& plan, Scope scope)
+  GraphSink(const StepPlan& plan, Scope scope, double most_crossing_tasks = kMostCrossingTasks)
       : plan_(plan),
         map_(plan.parallel),
         full_(scope == Scope::full),
         builder_(simulated_ranks(plan, scope)),
         crossing_(crossing_traffic(plan)),
-        layers_a_step_(layers_a_step(plan, simulated_ranks(plan, scope), kMostCrossingTasks)) {
+        layers_a_step_(layers_a_step(plan, simulated_ranks(plan, scope), most_crossing_tasks)) {
     lay_out_ranks();
   }
 
@@ -373,6 +373,15 @@ class GraphSink {
   std::map<std::tuple<int, double, int, size_t>, std::int32_t> crossing_communications_;
 };
 
+void walk_step(const StepPlan& plan, std::int32_t micro_batches, GraphSink& sink) {
+  std::vector<OrderedPass> order;
+  if (!plan.sharded.enabled) {
+    order = execution_order(
+        make_schedule(plan.parallel.schedule, plan.stages(), plan.parallel.interleave, micro_batches));
+  }
+  StepWalk<GraphSink>(plan, sink).run(order, micro_batches);
+}
+
 }  // namespace
 
 WorkloadGraph lower(const StepPlan& plan, Scope scope, double checkpoint_share) {
@@ -387,12 +396,14 @@ WorkloadGraph lower(const StepPlan& plan, Scope scope, double checkpoint_share) 
       sink.storage(static_cast<int>(stage), write[stage], {}, checkpoint_share);
     }
   }
-  std::vector<OrderedPass> order;
-  if (!plan.sharded.enabled) {
-    order = execution_order(
-        make_schedule(plan.parallel.schedule, plan.stages(), plan.parallel.interleave, plan.micro_batches));
-  }
-  StepWalk<GraphSink>(plan, sink).run(order, plan.micro_batches);
+  walk_step(plan, plan.micro_batches, sink);
+  return sink.finish();
+}
+
+WorkloadGraph lower_passes(const StepPlan& plan, Scope scope, std::int32_t micro_batches,
+                           double most_crossing_tasks) {
+  GraphSink sink(plan, scope, most_crossing_tasks);
+  walk_step(plan, micro_batches, sink);
   return sink.finish();
 }
 

@@ -15,6 +15,12 @@ enum class Scope { folded, full };
 /// `checkpoint_share` above zero so does the write of an asynchronous checkpoint, or that share of its bytes.
 WorkloadGraph lower(const StepPlan& plan, Scope scope, double checkpoint_share = 0.0);
 
+/// The first `micro_batches` of a plan's step and its end, without what storage reads or writes
+/// beside them. No more than `most_crossing_tasks` collectives that leave their domains: several layers share
+/// one.
+WorkloadGraph lower_passes(const StepPlan& plan, Scope scope, std::int32_t micro_batches,
+                           double most_crossing_tasks);
+
 /// What comes between steps (LoopPlan), alone: the write of a checkpoint.
 WorkloadGraph lower_checkpoint(const StepPlan& plan, Scope scope);
 /// The workers of local training averaging their parameters, and what applies the mean.

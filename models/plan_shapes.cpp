@@ -21,40 +21,19 @@ GroupShape PlanShapes::widest(const std::vector<int>& starts, const GroupOf& gro
   return widest;
 }
 
-GroupShape PlanShapes::beside_others(GroupShape shape, Members members,
-                                     std::initializer_list<WirePattern> patterns) const {
-  if (!cluster_.links || !shape.crosses_domains()) return shape;
-  std::vector<std::vector<int>> groups;
-  std::vector<bool> grouped(static_cast<size_t>(plan_.gpus()), false);
-  for (int rank = 0; rank < plan_.gpus(); ++rank) {
-    if (grouped[static_cast<size_t>(rank)]) continue;
-    groups.push_back(map_.group(members, rank));
-    for (const int member : groups.back()) grouped[static_cast<size_t>(member)] = true;
-  }
-  for (const WirePattern pattern : patterns) {
-    shape.shared_rates[static_cast<size_t>(pattern)] = cluster_.links->shared_rate(groups, pattern);
-  }
-  return shape;
-}
-
 GroupShape PlanShapes::tensor() const {
-  const GroupShape shape = widest(map_.places({RankMap::Along::tensor}, cluster_.gpus_per_domain),
-                                  [this](int rank) { return map_.tensor_group(rank); });
-  return beside_others(shape, Members::tensor, {WirePattern::ring, WirePattern::two_level});
+  return widest(map_.places({RankMap::Along::tensor}, cluster_.gpus_per_domain),
+                [this](int rank) { return map_.tensor_group(rank); });
 }
 
 GroupShape PlanShapes::context() const {
-  const GroupShape shape = widest(map_.places({RankMap::Along::context}, cluster_.gpus_per_domain),
-                                  [this](int rank) { return map_.context_group(rank); });
-  return beside_others(shape, Members::context,
-                       {WirePattern::ring, WirePattern::two_level, WirePattern::all_to_all});
+  return widest(map_.places({RankMap::Along::context}, cluster_.gpus_per_domain),
+                [this](int rank) { return map_.context_group(rank); });
 }
 
 GroupShape PlanShapes::data() const {
-  const GroupShape shape =
-      widest(map_.places({RankMap::Along::data, RankMap::Along::context}, cluster_.gpus_per_domain),
-             [this](int rank) { return map_.data_group(rank); });
-  return beside_others(shape, Members::data, {WirePattern::ring, WirePattern::two_level});
+  return widest(map_.places({RankMap::Along::data, RankMap::Along::context}, cluster_.gpus_per_domain),
+                [this](int rank) { return map_.data_group(rank); });
 }
 
 std::vector<int> PlanShapes::starts_of_shards() const {
@@ -88,14 +67,11 @@ std::vector<int> PlanShapes::starts_of_replicas() const {
 }
 
 GroupShape PlanShapes::shard() const {
-  const GroupShape shape = widest(starts_of_shards(), [this](int rank) { return map_.shard_group(rank); });
-  return beside_others(shape, Members::shard, {WirePattern::ring, WirePattern::two_level});
+  return widest(starts_of_shards(), [this](int rank) { return map_.shard_group(rank); });
 }
 
 GroupShape PlanShapes::replica() const {
-  const GroupShape shape =
-      widest(starts_of_replicas(), [this](int rank) { return map_.replica_group(rank); });
-  return beside_others(shape, Members::replica, {WirePattern::ring, WirePattern::two_level});
+  return widest(starts_of_replicas(), [this](int rank) { return map_.replica_group(rank); });
 }
 
 /// Expert ranks are cut out of tensor x context x data of a stage: their places are found by looking.
@@ -117,27 +93,14 @@ std::vector<int> PlanShapes::starts_of_experts(Members members) const {
 }
 
 GroupShape PlanShapes::of_experts(Members members) const {
-  const GroupShape shape =
-      widest(starts_of_experts(members), [&](int rank) { return map_.group(members, rank); });
-  return beside_others(shape, members, {WirePattern::ring, WirePattern::two_level, WirePattern::all_to_all});
+  return widest(starts_of_experts(members), [&](int rank) { return map_.group(members, rank); });
 }
 
 GroupShape PlanShapes::stages(int from, int to) const {
   const auto pair_of = [&](int rank) {
     return std::array<int, 2>{map_.on_stage(rank, from), map_.on_stage(rank, to)};
   };
-  GroupShape shape = widest(map_.places({RankMap::Along::pipeline}, cluster_.gpus_per_domain), pair_of);
-  if (!cluster_.links || !shape.crosses_domains()) return shape;
-  std::vector<std::vector<int>> pairs;
-  for (int rank = 0; rank < plan_.gpus(); ++rank) {
-    if (map_.coordinates(rank).pipeline != from) continue;
-    const std::array<int, 2> pair = pair_of(rank);
-    pairs.emplace_back(pair.begin(), pair.end());
-  }
-  for (const WirePattern pattern : {WirePattern::ring, WirePattern::two_level, WirePattern::pair}) {
-    shape.shared_rates[static_cast<size_t>(pattern)] = cluster_.links->shared_rate(pairs, pattern);
-  }
-  return shape;
+  return widest(map_.places({RankMap::Along::pipeline}, cluster_.gpus_per_domain), pair_of);
 }
 
 bool PlanShapes::differ(const std::vector<int>& starts, Members members) const {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <initializer_list>
 #include <vector>
 
 #include "models/parallel_plan.hpp"
@@ -17,9 +16,7 @@ namespace orrery {
 /// for each place that a group can have in a domain is looked at.
 ///
 /// What one shape cannot tell is how uneven groups meet: of tensor 3 on nodes of 8 the third group has one
-/// rank alone in a node, whose NIC carries all that the other two send. Where the cluster says how groups lie
-/// on its links (ClusterShape::links), a shape that crosses domains also carries the rates that the links
-/// leave when all groups of the kind, on all stages, send at once (of sends: all pairs of the two stages).
+/// rank alone in a node, whose NIC carries all that the other two send.
 class PlanShapes {
  public:
   /// The references must outlive it.
@@ -45,8 +42,6 @@ class PlanShapes {
   std::vector<int> starts_of_experts(Members members) const;
   /// Whether groups that start there differ in shape, or one holds unequal numbers of ranks in its domains.
   bool differ(const std::vector<int>& starts, Members members) const;
-  GroupShape beside_others(GroupShape shape, Members members,
-                           std::initializer_list<WirePattern> patterns) const;
   const ClusterShape& cluster_;
   const ParallelPlan& plan_;
   const RankMap& map_;

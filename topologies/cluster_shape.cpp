@@ -38,6 +38,7 @@ void shape_tree(const ClusterSpec& cluster, const FabricLayout& layout, ClusterS
   shape.nodes_per_leaf = layout.nodes_per_leaf;
   shape.nodes_per_pod = layout.tiers == 3 ? layout.nodes_per_pod : 0;
   shape.rail_optimized = fabric.railed() && layout.rails > 1;
+  shape.pxn = fabric.pxn;
   if (layout.tiers >= 2) shape.oversubscription_leaf = fabric.oversubscription_of(0);
   shape.oversubscription =
       shape.oversubscription_leaf * (layout.tiers == 3 ? fabric.oversubscription_of(1) : 1.0);

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "calibration/stacks/residual_interval.hpp"
+#include "models/crossing_collectives.hpp"
 #include "models/estimate.hpp"
 #include "models/plan_shapes.hpp"
 #include "models/step_plan.hpp"
@@ -19,9 +20,9 @@
 #include "reports/answers/latency_difference.hpp"
 #include "reports/answers/loop_simulation.hpp"
 #include "reports/answers/memory_assumptions.hpp"
+#include "reports/answers/nic_estimate.hpp"
 #include "reports/answers/simulation.hpp"
 #include "sim/base/quantile.hpp"
-#include "sim/engine/crowded_groups.hpp"
 #include "topologies/build_topology.hpp"
 #include "topologies/fabric_checks.hpp"
 
@@ -32,8 +33,16 @@ constexpr double kShareThatCounts = 0.05;
 
 double sum(const Breakdown& breakdown) { return std::accumulate(breakdown.begin(), breakdown.end(), 0.0); }
 
-void run_estimate(const StepPlan& plan, Prediction& prediction) {
-  const StepEstimate estimate = estimate_step(plan);
+bool lies_unevenly(const Experiment& experiment) {
+  return PlanShapes(experiment.shape, experiment.parallel, RankMap(experiment.parallel)).uneven();
+}
+
+void run_estimate(const Experiment& experiment, const StepPlan& plan, Prediction& prediction) {
+  const bool uneven = lies_unevenly(experiment);
+  // Of other fabrics the shape's NICs are no links that one could fill.
+  const bool meets = experiment.cluster.fabric.is_clos() && (uneven || kinds_of_traffic_meet(plan));
+  const StepEstimate estimate =
+      meets ? estimate_on_nics(plan, experiment.shape, uneven) : estimate_step(plan);
   prediction.step_time = estimate.step_time;
   prediction.breakdown = estimate.breakdown;
   prediction.communication = estimate.communications;
@@ -132,30 +141,13 @@ void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
   for (std::string& line : lines) prediction.warnings.push_back("cluster.fabric: " + std::move(line));
 }
 
-/// Up to here the estimate looks at how uneven groups lie on the links: that takes the whole fabric.
-constexpr int kMostGpusOnLinks = 16384;
-
-/// The shape that the plan is made with.
-ClusterShape shape_of_plan(const Experiment& experiment, EngineKind engine) {
-  ClusterShape shape = shape_for_engine(experiment, engine);
-  const RankMap map(experiment.parallel);
-  if (engine == EngineKind::estimate && shape.gpus <= kMostGpusOnLinks &&
-      PlanShapes(shape, experiment.parallel, map).uneven()) {
-    shape.links = std::make_shared<CrowdedGroups>(build_topology(experiment.cluster));
-  }
-  return shape;
-}
-
 void warn_about_uneven_groups(const Experiment& experiment, Prediction& prediction) {
   if (prediction.engine != EngineKind::estimate) return;
-  const RankMap map(experiment.parallel);
-  if (!PlanShapes(experiment.shape, experiment.parallel, map).uneven()) return;
-  const bool on_links = experiment.shape.gpus <= kMostGpusOnLinks;
-  prediction.warnings.push_back(fmt::format(
-      "parallel: groups of one kind lie unevenly over the nodes; the estimate takes the worst one for "
-      "all{}, and does not know where it meets {}: the simulation does",
-      on_links ? ", slowed by the others of its kind on their paths (hashed ones, too)" : "",
-      on_links ? "traffic of another kind" : "other traffic"));
+  if (!lies_unevenly(experiment)) return;
+  prediction.warnings.emplace_back(
+      "parallel: groups of one kind lie unevenly over the nodes; the estimate knows of the network its NICs "
+      "alone, and takes the groups of a long step for alike: the simulation follows every group on its "
+      "paths");
 }
 
 }  // namespace
@@ -219,7 +211,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   const std::optional<Experiment> changed = priced_without(experiment, options);
   const Experiment& priced = changed ? *changed : experiment;
   const CalibratedModels models = models_for(priced, options, calibrations);
-  const StepPlan plan = plan_of(priced, models, shape_of_plan(priced, options.engine));
+  const StepPlan plan = plan_of(priced, models, shape_for_engine(priced, options.engine));
   Prediction prediction;
   prediction.name = experiment.name;
   prediction.engine = options.engine;
@@ -234,7 +226,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.loop = plan.loop;
 
   if (options.engine == EngineKind::estimate) {
-    run_estimate(plan, prediction);
+    run_estimate(priced, plan, prediction);
   } else {
     run_simulation(priced, options, plan, calibrations, prediction);
   }

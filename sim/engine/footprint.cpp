@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "sim/engine/ring_crossings.hpp"
 #include "sim/network/storage_shape.hpp"
 
 namespace orrery {
@@ -39,13 +40,6 @@ std::vector<int> scale_up_domains(const Topology& topology) {
     domain[static_cast<size_t>(gpu)] = static_cast<int>(root(static_cast<size_t>(topology.gpu(gpu))));
   }
   return domain;
-}
-
-bool is_two_level(const Communication& communication) {
-  const bool reduces = communication.op == CollectiveOp::all_reduce ||
-                       communication.op == CollectiveOp::reduce_scatter ||
-                       communication.op == CollectiveOp::all_gather;
-  return reduces && communication.algorithm != "ring" && communication.algorithm != "p2p";
 }
 
 }  // namespace
@@ -174,46 +168,19 @@ void FootprintBuilder::add_group(const Communication& communication, const Membe
   }
 }
 
-std::vector<FootprintBuilder::Members> FootprintBuilder::by_domain(const Members& group) const {
-  std::vector<std::pair<int, size_t>> place;  // of the domains met so far, sorted by domain
-  std::vector<Members> blocks;
-  for (const int gpu : group) {
-    const int domain = domain_of_gpu_.at(static_cast<size_t>(gpu));
-    auto found = std::lower_bound(place.begin(), place.end(), std::pair(domain, size_t{0}));
-    if (found == place.end() || found->first != domain) {
-      found = place.insert(found, {domain, blocks.size()});
-      blocks.emplace_back();
-    }
-    blocks[found->second].push_back(gpu);
-  }
-  return blocks;
-}
-
 void FootprintBuilder::add_ring(const Communication& communication, const Members& group) {
-  const std::vector<Members> domains = by_domain(group);
+  const std::vector<Members> domains =
+      members_by_domain(group, [this](int gpu) { return domain_of_gpu_.at(static_cast<size_t>(gpu)); });
   const auto n = static_cast<double>(group.size());
-  const auto m = static_cast<double>(domains.size());
-  const bool two_level = is_two_level(communication);
-  const double across = two_level ? (m - 1.0) / m * n / (n - 1.0) : 1.0;
-  const bool in_switch = two_level && communication.op == CollectiveOp::all_reduce &&
+  const bool in_switch = is_two_level(communication) && communication.op == CollectiveOp::all_reduce &&
                          communication.algorithm.substr(0, 4) == "nvls";
-  const bool open = communication.op == CollectiveOp::broadcast;  // ends where it would close
   for (const Members& members : domains) {
     const auto count = static_cast<double>(members.size());
     const double within = in_switch ? std::min(1.0, (1.0 + 1.0 / count) * n / (2.0 * (n - 1.0))) : 1.0;
-    add_ring_in_domain(members, within, open);
+    add_ring_in_domain(members, within, is_open_ring(communication));
   }
-  if (domains.size() < 2) {
-    return;
-  }
-  for (size_t i = 0; i + (open ? 1 : 0) < domains.size(); ++i) {
-    const Members& from = domains[i];
-    const Members& to = domains[(i + 1) % domains.size()];
-    const size_t rings = std::max(from.size(), to.size());
-    for (size_t ring = 0; ring < rings; ++ring) {
-      add_path(from[ring % from.size()], to[ring % to.size()], across / static_cast<double>(rings));
-    }
-  }
+  for_each_ring_crossing(communication, domains,
+                         [this](int from, int to, double weight) { add_path(from, to, weight); });
 }
 
 void FootprintBuilder::add_ring_in_domain(const Members& members, double weight, bool open) {

@@ -68,7 +68,6 @@ class FootprintBuilder {
 
  private:
   using Members = std::vector<int>;
-  std::vector<Members> by_domain(const Members& group) const;
   Parts take_parts();
   std::vector<LinkLoad> take_loads();
   void add_link(LinkId link, double weight);

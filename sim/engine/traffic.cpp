@@ -4,6 +4,19 @@
 
 namespace orrery {
 
+FlowSpec flow_of(const Communication& communication, bool uses_links) {
+  const Bytes wire = communication.storage != StorageUse::none
+                         ? communication.payload
+                         : wire_bytes(communication.op, communication.payload,
+                                      static_cast<int>(communication.groups.front().size()));
+  FlowSpec flow;
+  flow.wire_bytes = wire.base();
+  if (uses_links && wire.base() > 0.0 && communication.transfer.base() > 0.0) {
+    flow.rate_bound = (wire / communication.transfer).base();
+  }
+  return flow;
+}
+
 Traffic traffic_of(const WorkloadGraph& graph, const Topology& topology) {
   Traffic traffic;
   traffic.trunks = std::make_shared<Trunks>(topology);
@@ -31,14 +44,7 @@ Traffic traffic_of(const WorkloadGraph& graph, const Topology& topology) {
     }
     traffic.footprints[i] = builder.put_together(parts[i]);
     parts[i] = {};
-    const Bytes wire = communication.storage != StorageUse::none
-                           ? communication.payload
-                           : wire_bytes(communication.op, communication.payload,
-                                        static_cast<int>(communication.groups.front().size()));
-    traffic.flows[i].wire_bytes = wire.base();
-    if (!traffic.footprints[i].empty() && wire.base() > 0.0 && communication.transfer.base() > 0.0) {
-      traffic.flows[i].rate_bound = (wire / communication.transfer).base();
-    }
+    traffic.flows[i] = flow_of(communication, !traffic.footprints[i].empty());
   }
   return traffic;
 }

@@ -21,6 +21,9 @@ struct Traffic {
   std::shared_ptr<Trunks> trunks;
 };
 
+/// Of a communication with at least one group. @param uses_links  whether its footprint has any
+FlowSpec flow_of(const Communication& communication, bool uses_links);
+
 /// @throws std::runtime_error if two members of a group have no path
 Traffic traffic_of(const WorkloadGraph& graph, const Topology& topology);
 

@@ -1,11 +1,9 @@
 #pragma once
 
-#include <memory>
 #include <span>
 #include <string_view>
 
 #include "sim/base/quantity.hpp"
-#include "sim/network/groups_on_links.hpp"
 #include "sim/network/storage_shape.hpp"
 
 namespace orrery {
@@ -40,12 +38,11 @@ struct ClusterShape {
   int nodes_per_leaf = 0;
   int nodes_per_pod = 0;        ///< nodes that meet below the core switches; 0: all
   bool rail_optimized = false;  ///< a leaf takes the NICs of one number only: other pairs cross a spine
-  Seconds network_latency_pod;  ///< across leaf, spine, leaf; as the far one where there are no cores
+  bool pxn = false;  ///< or the sender's traffic leaves over the neighbour that has a NIC with that number
+  Seconds network_latency_pod;         ///< across leaf, spine, leaf; as the far one where there are no cores
   double oversubscription_leaf = 1.0;  ///< of the leaves' uplinks alone
   double payload_efficiency = 1.0;     ///< share of line rate left for payload (headers, framing)
   StorageShape storage;
-  /// For groups that lie unevenly; null: each group is looked at alone.
-  std::shared_ptr<const GroupsOnLinks> links;
 };
 
 /// How one communication group lies on the cluster.
@@ -68,7 +65,6 @@ struct GroupShape {
   BytesPerSecond nic_bandwidth;  ///< one NIC's line rate
   Seconds network_latency;       ///< one way, GPU to GPU of two neighbouring domains of the group
   NicProtocol protocol = NicProtocol::infiniband;
-  SharedRates shared_rates;  ///< beside all other groups of the kind, where they lie unevenly
 
   bool crosses_domains() const { return domains > 1; }
   int narrowest_domain() const {

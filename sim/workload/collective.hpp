@@ -11,6 +11,7 @@ std::string_view name_of(CollectiveOp op);
 
 /// Which parallel dimension a communication serves.
 enum class GroupKind { tensor, context, expert, data, pipeline };
+constexpr int kGroupKinds = 5;
 std::string_view name_of(GroupKind kind);
 
 /// Where the time of a step goes (contract section 3.1, breakdown_s), in the order of the report.

@@ -41,28 +41,26 @@ bool lies_unevenly(const Prediction& estimate) {
                      [](const std::string& line) { return line.find("lie unevenly") != std::string::npos; });
 }
 
-/// How far the engines are apart over experiments of one sort. The aim holds for all but a few, where one
-/// kind of traffic meets another on its links: the estimate takes each kind for alone.
+/// How far the engines are apart over experiments of one sort.
 struct Apart {
-  double aim, limit;
-  int count = 0, beyond_aim = 0;
+  double limit;
+  int count = 0;
   double worst = 0;
   void add(double apart, const std::string& what) {
     ++count;
-    beyond_aim += apart > aim ? 1 : 0;
     worst = std::max(worst, apart);
     EXPECT_LE(apart, limit) << what;
   }
 };
 std::ostream& operator<<(std::ostream& out, const Apart& apart) {
-  return out << apart.count << " (" << apart.beyond_aim << " more than " << 100 * apart.aim
-             << " % apart, at most " << 100 * apart.worst << " %)";
+  return out << apart.count << " (at most " << 100 * apart.worst << " % apart)";
 }
 
 TEST(RandomExperiments, RunInBothEnginesWhichAgree) {
   Dice dice(2026);
   CalibrationStore calibrations;
-  Apart idle{0.01, 0.01}, contended{0.05, 0.09}, uneven{0.05, 0.25}, reduced_beside_sends{0.05, 0.25};
+  // Issue 6: 1 % where nothing contends, 5 % where the engines share links, each on a network of its own.
+  Apart idle{0.01}, contended{0.05}, uneven{0.05}, reduced_beside_sends{0.05};
   for (int i = 0; i < kLegal; ++i) {
     const Json document = random_experiment(dice);
     const std::string what = std::to_string(i) + ": " + document.dump();
@@ -82,7 +80,7 @@ TEST(RandomExperiments, RunInBothEnginesWhichAgree) {
       } else if (lies_unevenly(estimate)) {
         uneven.add(apart, what);
       } else if (experiment.parallel.zero == 2 && experiment.parallel.pipeline > 1) {
-        // Reductions after every micro-batch hold up a pipeline's sends, which only the simulation sees.
+        // Reductions after every micro-batch meet a pipeline's sends.
         reduced_beside_sends.add(apart, what);
       } else {
         contended.add(apart, what);
@@ -91,10 +89,6 @@ TEST(RandomExperiments, RunInBothEnginesWhichAgree) {
       ADD_FAILURE() << what << "\nrefused: " << error.what();
     }
   }
-  // Of fewer than a hundred (sanitized builds), one.
-  EXPECT_LE(contended.beyond_aim, 1 + contended.count / 100);
-  EXPECT_LE(reduced_beside_sends.beyond_aim, 1 + reduced_beside_sends.count / 100);
-  EXPECT_LE(uneven.beyond_aim, 1 + uneven.count / 8);
   std::cout << "idle links " << idle << "; contended " << contended << "; ZeRO 2 in a pipeline "
             << reduced_beside_sends << "; groups lie unevenly " << uneven << "\n";
 }

@@ -92,36 +92,6 @@ TEST(PlanShapes, OfExpertsTakeTheGroupThatHasItWorst) {
   EXPECT_EQ(same.narrowest_domain(), 1);
 }
 
-/// Says the same rate of all and remembers what it was asked.
-class OneRate : public GroupsOnLinks {
- public:
-  BytesPerSecond shared_rate(const std::vector<std::vector<int>>& groups, WirePattern) const override {
-    asked = groups;
-    return BytesPerSecond(7.0);
-  }
-  mutable std::vector<std::vector<int>> asked;
-};
-
-TEST(PlanShapes, AskWhatTheLinksLeaveAllGroupsTogether) {
-  ClusterShape cluster = nodes_of_8(3);
-  const auto links = std::make_shared<OneRate>();
-  cluster.links = links;
-  const ParallelPlan sixes = degrees(6, 1, 4, 1);
-  const RankMap of_sixes(sixes);
-  const GroupShape tensor = PlanShapes(cluster, sixes, of_sixes).tensor();
-  EXPECT_EQ(tensor.shared_rates[static_cast<size_t>(WirePattern::ring)].base(), 7.0);
-  EXPECT_EQ(tensor.shared_rates[static_cast<size_t>(WirePattern::pair)].base(), 0.0);
-  ASSERT_EQ(links->asked.size(), 4U);
-  EXPECT_EQ(links->asked[1], (std::vector<int>{6, 7, 8, 9, 10, 11}));
-  // Groups inside their nodes meet nobody.
-  links->asked.clear();
-  const ParallelPlan eights = degrees(8, 1, 3, 1);
-  const RankMap of_eights(eights);
-  const GroupShape inside = PlanShapes(cluster, eights, of_eights).tensor();
-  EXPECT_TRUE(links->asked.empty());
-  EXPECT_EQ(inside.shared_rates[static_cast<size_t>(WirePattern::ring)].base(), 0.0);
-}
-
 TEST(RankMapPlaces, AreThoseThatGroupsCanHaveInANode) {
   using Along = RankMap::Along;
   EXPECT_EQ(RankMap(degrees(8, 1, 16, 2)).places({Along::tensor}, 8), std::vector<int>{0});
