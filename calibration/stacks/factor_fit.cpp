@@ -17,7 +17,8 @@ namespace {
 constexpr int kReweightings = 5;
 constexpr double kLeastGain = 0.001;  // of the error, for a term to be shipped
 constexpr size_t kMostTerms = 4;
-constexpr double kLeastSlope = 0.01;  // of some row, for a factor to be tried
+constexpr double kMostDeviations = 1.5;  // of its prior, that a shipped value may lie from one
+constexpr double kLeastSlope = 0.01;     // of some row, for a factor to be tried
 constexpr int kDigits = 4;
 using Rows = std::span<const FactorRow* const>;
 using Terms = std::span<const FactorTerm>;
@@ -269,6 +270,15 @@ bool contradicted(Rows rows, const std::vector<double>& before, const std::vecto
   return std::any_of(rise.begin(), rise.end(), [](const auto& source) { return source.second > 0.0; });
 }
 
+/// Whether a value is one that the prior hardly holds possible: then it stands in for something else.
+bool beyond_belief(Rows rows, Terms terms, const FactorPriors& priors) {
+  const FactorModel model = fit_factors(rows, terms, priors);
+  return std::any_of(model.entries.begin(), model.entries.end(), [&priors](const FactorEntry& entry) {
+    const double prior = priors.factor[static_cast<size_t>(entry.term.factor)];
+    return std::abs(std::log(entry.value)) > kMostDeviations * prior;
+  });
+}
+
 }  // namespace
 
 Factors FactorModel::factors_for(const std::string& gpu, int year) const {
@@ -324,6 +334,7 @@ std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
     for (const auto& [error, i] : tried) {
       if (error > best - kLeastGain) break;
       next.back() = possible[i];
+      if (beyond_belief(rows, next, priors)) continue;
       std::vector<double> then = left_out_errors(rows, next, sources, families, priors);
       if (contradicted(rows, of_sources, then)) continue;
       chosen = next;

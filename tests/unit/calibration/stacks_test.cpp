@@ -76,6 +76,26 @@ TEST(StackFit, ChoosesWhatOtherFamiliesAgreeOn) {
   EXPECT_TRUE(choose_terms(pointers(rows)).empty());
 }
 
+// Collectives that would have to take 2.5 times as long are not what is slow, however well that fits: the
+// prior holds a factor of 1.5 likely.
+TEST(StackFit, ShipsNoValueBeyondBelief) {
+  const auto rows_with = [](double factor) {
+    std::vector<FactorRow> rows;
+    for (int i = 0; i < 12; ++i) {
+      for (const double share : {0.1, 0.2, 0.4}) {
+        rows.push_back(row(std::string(1, static_cast<char>('a' + i)), Factor::tensor_communication, share,
+                           share * std::log(factor)));
+        rows.back().source_group = i % 2 == 0 ? "here" : "there";
+      }
+    }
+    return rows;
+  };
+  const FactorModel believed = learn_factors(pointers(rows_with(1.5)));
+  ASSERT_EQ(believed.entries.size(), 1U);
+  EXPECT_NEAR(believed.entries[0].value, 1.5, 0.1);
+  EXPECT_TRUE(learn_factors(pointers(rows_with(2.5))).entries.empty());
+}
+
 TEST(StackFit, ShipsNothingThatOneFamilyAloneAsksForOrThatDoesNotHold) {
   std::vector<FactorRow> one_family = {row("a", Factor::products, 1.0, 0.1),
                                        row("a", Factor::products, 1.0, 0.1)};
