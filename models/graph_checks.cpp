@@ -56,6 +56,11 @@ void check_blocking_launches(const SpecReader& parallel, const SoftwareStack& st
     parallel.problems().add(parallel.pointer() + std::string(key), std::string(found),
                             std::string(instead) + std::string(kWhy));
   };
+  if (stack.launch == Launch::cuda_graph && !stack.graph_scope.partial()) {
+    const std::string parent = parallel.pointer().substr(0, parallel.pointer().find_last_of('/'));
+    parallel.problems().add(parent + "/software/blocking_launches", "true",
+                            "false with launch \"cuda_graph\": a graph of the iteration is one launch");
+  }
   if (plan.zero == 3) return refuse("/zero", "3", "at most 2");
   if (plan.schedule == ScheduleKind::dualpipe) return refuse("/schedule", "\"dualpipe\"", "another schedule");
   const std::pair<std::string_view, bool> overlaps[] = {{"gradient", plan.overlap.gradient},

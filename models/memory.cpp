@@ -291,7 +291,9 @@ class StageCounter {
     if (plan_.zero >= 1) memory.optimizer /= shards;
     if (training_.sync.kind == SyncKind::async) memory.optimizer /= plan_.data;  // on the servers
     memory.optimizer += trained * outer_state_bytes(training_) / (plan_.zero >= 1 ? shards : 1.0);
-    memory.step += stack_.step_buffer_bytes * trained / (plan_.zero >= 1 ? shards : 1.0);
+    const bool copies = stack_.copies_narrow_states && training_.optimizer_storage.states != StateDtype::fp32;
+    const double copied = copies ? 4.0 * optimizer_states(training_.optimizer) : 0.0;
+    memory.step += (stack_.step_buffer_bytes + copied) * trained / (plan_.zero >= 1 ? shards : 1.0);
     if (plan_.data * plan_.context > 1) {
       const double bucket = plan_.bucket > 0 ? plan_.bucket : stack_.bucket_parameters;
       memory.buffers += stack_.reduction_buffers * std::min(bucket, trained) * bytes.gradient;

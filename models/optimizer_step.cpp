@@ -46,7 +46,8 @@ class OptimizerStep {
   }
   /// The stack's traffic, in proportion to what the update must move.
   double update_bytes(Optimizer optimizer, double parameters) const {
-    const double scale = optimizer_traffic(optimizer, training_.precision, training_.optimizer_storage) /
+    const double scale = optimizer_traffic(optimizer, training_.precision, training_.optimizer_storage,
+                                           stack_.copies_narrow_states) /
                          optimizer_traffic(Optimizer::adam, Precision::bf16);
     return stack_.optimizer_bytes_per_parameter * scale * parameters;
   }
@@ -152,10 +153,13 @@ double states_by_matrix(Optimizer optimizer, const std::vector<WeightMatrices>& 
   return factored_moment_bytes(matrices) + of_ends + 4.0 * std::max(0.0, rest - ends);
 }
 
-double optimizer_traffic(Optimizer optimizer, Precision precision, const OptimizerStorage& storage) {
+double optimizer_traffic(Optimizer optimizer, Precision precision, const OptimizerStorage& storage,
+                         bool copies) {
   const OptimizerBytes kept = optimizer_bytes(optimizer, precision, storage);
   // Gradient read; each state read and written.
   double bytes = 4.0 + 2.0 * kept.states;
+  // Copies: the narrow state read and an fp32 one written, which the update reads and writes, and back.
+  if (copies && storage.states != StateDtype::fp32) bytes += 16.0 * optimizer_states(optimizer);
   if (activation_bytes(precision) >= 4.0) {
     bytes += 8.0;
   } else {

@@ -57,7 +57,10 @@ LayerPass optimizer_pass(const TrainingSpec& training, const SoftwareStack& stac
 /// Narrower states move their own bytes. With a remainder both halves of the weight are read and written;
 /// with a 16-bit master it is read and written and the weight written; without one the weight is read and
 /// written.
-double optimizer_traffic(Optimizer optimizer, Precision precision, const OptimizerStorage& storage = {});
+/// @param copies  narrower states are copied to fp32 for the update and back
+/// (SoftwareStack::copies_narrow_states)
+double optimizer_traffic(Optimizer optimizer, Precision precision, const OptimizerStorage& storage = {},
+                         bool copies = false);
 
 /// Bytes of an Adafactor's second moment for these matrices: fp32 of a row and of a column each.
 double factored_moment_bytes(const std::vector<WeightMatrices>& matrices);

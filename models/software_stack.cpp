@@ -362,6 +362,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "optimizer_bytes_per_resident",
                "optimizer_kernels",
                "narrow_optimizer",
+               "copies_narrow_states",
                "tensor_overlap_exposed",
                "pipeline_overlap_exposed",
                "bucket_parameters",
@@ -406,6 +407,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   read_host_times(reader, stack);
   read_count(reader, "vocab_multiple", 1, stack.vocab_multiple);
   read_flag(reader, "narrow_optimizer", stack.narrow_optimizer);
+  read_flag(reader, "copies_narrow_states", stack.copies_narrow_states);
   read_flag(reader, "quantized_gather", stack.quantized_gather);
   read_flag(reader, "embedding_as_layer", stack.embedding_as_layer);
   read_flag(reader, "scatter_gather_pipeline", stack.scatter_gather_pipeline);

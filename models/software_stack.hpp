@@ -141,6 +141,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   bool blocking_launches = false;
   /// The framework's Adam can keep states and master weights in less than fp32 (OptimizerStorage).
   bool narrow_optimizer = false;
+  /// Its update works in fp32: narrower states are copied there and back, all of a rank's at a time.
+  bool copies_narrow_states = false;
   /// How ZeRO shards whole parameters, layer by layer (ZeRO 3, FSDP), and with pipelines.
   struct Sharding {
     int prefetch_forward = 1;   ///< units gathered ahead of the one at work

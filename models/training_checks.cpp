@@ -55,10 +55,12 @@ void check_optimizer_storage(const SpecReader& reader, const TrainingSpec& train
                   ": the weights themselves are fp32");
   } else if (plan.zero == 3) {
     refuse_master("\"fp32\" with zero 3, which shards the master weights and casts what it gathers");
-  } else if (storage.master == MasterWeights::remainder &&
-             (precision == Precision::fp16 ||
-              (stack.fp8_parameter_gather && operand_bytes(precision) < 2.0))) {
+  } else if (storage.master == MasterWeights::remainder && precision == Precision::fp16) {
     refuse_master("\"fp32\": only bf16 weights are the upper half of fp32 ones");
+  } else if (stack.fp8_parameter_gather && operand_bytes(precision) < 2.0 &&
+             (storage.master == MasterWeights::remainder || storage.master == MasterWeights::none)) {
+    refuse_master(
+        "\"fp32\", \"bf16\" or \"fp16\" with weights held in 8 bits (software.fp8_parameter_gather)");
   }
 }
 

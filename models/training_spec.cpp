@@ -63,7 +63,7 @@ void read_optimizer(const SpecReader& reader, TrainingSpec& training) {
     return;
   }
   reader.only({"kind", "state_dtype", "master_weights"});
-  training.optimizer = static_cast<Optimizer>(reader.at("kind").choice(kOptimizers));
+  if (reader.has("kind")) training.optimizer = static_cast<Optimizer>(reader.at("kind").choice(kOptimizers));
   OptimizerStorage& storage = training.optimizer_storage;
   if (reader.has("state_dtype")) {
     storage.states = static_cast<StateDtype>(reader.at("state_dtype").choice(kStateDtypes));

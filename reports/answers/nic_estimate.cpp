@@ -7,7 +7,6 @@
 #include "models/loop_estimate.hpp"
 #include "models/lowering.hpp"
 #include "sim/engine/engine.hpp"
-#include "sim/engine/nic_traffic.hpp"
 #include "sim/timeline/step_timeline.hpp"
 
 namespace orrery {
@@ -26,8 +25,8 @@ struct SharedStep {
 
 class NicSharing {
  public:
-  NicSharing(const StepPlan& plan, const ClusterShape& cluster, bool uneven)
-      : plan_(plan), cluster_(cluster), steps_(short_steps(plan)) {
+  NicSharing(const StepPlan& plan, const std::function<Traffic(const WorkloadGraph&)>& traffic, bool uneven)
+      : plan_(plan), traffic_(traffic), steps_(short_steps(plan)) {
     if (uneven && tasks_of_all_gpus() <= kMostTasksOfUnevenEstimate) scope_ = Scope::full;
   }
 
@@ -61,7 +60,7 @@ class NicSharing {
   /// @param rank  whose step to tell; -1: the slowest one's
   SharedStep share(std::int32_t micro_batches, int rank) const {
     const WorkloadGraph graph = graph_of(micro_batches, scope_);
-    const StepTimeline timeline = run_max_min(graph, nic_traffic(graph, cluster_));
+    const StepTimeline timeline = run_max_min(graph, traffic_(graph));
     SharedStep result;
     result.contended = timeline.contended;
     result.slowest = rank < 0 ? slowest_rank(graph, timeline) : rank;
@@ -77,17 +76,20 @@ class NicSharing {
   }
 
   const StepPlan& plan_;
-  const ClusterShape& cluster_;
+  const std::function<Traffic(const WorkloadGraph&)>& traffic_;
   std::optional<ShortSteps> steps_;
   Scope scope_ = Scope::folded;
 };
 
 }  // namespace
 
-StepEstimate estimate_on_nics(const StepPlan& plan, const ClusterShape& cluster, bool uneven) {
+StepEstimate estimate_sharing(const StepPlan& plan,
+                              const std::function<Traffic(const WorkloadGraph&)>& traffic, bool uneven,
+                              bool& contended) {
   StepEstimate result = estimate_passes(plan);
-  const NicSharing sharing(plan, cluster, uneven);
+  const NicSharing sharing(plan, traffic, uneven);
   const SharedStep shared = sharing.run();
+  contended = shared.contended;
   if (shared.contended) {
     std::array<double, kGroupKinds> stretch{};
     for (size_t kind = 0; kind < stretch.size(); ++kind) {

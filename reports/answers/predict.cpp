@@ -23,6 +23,7 @@
 #include "reports/answers/nic_estimate.hpp"
 #include "reports/answers/simulation.hpp"
 #include "sim/base/quantile.hpp"
+#include "sim/engine/nic_traffic.hpp"
 #include "topologies/build_topology.hpp"
 #include "topologies/fabric_checks.hpp"
 
@@ -30,6 +31,8 @@ namespace orrery {
 namespace {
 
 constexpr double kShareThatCounts = 0.05;
+/// Up to which the estimate of an uneven plan looks up its groups' paths on the fabric: a tenth of a second.
+constexpr int kMostGpusOfEstimatedPaths = 16'384;
 
 double sum(const Breakdown& breakdown) { return std::accumulate(breakdown.begin(), breakdown.end(), 0.0); }
 
@@ -37,12 +40,27 @@ bool lies_unevenly(const Experiment& experiment) {
   return PlanShapes(experiment.shape, experiment.parallel, RankMap(experiment.parallel)).uneven();
 }
 
-void run_estimate(const Experiment& experiment, const StepPlan& plan, Prediction& prediction) {
+StepEstimate estimate_of(const Experiment& experiment, const StepPlan& plan, bool& contended) {
+  const FabricSpec& fabric = experiment.cluster.fabric;
   const bool uneven = lies_unevenly(experiment);
-  // Of other fabrics the shape's NICs are no links that one could fill.
-  const bool meets = experiment.cluster.fabric.is_clos() && (uneven || kinds_of_traffic_meet(plan));
-  const StepEstimate estimate =
-      meets ? estimate_on_nics(plan, experiment.shape, uneven) : estimate_step(plan);
+  // Of other fabrics the shape's NICs are no links that one could fill, and a hash is known to the fabric
+  // alone.
+  const bool needs_paths = !fabric.is_clos() || fabric.routing == Routing::ecmp;
+  if (uneven && needs_paths && experiment.parallel.gpus() <= kMostGpusOfEstimatedPaths) {
+    const Topology topology = build_topology(experiment.cluster);
+    return estimate_sharing(
+        plan, [&](const WorkloadGraph& graph) { return traffic_of(graph, topology); }, uneven, contended);
+  }
+  if (fabric.is_clos() && (uneven || kinds_of_traffic_meet(plan))) {
+    return estimate_sharing(
+        plan, [&](const WorkloadGraph& graph) { return nic_traffic(graph, experiment.shape); }, uneven,
+        contended);
+  }
+  return estimate_step(plan);
+}
+
+void run_estimate(const Experiment& experiment, const StepPlan& plan, Prediction& prediction) {
+  const StepEstimate estimate = estimate_of(experiment, plan, prediction.contended);
   prediction.step_time = estimate.step_time;
   prediction.breakdown = estimate.breakdown;
   prediction.communication = estimate.communications;
@@ -145,9 +163,9 @@ void warn_about_uneven_groups(const Experiment& experiment, Prediction& predicti
   if (prediction.engine != EngineKind::estimate) return;
   if (!lies_unevenly(experiment)) return;
   prediction.warnings.emplace_back(
-      "parallel: groups of one kind lie unevenly over the nodes; the estimate knows of the network its NICs "
-      "alone, and takes the groups of a long step for alike: the simulation follows every group on its "
-      "paths");
+      "parallel: groups of one kind lie unevenly over the nodes; the estimate takes the groups of a long "
+      "step "
+      "for alike and knows of many fabrics the NICs alone: the simulation follows every group on its paths");
 }
 
 }  // namespace

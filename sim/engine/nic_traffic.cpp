@@ -81,7 +81,7 @@ class NicLinks {
     count(group, 1);
     count(members, -1);
     for (const int gpu : members) {
-      if (!cluster_.pxn) {
+      if (!leaves_over_neighbours()) {
         add(gpu, kOut, each * static_cast<double>(group.size() - members.size()));
         continue;
       }
@@ -98,6 +98,9 @@ class NicLinks {
   }
   bool same_nic(int a, int b) const { return nic_of(a) == nic_of(b); }
 
+  /// PXN: only on rails is a neighbour's NIC nearer to the receiver.
+  bool leaves_over_neighbours() const { return cluster_.pxn && cluster_.rail_optimized; }
+
   /// The GPU over whose NIC a message leaves: with PXN the one beside the sender whose NIC has the number of
   /// the receiver's, as long as both nodes meet at that NIC's leaf.
   int leaves_over(int from, int to) const {
@@ -105,7 +108,7 @@ class NicLinks {
     const int to_node = to / cluster_.gpus_per_node;
     const bool one_leaf = cluster_.nodes_per_leaf == 0 ||
                           from_node / cluster_.nodes_per_leaf == to_node / cluster_.nodes_per_leaf;
-    if (!cluster_.pxn || !one_leaf || same_nic(from, to)) return from;
+    if (!leaves_over_neighbours() || !one_leaf || same_nic(from, to)) return from;
     return from_node * cluster_.gpus_per_node + to % cluster_.gpus_per_node;
   }
 

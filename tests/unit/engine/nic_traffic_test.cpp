@@ -86,7 +86,7 @@ TEST(NicTraffic, LeavesOverTheNeighbourOnTheReceiversRail) {
   ClusterShape cluster = nodes_of_2(3, 2);
   const Communication sends = of(CollectiveOp::send_receive, {{0, 3}, {1, 5}});
   EXPECT_DOUBLE_EQ(Loaded(cluster, sends).rate(), 45e9);
-  cluster.pxn = true;
+  cluster.pxn = cluster.rail_optimized = true;
   EXPECT_DOUBLE_EQ(Loaded(cluster, sends).rate(), 22.5e9);
   // GPU 5 beyond the leaf: a spine is crossed either way.
   cluster.nodes_per_leaf = 2;

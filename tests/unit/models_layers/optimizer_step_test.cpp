@@ -34,6 +34,12 @@ TEST(OptimizerStep, NarrowStorageMovesItsOwnBytes) {
   EXPECT_EQ(traffic(StateDtype::fp32, MasterWeights::remainder), 4 + 16 + 4 + 4);
   EXPECT_EQ(traffic(StateDtype::bf16, MasterWeights::bf16), 4 + 8 + 4 + 2);
   EXPECT_EQ(traffic(StateDtype::fp8, MasterWeights::none), 4 + 4 + 4);
+  // Copied to fp32 and back (Transformer Engine): each bf16 state read 2 and written 4, read and written 4,
+  // read 4 and written 2.
+  EXPECT_EQ(
+      optimizer_traffic(Optimizer::adam, Precision::bf16, {StateDtype::bf16, MasterWeights::fp32}, true),
+      4 + 2 * (6 + 8 + 6) + 8 + 2);
+  EXPECT_EQ(optimizer_traffic(Optimizer::adam, Precision::bf16, {}, true), 4 + 16 + 8 + 2);
   // The stack counts 45 bytes for Adam's 30.
   SoftwareStack software = stack();
   software.optimizer_bytes_per_parameter = 45;
