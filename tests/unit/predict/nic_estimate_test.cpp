@@ -7,6 +7,7 @@
 
 #include "reports/answers/predict.hpp"
 #include "reports/experiment/experiment.hpp"
+#include "sim/engine/nic_traffic.hpp"
 
 namespace orrery {
 namespace {
@@ -87,7 +88,12 @@ TEST(NicEstimate, IsTheClosedFormWhereNothingIsHeldUp) {
   PredictOptions options;
   options.engine = EngineKind::estimate;
   const StepPlan plan = plan_of(experiment, calibrations.models(experiment, options), experiment.shape);
-  EXPECT_EQ(estimate_on_nics(plan, experiment.shape, false).step_time, estimate_step(plan).step_time);
+  bool contended = true;
+  const StepEstimate shared = estimate_sharing(
+      plan, [&](const WorkloadGraph& graph) { return nic_traffic(graph, experiment.shape); }, false,
+      contended);
+  EXPECT_FALSE(contended);
+  EXPECT_EQ(shared.step_time, estimate_step(plan).step_time);
 }
 
 }  // namespace
