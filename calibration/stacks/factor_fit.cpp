@@ -20,6 +20,8 @@ constexpr size_t kMostTerms = 4;
 constexpr double kMostDeviations = 1.5;  // of its prior, that a shipped value may lie from one
 constexpr double kLeastSlope = 0.01;     // of some row, for a factor to be tried
 constexpr int kDigits = 4;
+constexpr std::array kOfKernels = {Factor::products, Factor::grouped_products, Factor::attention,
+                                   Factor::memory};
 using Rows = std::span<const FactorRow* const>;
 using Terms = std::span<const FactorTerm>;
 
@@ -28,7 +30,7 @@ std::vector<double> design_of(Rows rows, Terms entries) {
   std::vector<double> design(rows.size() * entries.size(), 0.0);
   for (size_t i = 0; i < rows.size(); ++i) {
     for (size_t j = 0; j < entries.size(); ++j) {
-      if (!entries[j].matches(rows[i]->gpu, rows[i]->year)) continue;
+      if (!entries[j].matches(rows[i]->traits)) continue;
       design[i * entries.size() + j] = rows[i]->slope[static_cast<size_t>(entries[j].factor)];
     }
   }
@@ -192,45 +194,80 @@ struct Shown {
   bool tells() const { return families.size() > 1 && sources.size() > 1; }
 };
 
-/// Terms that could move these rows: a factor of some weight, runs that can tell it.
-std::vector<FactorTerm> possible_terms(Rows rows) {
+/// Terms of a stack's own runs: a factor of some weight, runs that can tell it.
+void add_own_terms(Rows rows, const std::string& stack, std::vector<FactorTerm>& terms) {
   Shown all;
   std::map<std::string, Shown> gpus;
   std::map<int, Shown> years;
   std::array<double, kFactors> most{};
   for (const FactorRow* row : rows) {
+    if (row->traits.stack != stack) continue;
     all.add(*row);
-    gpus[row->gpu].add(*row);
-    years[row->year].add(*row);
+    gpus[row->traits.gpu].add(*row);
+    years[row->traits.year].add(*row);
     for (size_t f = 0; f < most.size(); ++f) most[f] = std::max(most[f], std::abs(row->slope[f]));
   }
-  std::vector<FactorTerm> terms;
-  if (!all.tells()) return terms;
+  if (!all.tells()) return;
   const int first = years.begin()->first, last = years.rbegin()->first;
   for (int number = 0; number < kFactors; ++number) {
     if (most[static_cast<size_t>(number)] < kLeastSlope) continue;
-    const auto factor = static_cast<Factor>(number);
-    terms.push_back({factor, "", first, last});
+    const FactorTerm term = {
+        .factor = static_cast<Factor>(number), .first_year = first, .last_year = last, .stack = stack};
+    terms.push_back(term);
     for (const auto& [gpu, shown] : gpus) {
-      if (gpus.size() > 1 && shown.tells()) terms.push_back({factor, gpu, first, last});
+      if (gpus.size() == 1 || !shown.tells()) continue;
+      terms.push_back(term);
+      terms.back().gpu = gpu;
     }
     for (const auto& [year, shown] : years) {
-      if (years.size() > 1 && shown.tells()) terms.push_back({factor, "", year, year});
+      if (years.size() == 1 || !shown.tells()) continue;
+      terms.push_back(term);
+      terms.back().first_year = terms.back().last_year = year;
     }
   }
-  return terms;
 }
 
-/// |predicted / measured - 1| of each row, predicted (along the slopes) by a fit to the rows of other groups.
-std::vector<double> left_out_errors(Rows rows, Terms terms, const Groups& groups, const Groups& families,
-                                    const FactorPriors& priors) {
+/// Terms of a chip's kernels that move some run of the stack, learned from the runs of all stacks.
+void add_kernel_terms(Rows rows, const std::string& stack, std::vector<FactorTerm>& terms) {
+  struct Seen {
+    Shown shown;
+    std::set<int> years;
+    std::set<std::string> stacks;
+  };
+  for (const Factor factor : kOfKernels) {
+    std::map<std::pair<std::string, std::string>, Seen> tables;  // by GPU and precision, empty: any
+    for (const FactorRow* row : rows) {
+      const RunTraits& run = row->traits;
+      if (run.kernels_of.empty() || std::abs(row->slope[static_cast<size_t>(factor)]) < kLeastSlope) continue;
+      for (const std::string& precision : {std::string(), run.precision}) {
+        Seen& seen = tables[{run.kernels_of, precision}];
+        seen.shown.add(*row);
+        seen.years.insert(run.year);
+        seen.stacks.insert(run.stack);
+      }
+    }
+    for (const auto& [table, seen] : tables) {
+      if (!seen.shown.tells() || seen.stacks.count(stack) == 0) continue;
+      terms.push_back({.factor = factor,
+                       .first_year = *seen.years.begin(),
+                       .last_year = *seen.years.rbegin(),
+                       .kernels_of = table.first,
+                       .precision = table.second});
+    }
+  }
+}
+
+/// |predicted / measured - 1| of each of a stack's rows, predicted (along the slopes) by a fit to the rows of
+/// other groups. Zero for those of other stacks.
+std::vector<double> left_out_errors(Rows rows, const std::string& stack, Terms terms, const Groups& groups,
+                                    const Groups& families, const FactorPriors& priors) {
   std::vector<double> errors(rows.size(), 0.0);
   const TermFits fits(rows, terms, families, priors);
-  std::vector<size_t> counting;  // rows
-  std::vector<std::vector<size_t>> members(groups.count);
-  std::vector<char> counts(groups.count, 0);  // whether one of a group's rows does
+  std::vector<size_t> counting;                            // rows
+  std::vector<std::vector<size_t>> members(groups.count);  // rows of the stack
+  std::vector<char> counts(groups.count, 0);               // whether one of a group's rows does
   for (size_t i = 0; i < rows.size(); ++i) {
-    members[groups.of_row[i]].push_back(i);
+    if (rows[i]->traits.stack == stack) members[groups.of_row[i]].push_back(i);
     if (terms.empty() || !fits.counts(i)) continue;
     counting.push_back(i);
     counts[groups.of_row[i]] = 1;
@@ -238,6 +275,7 @@ std::vector<double> left_out_errors(Rows rows, Terms terms, const Groups& groups
   std::optional<Eigen::VectorXd> of_all;  // without a group that tells nothing
   std::vector<size_t> others;
   for (size_t group = 0; group < groups.count; ++group) {
+    if (members[group].empty()) continue;
     Eigen::VectorXd logs;
     const bool fitted = !terms.empty() && members[group].size() < rows.size();
     if (fitted && counts[group] == 0) {
@@ -257,10 +295,16 @@ std::vector<double> left_out_errors(Rows rows, Terms terms, const Groups& groups
   return errors;
 }
 
-double mean_of(const std::vector<double>& errors) {
+/// Mean over the stack's rows of what left_out_errors gave.
+double mean_of(Rows rows, const std::string& stack, const std::vector<double>& errors) {
   double sum = 0.0;
-  for (const double error : errors) sum += error;
-  return errors.empty() ? 0.0 : sum / static_cast<double>(errors.size());
+  int count = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i]->traits.stack != stack) continue;
+    sum += errors[i];
+    ++count;
+  }
+  return count == 0 ? 0.0 : sum / count;
 }
 
 /// Whether a source is predicted worse by what the others teach than it was before.
@@ -281,10 +325,10 @@ bool beyond_belief(Rows rows, Terms terms, const FactorPriors& priors) {
 
 }  // namespace
 
-Factors FactorModel::factors_for(const std::string& gpu, int year) const {
+Factors FactorModel::factors_for(const RunTraits& run) const {
   Factors factors;
   for (const FactorEntry& entry : entries) {
-    if (entry.term.matches(gpu, year)) factors[entry.term.factor] *= entry.value;
+    if (entry.term.matches(run)) factors[entry.term.factor] *= entry.value;
   }
   return factors;
 }
@@ -307,19 +351,25 @@ FactorModel fit_factors(Rows rows, Terms terms, const FactorPriors& priors) {
   return model;
 }
 
-double left_out_error(Rows rows, Terms terms, std::string FactorRow::*group, const FactorPriors& priors) {
+double left_out_error(Rows rows, Terms terms, std::string FactorRow::*group, const std::string& stack,
+                      const FactorPriors& priors) {
   const Groups families = groups_of(rows, &FactorRow::family);
-  return mean_of(left_out_errors(rows, terms, groups_of(rows, group), families, priors));
+  const Groups groups = groups_of(rows, group);
+  return mean_of(rows, stack, left_out_errors(rows, stack, terms, groups, families, priors));
 }
 
-std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
-  std::vector<FactorTerm> chosen;
-  const std::vector<FactorTerm> possible = possible_terms(rows);
+std::vector<FactorTerm> choose_terms(Rows rows, const std::string& stack, const FactorPriors& priors) {
+  std::vector<FactorTerm> chosen, possible;
+  add_own_terms(rows, stack, possible);
+  add_kernel_terms(rows, stack, possible);
   if (possible.empty()) return chosen;
   const Groups families = groups_of(rows, &FactorRow::family);
   const Groups sources = groups_of(rows, &FactorRow::source_group);
-  double best = mean_of(left_out_errors(rows, chosen, families, families, priors));
-  std::vector<double> of_sources = left_out_errors(rows, chosen, sources, families, priors);
+  const auto errors = [&](Terms terms, const Groups& groups) {
+    return left_out_errors(rows, stack, terms, groups, families, priors);
+  };
+  double best = mean_of(rows, stack, errors(chosen, families));
+  std::vector<double> of_sources = errors(chosen, sources);
   while (chosen.size() < kMostTerms) {
     std::vector<std::pair<double, size_t>> tried;
     std::vector<FactorTerm> next = chosen;
@@ -327,7 +377,7 @@ std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
     for (size_t i = 0; i < possible.size(); ++i) {
       if (std::find(chosen.begin(), chosen.end(), possible[i]) != chosen.end()) continue;
       next.back() = possible[i];
-      tried.emplace_back(mean_of(left_out_errors(rows, next, families, families, priors)), i);
+      tried.emplace_back(mean_of(rows, stack, errors(next, families)), i);
     }
     std::sort(tried.begin(), tried.end());
     bool added = false;
@@ -335,7 +385,7 @@ std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
       if (error > best - kLeastGain) break;
       next.back() = possible[i];
       if (beyond_belief(rows, next, priors)) continue;
-      std::vector<double> then = left_out_errors(rows, next, sources, families, priors);
+      std::vector<double> then = errors(next, sources);
       if (contradicted(rows, of_sources, then)) continue;
       chosen = next;
       best = error;
@@ -348,8 +398,8 @@ std::vector<FactorTerm> choose_terms(Rows rows, const FactorPriors& priors) {
   return chosen;
 }
 
-FactorModel learn_factors(Rows rows, const FactorPriors& priors) {
-  return fit_factors(rows, choose_terms(rows, priors), priors);
+FactorModel learn_factors(Rows rows, const std::string& stack, const FactorPriors& priors) {
+  return fit_factors(rows, choose_terms(rows, stack, priors), priors);
 }
 
 }  // namespace orrery

@@ -68,7 +68,7 @@ double interval_width(std::span<const StackProfile> profiles, const IntervalQuer
   width = narrowed(width, std::move(sizes), families);
   sizes = collect(
       [&](const StackProfile& profile, const LearnedRun& run) {
-        return same_software(profile, run) && run.row.gpu == query.gpu && run.row.kind == query.kind;
+        return same_software(profile, run) && run.row.traits.gpu == query.gpu && run.row.kind == query.kind;
       },
       families);
   return widened(narrowed(width, std::move(sizes), families));

@@ -14,17 +14,22 @@ namespace {
 
 constexpr const char* kFolder = "calibration/profiles/stacks";
 constexpr const char* kStackSchema = "orrery.stack_profile/1";
+constexpr const char* kAllStacks = "all stacks";
 constexpr const char* kSiteSchema = "orrery.site_profile/1";
 constexpr int kResidualDigits = 4;
 constexpr double kLargest = 1e6;
 
 double kept(double value) { return rounded(value, kResidualDigits); }
 
-Json entries_json(const FactorModel& model) {
+/// @param stack  whose profile it is; empty: a site's
+Json entries_json(const FactorModel& model, const std::string& stack) {
   Json json = Json::array();
   for (const FactorEntry& entry : model.entries) {
     Json one = {{"factor", std::string(factor_names()[static_cast<size_t>(entry.term.factor)])}};
     if (!entry.term.gpu.empty()) one["gpu"] = entry.term.gpu;
+    if (!entry.term.kernels_of.empty()) one["kernels_of"] = entry.term.kernels_of;
+    if (!entry.term.precision.empty()) one["precision"] = entry.term.precision;
+    if (entry.term.stack != stack) one["learned_from"] = kAllStacks;
     if (entry.term.first_year != FactorTerm::kAnyYear)
       one["years"] = {entry.term.first_year, entry.term.last_year};
     one["value"] = entry.value;
@@ -33,15 +38,22 @@ Json entries_json(const FactorModel& model) {
   return json;
 }
 
-std::vector<FactorEntry> read_entries(const SpecReader& reader) {
+std::vector<FactorEntry> read_entries(const SpecReader& reader, const std::string& stack) {
   std::vector<FactorEntry> entries;
   const auto& names = factor_names();
   for (const SpecReader& element : reader.elements()) {
-    element.only({"factor", "gpu", "years", "value"});
+    element.only({"factor", "gpu", "kernels_of", "precision", "learned_from", "years", "value"});
     FactorEntry entry;
     entry.term.factor =
         static_cast<Factor>(element.at("factor").choice(std::span<const std::string_view>(names)));
     if (element.has("gpu")) entry.term.gpu = element.at("gpu").text();
+    if (element.has("kernels_of")) entry.term.kernels_of = element.at("kernels_of").text();
+    if (element.has("precision")) entry.term.precision = element.at("precision").text();
+    if (element.has("learned_from")) {
+      element.at("learned_from").choice({kAllStacks});
+    } else {
+      entry.term.stack = stack;
+    }
     if (element.has("years")) {
       const std::vector<SpecReader> years = element.at("years").elements();
       if (years.size() == 2) {
@@ -85,9 +97,11 @@ Json run_json(const LearnedRun& run) {
   return {{"id", run.row.id},
           {"source_group", run.row.source_group},
           {"family", run.row.family},
-          {"gpu", run.row.gpu},
+          {"gpu", run.row.traits.gpu},
+          {"kernels_of", run.row.traits.kernels_of},
+          {"precision", run.row.traits.precision},
           {"kind", run.row.kind},
-          {"year", run.row.year},
+          {"year", run.row.traits.year},
           {"log_ratio", kept(run.row.log_ratio)},
           {"slopes", std::move(slopes)},
           {"spread", kept(run.spread)},
@@ -95,16 +109,19 @@ Json run_json(const LearnedRun& run) {
           {"residual", kept(run.residual)}};
 }
 
-LearnedRun read_run(const SpecReader& reader) {
-  reader.only({"id", "source_group", "family", "gpu", "kind", "year", "log_ratio", "slopes", "spread",
-               "measured_residual", "residual"});
+LearnedRun read_run(const SpecReader& reader, const std::string& stack) {
+  reader.only({"id", "source_group", "family", "gpu", "kernels_of", "precision", "kind", "year", "log_ratio",
+               "slopes", "spread", "measured_residual", "residual"});
   LearnedRun run;
+  run.row.traits.stack = stack;
   run.row.id = reader.at("id").text();
   run.row.source_group = reader.at("source_group").text();
   run.row.family = reader.at("family").text();
-  run.row.gpu = reader.at("gpu").text();
+  run.row.traits.gpu = reader.at("gpu").text();
+  run.row.traits.kernels_of = reader.at("kernels_of").text();
+  run.row.traits.precision = reader.at("precision").text();
   run.row.kind = reader.at("kind").text();
-  run.row.year = static_cast<int>(reader.at("year").integer(2000, 2100));
+  run.row.traits.year = static_cast<int>(reader.at("year").integer(2000, 2100));
   run.row.log_ratio = reader.at("log_ratio").number(-kLargest, kLargest);
   const std::vector<SpecReader> slopes = reader.at("slopes").elements();
   if (slopes.size() != run.row.slope.size()) {
@@ -177,7 +194,7 @@ std::string stack_profile_text(const StackProfile& profile) {
   Json json = {{"schema", kStackSchema},
                {"software", profile.software},
                {"source", profile.source},
-               {"factors", entries_json(profile.model)},
+               {"factors", entries_json(profile.model, profile.software)},
                {"covariance", profile.model.covariance},
                {"errors",
                 {{"measured", error_json(profile.measured)},
@@ -187,7 +204,7 @@ std::string stack_profile_text(const StackProfile& profile) {
   for (const FamilyFold& fold : profile.folds) {
     json["folds"].push_back({{"family", fold.family},
                              {"source_group", fold.source_group},
-                             {"factors", entries_json(fold.model)}});
+                             {"factors", entries_json(fold.model, profile.software)}});
   }
   for (const LearnedRun& run : profile.runs) json["runs"].push_back(run_json(run));
   return document_text(json);
@@ -199,7 +216,7 @@ Json site_profile_json(const SiteProfile& profile) {
                {"software", profile.software},
                {"source", fmt::format("learned from the step times of {} runs, on top of the stack's profile",
                                       profile.runs.size())},
-               {"factors", entries_json(profile.model)},
+               {"factors", entries_json(profile.model, "")},
                {"covariance", profile.model.covariance},
                {"errors", {{"stack", error_json(profile.stack)}, {"left_out", error_json(profile.left_out)}}},
                {"runs", Json::array()}};
@@ -208,7 +225,7 @@ Json site_profile_json(const SiteProfile& profile) {
                             {"spread", kept(run.spread)},
                             {"stack_residual", kept(run.stack_residual)},
                             {"residual", kept(run.residual)},
-                            {"others", entries_json(run.others)}});
+                            {"others", entries_json(run.others, "")}});
   }
   return json;
 }
@@ -226,16 +243,18 @@ StackProfile parse_stack_profile(const std::string& text, const std::string& fil
   reader.at("schema").choice({kStackSchema});
   profile.software = reader.at("software").text();
   profile.source = reader.at("source").text();
-  profile.model.entries = read_entries(reader.at("factors"));
+  profile.model.entries = read_entries(reader.at("factors"), profile.software);
   profile.model.covariance = read_matrix(reader.at("covariance"));
   profile.measured = read_error(reader.at("errors").at("measured"));
   profile.cross_validated = read_error(reader.at("errors").at("cross_validated"));
   for (const SpecReader& fold : reader.at("folds").elements()) {
     fold.only({"family", "source_group", "factors"});
-    profile.folds.push_back(
-        {fold.at("family").text(), fold.at("source_group").text(), {read_entries(fold.at("factors")), {}}});
+    profile.folds.push_back({fold.at("family").text(),
+                             fold.at("source_group").text(),
+                             {read_entries(fold.at("factors"), profile.software), {}}});
   }
-  for (const SpecReader& run : reader.at("runs").elements()) profile.runs.push_back(read_run(run));
+  for (const SpecReader& run : reader.at("runs").elements())
+    profile.runs.push_back(read_run(run, profile.software));
   problems.throw_if_any();
   return profile;
 }
@@ -249,7 +268,7 @@ SiteProfile parse_site_profile(const std::string& text, const std::string& file)
   reader.at("schema").choice({kSiteSchema});
   profile.gpu = reader.at("gpu").text();
   profile.software = reader.at("software").text();
-  profile.model.entries = read_entries(reader.at("factors"));
+  profile.model.entries = read_entries(reader.at("factors"), "");
   profile.model.covariance = read_matrix(reader.at("covariance"));
   profile.stack = read_error(reader.at("errors").at("stack"));
   profile.left_out = read_error(reader.at("errors").at("left_out"));
@@ -259,7 +278,7 @@ SiteProfile parse_site_profile(const std::string& text, const std::string& file)
                             one.at("spread").number(0, kLargest),
                             one.at("stack_residual").number(-kLargest, kLargest),
                             one.at("residual").number(-kLargest, kLargest),
-                            {read_entries(one.at("others")), {}}});
+                            {read_entries(one.at("others"), ""), {}}});
   }
   problems.throw_if_any();
   return profile;
@@ -281,7 +300,9 @@ std::string text_of(const FactorModel& model) {
     if (!text.empty()) text += ", ";
     text += factor_names()[static_cast<size_t>(entry.term.factor)];
     const FactorTerm& term = entry.term;
-    if (!term.gpu.empty()) text += " (" + term.gpu + ")";
+    std::string of = term.kernels_of.empty() ? term.gpu : "kernels of " + term.kernels_of;
+    if (!term.precision.empty()) of += (of.empty() ? "" : " in ") + term.precision;
+    if (!of.empty()) text += " (" + of + ")";
     if (term.first_year != FactorTerm::kAnyYear) {
       text += term.first_year == term.last_year ? fmt::format(" {}", term.first_year)
                                                 : fmt::format(" {}-{}", term.first_year, term.last_year);

@@ -85,8 +85,9 @@ CalibratedModels CalibrationStore::models(const Experiment& experiment, const Pr
   try {
     const std::string& used = options.calibration.empty() ? experiment.calibration : options.calibration;
     const bool measured = options.tier != Tier::datasheet;
-    return {kernels(experiment, options, used), collectives(experiment, measured ? used : ""),
-            exchange(experiment), tiers_.use(experiment, options)};
+    const std::shared_ptr<const CostModel> costs = kernels(experiment, options, used);
+    return {costs, collectives(experiment, measured ? used : ""), exchange(experiment),
+            tiers_.use(experiment, options, costs->profile_name())};
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});
   }

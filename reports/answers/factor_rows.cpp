@@ -60,16 +60,14 @@ std::optional<LinearisedRun> linearise(const RunRecord& run, const PredictOption
     asked.factors = at;
     const Prediction here = predict(read->experiment, asked, calibrations);
     LinearisedRun result;
-    result.software = read->experiment.software.name;
     result.spread = here.spread;
     result.residual = std::log(read->measured_s / here.step_time.base());
     FactorRow& row = result.row;
     row.id = run.id;
     row.source_group = run.source_group;
     row.family = asked.scored->family;
-    row.gpu = read->experiment.device.name;
     row.kind = kind_of_model(read->experiment);
-    row.year = read->experiment.software.date.year;
+    row.traits = traits_of(read->experiment, here.calibration.profile);
     row.log_ratio = result.residual;
     for (size_t f = 0; f < row.slope.size(); ++f) {
       Factors more = at, less = at;

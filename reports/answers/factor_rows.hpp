@@ -12,7 +12,6 @@ namespace orrery {
 
 /// A measured run along the factors: what the fits of stacks and sites learn from.
 struct LinearisedRun {
-  std::string software;  ///< preset
   FactorRow row;
   double spread = 0;    ///< sd of ln(predicted) that kernels and collectives leave
   double residual = 0;  ///< ln(measured / predicted) where the slopes were taken

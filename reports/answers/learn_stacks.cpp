@@ -21,9 +21,12 @@ struct Candidate {
   LinearisedRun linear;
 };
 
-std::vector<const FactorRow*> rows_of(const std::vector<Candidate>& candidates,
-                                      const std::string& without_family = "") {
-  std::vector<const FactorRow*> rows;
+using FactorRows = std::vector<const FactorRow*>;
+
+/// FactorRows of candidates, after others.
+FactorRows rows_of(const std::vector<Candidate>& candidates, const std::string& without_family = "",
+                   const FactorRows& others = {}) {
+  FactorRows rows = others;
   for (const Candidate& candidate : candidates) {
     if (without_family.empty() || candidate.linear.row.family != without_family)
       rows.push_back(&candidate.linear.row);
@@ -37,8 +40,7 @@ std::vector<Candidate> linearise_all(const std::vector<const RunRecord*>& record
                                      const std::vector<Candidate>& before = {}) {
   std::vector<std::optional<LinearisedRun>> linear(records.size());
   for_each_number(records.size(), threads, [&](size_t i) {
-    const Factors factors =
-        before.empty() ? Factors{} : at.factors_for(before[i].linear.row.gpu, before[i].linear.row.year);
+    const Factors factors = before.empty() ? Factors{} : at.factors_for(before[i].linear.row.traits);
     linear[i] = linearise(*records[i], options, factors, calibrations);
   });
   std::vector<Candidate> candidates;
@@ -49,8 +51,10 @@ std::vector<Candidate> linearise_all(const std::vector<const RunRecord*>& record
 }
 
 /// Everything about one stack, once its runs are linear.
+/// @param others  runs of all other stacks: its kernels' factors are learned from them too
 StackProfile learn_stack(const std::string& software, std::vector<Candidate> candidates,
-                         const PredictOptions& options, int threads, CalibrationStore& calibrations) {
+                         const FactorRows& others, const PredictOptions& options, int threads,
+                         CalibrationStore& calibrations) {
   StackProfile profile;
   profile.software = software;
   std::vector<double> measured;
@@ -62,7 +66,7 @@ StackProfile learn_stack(const std::string& software, std::vector<Candidate> can
   profile.measured = profile.cross_validated = summary_of_residuals(measured);
   profile.source =
       fmt::format("learned from the step times of {} runs (orrery_update_stacks)", measured.size());
-  FactorModel model = learn_factors(rows_of(candidates));
+  FactorModel model = learn_factors(rows_of(candidates, "", others), software);
   if (model.entries.empty()) return profile;
 
   std::vector<const RunRecord*> records;
@@ -70,20 +74,20 @@ StackProfile learn_stack(const std::string& software, std::vector<Candidate> can
   for (const Candidate& candidate : candidates) records.push_back(candidate.record);
   candidates = linearise_all(records, options, model, threads, calibrations, candidates);
   for (size_t i = 0; i < candidates.size(); ++i) profile.runs[i].row = candidates[i].linear.row;
-  model = learn_factors(rows_of(candidates));
+  model = learn_factors(rows_of(candidates, "", others), software);
 
   std::map<std::string, std::string> families;  // and their sources
   for (const Candidate& candidate : candidates)
     families[candidate.linear.row.family] = candidate.linear.row.source_group;
   for (const auto& [family, source] : families) profile.folds.push_back({family, source, {}});
   for_each_number(profile.folds.size(), threads, [&](size_t f) {
-    profile.folds[f].model = learn_factors(rows_of(candidates, profile.folds[f].family));
+    profile.folds[f].model = learn_factors(rows_of(candidates, profile.folds[f].family, others), software);
     profile.folds[f].model.covariance.clear();
   });
   std::vector<double> left_out(candidates.size());
   for_each_number(candidates.size(), threads, [&](size_t i) {
     const FactorRow& row = candidates[i].linear.row;
-    const Factors factors = profile.fold(row.family)->model.factors_for(row.gpu, row.year);
+    const Factors factors = profile.fold(row.family)->model.factors_for(row.traits);
     left_out[i] = *residual_of(*candidates[i].record, options, factors, calibrations);
   });
   const ErrorSummary cross_validated = summary_of_residuals(left_out);
@@ -100,7 +104,7 @@ StackProfile learn_stack(const std::string& software, std::vector<Candidate> can
 /// The one GPU that the runs are of.
 std::string gpu_of_site(const std::vector<Candidate>& candidates, const std::string& asked) {
   std::set<std::string> gpus;
-  for (const Candidate& candidate : candidates) gpus.insert(candidate.linear.row.gpu);
+  for (const Candidate& candidate : candidates) gpus.insert(candidate.linear.row.traits.gpu);
   if (asked.empty() && gpus.size() > 1) {
     const std::vector<std::string> names(gpus.begin(), gpus.end());
     throw InputError(InputProblem{"--gpu", "", "nothing, but runs of " + list_names(names),
@@ -128,14 +132,18 @@ std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs,
   for (const RunRecord& run : runs) records.push_back(&run);
   std::map<std::string, std::vector<Candidate>> stacks;
   for (Candidate& candidate : linearise_all(records, predict, {}, options.threads, calibrations)) {
-    const std::string software = candidate.linear.software;
+    const std::string software = candidate.linear.row.traits.stack;
     if (!software.empty()) stacks[software].push_back(std::move(candidate));
   }
   std::vector<StackProfile> profiles;
   profiles.reserve(stacks.size());
-  for (auto& [software, candidates] : stacks) {
+  for (const auto& [software, candidates] : stacks) {
     tell(software);
-    profiles.push_back(learn_stack(software, std::move(candidates), predict, options.threads, calibrations));
+    FactorRows others;
+    for (const auto& [other, of_other] : stacks) {
+      if (other != software) others = rows_of(of_other, "", others);
+    }
+    profiles.push_back(learn_stack(software, candidates, others, predict, options.threads, calibrations));
   }
   return profiles;
 }
@@ -149,7 +157,7 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
       linearise_all(records, options.predict, {}, options.threads, calibrations);
   SiteProfile site;
   site.gpu = gpu_of_site(candidates, options.gpu);
-  std::erase_if(candidates, [&site](const Candidate& c) { return c.linear.row.gpu != site.gpu; });
+  std::erase_if(candidates, [&site](const Candidate& c) { return c.linear.row.traits.gpu != site.gpu; });
   if (candidates.size() < kFewestSiteRuns) {
     throw InputError(InputProblem{"--runs", "",
                                   fmt::format("{} runs{} that can be predicted", candidates.size(),
@@ -157,7 +165,7 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
                                   fmt::format("at least {}", kFewestSiteRuns), ""});
   }
   std::set<std::string> stacks;
-  for (const Candidate& candidate : candidates) stacks.insert(candidate.linear.software);
+  for (const Candidate& candidate : candidates) stacks.insert(candidate.linear.row.traits.stack);
   site.software = fmt::format("{}", fmt::join(stacks, ", "));
 
   // Few runs, one place: what they share is what is asked for, so that no family's own error is taken out.
@@ -178,13 +186,13 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
   site.model = fit_factors(rows_of(candidates), terms, priors);
   std::vector<double> left_out;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    std::vector<const FactorRow*> others = rows_of(candidates);
+    FactorRows others = rows_of(candidates);
     others.erase(others.begin() + static_cast<std::ptrdiff_t>(i));
     FactorModel model = fit_factors(others, terms, priors);
     model.covariance.clear();
     const FactorRow& row = candidates[i].linear.row;
-    left_out.push_back(*residual_of(*candidates[i].record, options.predict,
-                                    model.factors_for(row.gpu, row.year), calibrations));
+    left_out.push_back(
+        *residual_of(*candidates[i].record, options.predict, model.factors_for(row.traits), calibrations));
     site.runs.push_back({row.id, candidates[i].linear.spread, before[i], left_out.back(), std::move(model)});
   }
   site.left_out = summary_of_residuals(left_out);

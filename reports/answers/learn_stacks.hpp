@@ -16,8 +16,8 @@ struct LearnStacksOptions {
 
 /// Learns the profile of every software stack that measured runs are of, with the closed form at tier
 /// measured as it stands:
-/// - terms are chosen and fitted (learn_factors) along slopes at one, and again along slopes at what that
-/// gave;
+/// - terms are chosen and fitted (learn_factors, with the runs of other stacks beside) along slopes at one,
+///   and again along slopes at what that gave;
 /// - for each family all of it is done without the family, choice of terms included, and the family's runs
 /// are
 ///   predicted (not along slopes) with what comes out: the cross-validated errors;

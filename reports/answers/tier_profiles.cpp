@@ -28,6 +28,11 @@ std::string kind_of_model(const Experiment& experiment) {
   return experiment.model.objective == Objective::masked_lm ? "encoder" : "dense";
 }
 
+RunTraits traits_of(const Experiment& experiment, const std::string& kernels_of) {
+  return {experiment.software.name, experiment.device.name, kernels_of,
+          std::string(name_of(experiment.training.precision)), experiment.software.date.year};
+}
+
 std::string family_of(const std::string& source_group, const Experiment& experiment) {
   return source_group + " " + dimensions_of(experiment);
 }
@@ -59,21 +64,23 @@ const FactorModel& TierProfiles::without(const StackProfile& profile, const Scor
   const auto known = refits_.find(key);
   if (known != refits_.end()) return known->second;
   std::vector<const FactorRow*> others;
-  for (const LearnedRun& other : profile.runs) {
-    if (other.row.source_group != scored.source_group) others.push_back(&other.row);
+  for (const StackProfile& any : stacks()) {
+    for (const LearnedRun& other : any.runs) {
+      if (other.row.source_group != scored.source_group) others.push_back(&other.row);
+    }
   }
-  return refits_.emplace(key, learn_factors(others)).first->second;
+  return refits_.emplace(key, learn_factors(others, profile.software)).first->second;
 }
 
-TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& options) {
+TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& options,
+                          const std::string& kernels_of) {
   TierUse use;
   use.factors = options.factors;
   if (options.tier == Tier::datasheet) return use;
-  const int year = experiment.software.date.year;
-  const std::string& gpu = experiment.device.name;
+  const RunTraits traits = traits_of(experiment, kernels_of);
   const std::vector<StackProfile>& profiles = stacks();
-  IntervalQuery query{experiment.software.name,      gpu, kind_of_model(experiment), "", "",
-                      options.tier != Tier::measured};
+  IntervalQuery query{traits.stack, traits.gpu, kind_of_model(experiment),
+                      "",           "",         options.tier != Tier::measured};
   if (options.scored) {
     query.without_family = options.scored->family;
     if (options.scored->leave_out == LeaveOut::source) query.without_source = options.scored->source_group;
@@ -87,7 +94,7 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   });
   if (profile != profiles.end()) {
     const FactorModel& model = options.scored ? without(*profile, *options.scored) : profile->model;
-    use.factors = use.factors * model.factors_for(gpu, year);
+    use.factors = use.factors * model.factors_for(traits);
     use.software = profile->software;
     use.stack_factors = text_of(model);
     use.runs = static_cast<int>(profile->runs.size());
@@ -98,7 +105,7 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   const SiteProfile& own = site(options.site);
   const SiteRun* const run = options.scored ? own.run(options.scored->id) : nullptr;
   const FactorModel& model = run != nullptr ? run->others : own.model;
-  use.factors = use.factors * model.factors_for(gpu, year);
+  use.factors = use.factors * model.factors_for(traits);
   use.site_factors = text_of(model);
   use.site_runs = static_cast<int>(own.runs.size());
   use.site_error = own.left_out.mape;

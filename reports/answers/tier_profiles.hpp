@@ -28,6 +28,9 @@ struct TierUse {
 
 /// "dense", "moe", "encoder" or "lora".
 std::string kind_of_model(const Experiment& experiment);
+/// What the terms of profiles pick it by.
+/// @param kernels_of  GPU whose kernel tables predict it (CostModel::profile_name)
+RunTraits traits_of(const Experiment& experiment, const std::string& kernels_of);
 /// A family's key: source group and set of model dimensions (contract section 4).
 std::string family_of(const std::string& source_group, const Experiment& experiment);
 
@@ -35,8 +38,9 @@ std::string family_of(const std::string& source_group, const Experiment& experim
 /// thread-safe: CalibrationStore has the lock.
 class TierProfiles {
  public:
+  /// @param kernels_of  as in traits_of
   /// @throws InputError for a site profile that cannot be read
-  TierUse use(const Experiment& experiment, const PredictOptions& options);
+  TierUse use(const Experiment& experiment, const PredictOptions& options, const std::string& kernels_of);
 
  private:
   const std::vector<StackProfile>& stacks();

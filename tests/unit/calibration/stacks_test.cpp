@@ -1,4 +1,5 @@
 // What is learned from step times, against hand calculations.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,9 +17,8 @@ FactorRow row(const std::string& family, Factor factor, double slope, double log
   result.id = family + std::to_string(log_ratio) + gpu;
   result.source_group = "lab";
   result.family = family;
-  result.gpu = gpu;
   result.kind = "dense";
-  result.year = year;
+  result.traits = {"", gpu, "", "bf16", year};
   result.log_ratio = log_ratio;
   result.slope[static_cast<size_t>(factor)] = slope;
   return result;
@@ -125,11 +125,46 @@ TEST(StackFit, AFactorOfAGpuOrYearIsForThemAlone) {
   FactorModel model;
   model.entries = {
       {{Factor::products, "gb200"}, 1.1}, {{Factor::products, "", 2020, 2021}, 1.2}, {{Factor::host}, 2.0}};
-  EXPECT_EQ(model.factors_for("h100-sxm-80gb", 2024)[Factor::products], 1.0);
-  EXPECT_EQ(model.factors_for("gb200", 2024)[Factor::products], 1.1);
-  EXPECT_NEAR(model.factors_for("gb200", 2021)[Factor::products], 1.32, 1e-12);
-  EXPECT_EQ(model.factors_for("x", 1999)[Factor::host], 2.0);
+  const auto of = [&model](const std::string& gpu, int year) {
+    return model.factors_for({"", gpu, "", "bf16", year});
+  };
+  EXPECT_EQ(of("h100-sxm-80gb", 2024)[Factor::products], 1.0);
+  EXPECT_EQ(of("gb200", 2024)[Factor::products], 1.1);
+  EXPECT_NEAR(of("gb200", 2021)[Factor::products], 1.32, 1e-12);
+  EXPECT_EQ(of("x", 1999)[Factor::host], 2.0);
   EXPECT_EQ(text_of(model), "products (gb200): 1.10, products 2020-2021: 1.20, host: 2.00");
+}
+
+// Two stacks of one source each, whose products in bf16 on one chip take 8 % longer than predicted: either
+// learns it with the other's runs beside, neither without. In fp16 nothing is missing, and nothing is taken.
+TEST(StackFit, LearnsAChipsKernelsFromTheRunsOfAllStacks) {
+  std::vector<FactorRow> rows;
+  for (int i = 0; i < 12; ++i) {
+    for (const std::string precision : {"bf16", "fp16"}) {
+      for (const double share : {0.5, 0.7}) {
+        FactorRow one = row(std::string(1, static_cast<char>('a' + i)), Factor::products, share,
+                            precision == "bf16" ? share * 0.08 : 0.0);
+        one.source_group = i < 6 ? "here" : "there";
+        one.traits = {i < 6 ? "ours" : "theirs", i < 6 ? "large" : "small", "chip", precision, 2021 + i / 6};
+        rows.push_back(one);
+      }
+    }
+  }
+  const FactorModel model = learn_factors(pointers(rows), "ours");
+  ASSERT_EQ(model.entries.size(), 1U);
+  EXPECT_EQ(model.entries[0].term, (FactorTerm{.factor = Factor::products,
+                                               .first_year = 2021,
+                                               .last_year = 2022,
+                                               .kernels_of = "chip",
+                                               .precision = "bf16"}));
+  EXPECT_NEAR(model.entries[0].value, 1.08, 0.02);
+  EXPECT_EQ(text_of(model),
+            "products (kernels of chip in bf16) 2021-2022: " + fmt::format("{:.2f}", model.entries[0].value));
+  EXPECT_EQ(model.factors_for({"ours", "small", "chip", "fp16", 2021})[Factor::products], 1.0);
+  EXPECT_GT(model.factors_for({"ours", "small", "chip", "bf16", 2021})[Factor::products], 1.05);
+  EXPECT_EQ(model.factors_for({"ours", "small", "chip", "bf16", 2023})[Factor::products], 1.0);
+  std::erase_if(rows, [](const FactorRow& one) { return one.traits.stack == "theirs"; });
+  EXPECT_TRUE(learn_factors(pointers(rows), "ours").entries.empty());
 }
 
 StackProfile profile_of(const std::string& software, const std::vector<double>& residuals) {
@@ -137,7 +172,8 @@ StackProfile profile_of(const std::string& software, const std::vector<double>& 
   profile.software = software;
   profile.source = "the test";
   for (size_t i = 0; i < residuals.size(); ++i) {
-    const FactorRow one = row(software + std::to_string(i), Factor::products, 1.0, 0.0);
+    FactorRow one = row(software + std::to_string(i), Factor::products, 1.0, 0.0);
+    one.traits.stack = software;
     profile.runs.push_back({one, 0.05, 2 * residuals[i], residuals[i]});
   }
   return profile;
@@ -166,8 +202,11 @@ TEST(ResidualInterval, NeverRestsOnTheFamilyThatItIsFor) {
 
 TEST(StackProfile, ReadsWhatItWrites) {
   StackProfile profile = profile_of("s", {0.05, -0.05});
-  profile.model = {{{{Factor::memory, "gb200", 2021, 2024}, 1.25}}, {{0.001}}};
-  profile.folds = {{"s0", "lab", {{{{Factor::memory}, 1.5}}, {}}}};
+  const FactorTerm own = {
+      .factor = Factor::memory, .gpu = "gb200", .first_year = 2021, .last_year = 2024, .stack = "s"};
+  const FactorTerm of_all = {.factor = Factor::products, .kernels_of = "gb200", .precision = "fp8"};
+  profile.model = {{{own, 1.25}, {of_all, 1.1}}, {{0.001, 0.0}, {0.0, 0.001}}};
+  profile.folds = {{"s0", "lab", {{{of_all, 1.5}}, {}}}};
   profile.measured = summary_of_residuals({0.1, -0.1});
   const std::string text = stack_profile_text(profile);
   const StackProfile read = parse_stack_profile(text, "s.json");
@@ -180,8 +219,8 @@ TEST(StackProfile, ReadsWhatItWrites) {
   SiteProfile site;
   site.gpu = "gb200";
   site.software = "s";
-  site.model = profile.model;
-  site.runs = {{"mine", 0.05, 0.2, 0.01, profile.model}};
+  site.model = {{{{Factor::memory, "gb200", 2021, 2024}, 1.25}}, {{0.001}}};
+  site.runs = {{"mine", 0.05, 0.2, 0.01, site.model}};
   EXPECT_EQ(site_profile_text(parse_site_profile(site_profile_text(site), "site.json")),
             site_profile_text(site));
 }
