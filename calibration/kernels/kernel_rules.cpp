@@ -60,7 +60,8 @@ void read_attention(const SpecReader& root, KernelRules& rules) {
          entry.has("ramp") ? entry.at("ramp").number_above(0) : 0.0, optional_text(entry, "note")});
   }
   for (const SpecReader& entry : root.at("attention_lent").elements()) {
-    entry.only({"gpu", "kernel", "from_gpu", "from_kernel", "efficiency", "rate", "evidence", "source"});
+    entry.only(
+        {"gpu", "kernel", "from_gpu", "from_kernel", "efficiency", "rate", "narrow", "evidence", "source"});
     LentAttention lent;
     lent.gpu = entry.at("gpu").text();
     lent.kernel = read_kernel(entry.at("kernel"));
@@ -71,6 +72,7 @@ void read_attention(const SpecReader& root, KernelRules& rules) {
     } else {
       lent.efficiency = entry.has("efficiency") ? entry.at("efficiency").number_above(0) : 1.0;
     }
+    if (entry.has("narrow")) lent.narrow = entry.at("narrow").number(-1.0, 2.0);
     lent.evidence = static_cast<Evidence>(entry.at("evidence").choice(evidence_names()));
     lent.source = entry.at("source").text();
     rules.attention_lent.push_back(std::move(lent));

@@ -236,6 +236,7 @@ TEST(ProfileFit, ALenderWithoutRowsLendsFromItsShippedProfile) {
   rule.kernel = AttentionKernel::flash2;
   rule.from_gpu = "made";
   rule.from_kernel = AttentionKernel::cudnn;
+  rule.narrow = 0.1;
   rule.evidence = Evidence::assumed;
   rule.source = "assumed: the same rate";
   other.rules.attention_lent = {rule};
@@ -249,6 +250,7 @@ TEST(ProfileFit, ALenderWithoutRowsLendsFromItsShippedProfile) {
   // The same absolute rate on twice the peak is half the share.
   EXPECT_NEAR(lent->parameters.efficiency,
               0.5 * made.attention_for(AttentionKernel::cudnn)->parameters.efficiency, 1e-6);
+  EXPECT_EQ(lent->parameters.narrow, 0.1);
   EXPECT_EQ(lent->evidence, Evidence::assumed);
   EXPECT_TRUE(lent->shapes.empty());
   EXPECT_NE(lent->source.text.find("the shipped profile made"), std::string::npos) << lent->source.text;
