@@ -9,13 +9,16 @@
 namespace orrery {
 namespace {
 
-/// Recomputation is the one key besides presets that is a name or an object.
-void open_recompute(Json& document, std::string_view path) {
-  if (!path.starts_with("training.recompute.") || !document.is_object()) return;
+/// Keys of training that are a name or an object: the name becomes the object's kind.
+void open_kind(Json& document, std::string_view path) {
+  if (!document.is_object()) return;
   const auto training = document.find("training");
   if (training == document.end() || !training->is_object()) return;
-  const auto recompute = training->find("recompute");
-  if (recompute != training->end() && recompute->is_string()) *recompute = Json{{"kind", *recompute}};
+  for (const std::string key : {"recompute", "optimizer"}) {
+    const auto value = training->find(key);
+    if (path.starts_with("training." + key + ".") && value != training->end() && value->is_string())
+      *value = Json{{"kind", *value}};
+  }
 }
 
 bool is_file_argument(const std::string& argument) {
@@ -31,7 +34,7 @@ void apply_setting(Json& document, std::string_view assignment) {
         InputProblem{"--set", "", "\"" + std::string(assignment) + "\"", "path.to.key=value", ""});
   }
   const std::string_view path = assignment.substr(0, equals);
-  open_recompute(document, path);
+  open_kind(document, path);
   set_json_path(document, path, assignment.substr(equals + 1));
 }
 

@@ -32,6 +32,15 @@ TEST(Settings, TurnARecomputeKindIntoAnObject) {
   EXPECT_EQ(document["training"]["recompute"], (Json{{"kind", "full"}, {"layers", 4}}));
 }
 
+TEST(Settings, TurnAnOptimizersNameIntoAnObject) {
+  Json document = small_experiment();
+  apply_setting(document, "training.optimizer.state_dtype=bf16");
+  EXPECT_EQ(document["training"]["optimizer"], (Json{{"state_dtype", "bf16"}}));
+  apply_setting(document, "training.optimizer=adamw");
+  apply_setting(document, "training.optimizer.state_dtype=bf16");
+  EXPECT_EQ(document["training"]["optimizer"], (Json{{"kind", "adamw"}, {"state_dtype", "bf16"}}));
+}
+
 TEST(Settings, ReadJsonElseText) {
   Json document = Json::object();
   apply_setting(document, "a.number=4");
