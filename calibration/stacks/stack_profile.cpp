@@ -313,4 +313,12 @@ std::string text_of(const FactorModel& model) {
   return text;
 }
 
+std::string text_of(const FactorModel& model, const RunTraits& run) {
+  FactorModel moving;
+  for (const FactorEntry& entry : model.entries) {
+    if (entry.term.matches(run)) moving.entries.push_back(entry);
+  }
+  return text_of(moving);
+}
+
 }  // namespace orrery

@@ -71,7 +71,9 @@ SiteProfile parse_site_profile(const std::string& text, const std::string& file)
 /// All that ship (calibration/profiles/stacks), in alphabetical order; none if the folder is not there.
 std::vector<StackProfile> load_stack_profiles();
 
-/// The factors that are not one, "attention 1.21, products (b200-sxm-180gb) 1.08"; empty if all are.
+/// The factors that are not one, "attention: 1.21, products (b200-sxm-180gb): 1.08"; empty if all are.
 std::string text_of(const FactorModel& model);
+/// The same of those alone that move this run.
+std::string text_of(const FactorModel& model, const RunTraits& run);
 
 }  // namespace orrery

@@ -96,7 +96,7 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
     const FactorModel& model = options.scored ? without(*profile, *options.scored) : profile->model;
     use.factors = use.factors * model.factors_for(traits);
     use.software = profile->software;
-    use.stack_factors = text_of(model);
+    use.stack_factors = text_of(model, traits);
     use.runs = static_cast<int>(profile->runs.size());
     use.knows_model = !options.scored && learned_from(*profile, experiment);
     use.stack_error = profile->cross_validated.mape;
@@ -106,7 +106,7 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   const SiteRun* const run = options.scored ? own.run(options.scored->id) : nullptr;
   const FactorModel& model = run != nullptr ? run->others : own.model;
   use.factors = use.factors * model.factors_for(traits);
-  use.site_factors = text_of(model);
+  use.site_factors = text_of(model, traits);
   use.site_runs = static_cast<int>(own.runs.size());
   use.site_error = own.left_out.mape;
   use.interval_width = site_interval_width(own, use.interval_width, run != nullptr ? run->id : "");

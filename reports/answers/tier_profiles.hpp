@@ -18,7 +18,7 @@ struct TierUse {
   double interval_width = kNinetiethPercentile;
   bool from_residuals = false;              ///< the width is
   std::string software;                     ///< of the stack's profile; empty: none
-  std::string stack_factors, site_factors;  ///< text_of
+  std::string stack_factors, site_factors;  ///< those that move the run (text_of)
   int runs = 0;                             ///< that the stack's profile was learned from
   std::optional<double> stack_error;        ///< cross-validated MAPE of the profile
   bool knows_model = false;                 ///< some of them of this very model

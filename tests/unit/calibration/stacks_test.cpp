@@ -133,6 +133,8 @@ TEST(StackFit, AFactorOfAGpuOrYearIsForThemAlone) {
   EXPECT_NEAR(of("gb200", 2021)[Factor::products], 1.32, 1e-12);
   EXPECT_EQ(of("x", 1999)[Factor::host], 2.0);
   EXPECT_EQ(text_of(model), "products (gb200): 1.10, products 2020-2021: 1.20, host: 2.00");
+  EXPECT_EQ(text_of(model, {"", "x", "", "bf16", 2021}), "products 2020-2021: 1.20, host: 2.00");
+  EXPECT_EQ(text_of({{{{Factor::products, "gb200"}, 1.1}}, {}}, {"", "x", "", "bf16", 2021}), "");
 }
 
 // Two stacks of one source each, whose products in bf16 on one chip take 8 % longer than predicted: either
