@@ -73,4 +73,19 @@ void check_blocking_launches(const SpecReader& parallel, const SoftwareStack& st
   }
 }
 
+void check_checked_collectives(const SpecReader& parallel, const SoftwareStack& stack) {
+  if (!stack.checked_collectives) return;
+  const std::string parent = parallel.pointer().substr(0, parallel.pointer().find_last_of('/'));
+  const auto refuse = [&](std::string_view instead) {
+    parallel.problems().add(parent + "/software/checked_collectives", "true", std::string(instead));
+  };
+  if (stack.host.per_check <= Seconds(0)) {
+    refuse("false, or software.host.per_check: this framework's checks have no times");
+  } else if (stack.launch == Launch::cuda_graph) {
+    refuse("false with launch \"cuda_graph\": the host starts no collective of a graph");
+  } else if (stack.collectives == "mpi") {
+    refuse("false with collectives \"mpi\": PyTorch checks those of nccl, rccl and gloo only");
+  }
+}
+
 }  // namespace orrery

@@ -20,4 +20,9 @@ void check_graph_scope(const SpecReader& parallel, const ModelSpec& model, const
 void check_blocking_launches(const SpecReader& parallel, const SoftwareStack& stack,
                              const ParallelPlan& plan);
 
+/// Refuses checks before collectives (software.checked_collectives) where no host starts them or the
+/// framework has none.
+/// @param parallel reader of the plan
+void check_checked_collectives(const SpecReader& parallel, const SoftwareStack& stack);
+
 }  // namespace orrery

@@ -40,4 +40,9 @@ Seconds host_time_after_wait(const LayerPass& pass, const SoftwareStack& stack) 
   return host;
 }
 
+Seconds check_time(CollectiveOp op, int ranks, const SoftwareStack& stack) {
+  if (!stack.checked_collectives || ranks < 2 || op == CollectiveOp::send_receive) return Seconds(0);
+  return stack.host.per_check + stack.host.per_checked_rank * (ranks - 2);
+}
+
 }  // namespace orrery

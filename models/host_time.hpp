@@ -23,4 +23,12 @@ Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per
 /// the GPU stands still until the experts' kernels come, and the host starts the rest while they run.
 Seconds host_time_after_wait(const LayerPass& pass, const SoftwareStack& stack);
 
+/// Host time of the check before one collective (software.checked_collectives), zero where nothing checks or
+/// nobody else is in the group:
+///     per_check + per_checked_rank x (ranks - 2).
+/// Source: PyTorch, torch/csrc/distributed/c10d/ProcessGroupWrapper.cpp, runCollectiveChecks: a barrier
+/// that rank 0 watches (a message from each rank, then one to each), then two Gloo gathers of what is about
+/// to run (gloo/allgather.cc: a ring, ranks - 1 steps). Sends between two ranks are not checked.
+Seconds check_time(CollectiveOp op, int ranks, const SoftwareStack& stack);
+
 }  // namespace orrery

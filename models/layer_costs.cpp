@@ -111,13 +111,15 @@ class PassCoster {
   }
 
   Seconds host_time_of(const LayerPass& pass, Seconds per_layer) const {
-    return host_time(pass, stack_, per_layer) * inputs_.factors[Factor::host];
+    return (host_time(pass, stack_, per_layer) + checks_of(pass, 0)) * inputs_.factors[Factor::host];
   }
 
   /// Least time of a pass in which the host waits for the GPU, timed as `cost` from its first piece on.
   Seconds waiting_time(const LayerPass& pass, const PassCost& cost) const {
     if (pass.host_wait < 0 || stack_.blocking_launches) return Seconds(0);
-    Seconds time = host_time_after_wait(pass, stack_) * inputs_.factors[Factor::host];
+    Seconds time =
+        (host_time_after_wait(pass, stack_) + checks_of(pass, static_cast<size_t>(pass.host_wait))) *
+        inputs_.factors[Factor::host];
     for (size_t i = 0; i < static_cast<size_t>(pass.host_wait); ++i) time += cost.pieces[i].duration;
     return time;
   }
@@ -130,6 +132,18 @@ class PassCoster {
   void set_tally(const Tally& tally) { tally_ = tally; }
 
  private:
+  /// Host time of the checks before a pass's collectives, from the item `first` on. Exchanges of tokens by
+  /// kernels of their own are no collectives of the framework.
+  Seconds checks_of(const LayerPass& pass, size_t first) const {
+    Seconds time;
+    for (size_t i = first; i < pass.items.size(); ++i) {
+      const auto* communication = std::get_if<LayerCommunication>(&pass.items[i]);
+      if (communication == nullptr || communication->exchange) continue;
+      time += check_time(communication->op, shape_of(*communication).ranks, stack_) * communication->count;
+    }
+    return time;
+  }
+
   const GroupShape& shape_of(const LayerCommunication& communication) const {
     if (communication.group == GroupKind::tensor) return inputs_.tensor;
     if (communication.group == GroupKind::context) return inputs_.context;

@@ -65,6 +65,7 @@ class PlanReader {
     check_experts();
     check_graph_scope(reader_, model_, training_, stack_, plan_);
     check_blocking_launches(reader_, stack_, plan_);
+    check_checked_collectives(reader_, stack_);
     check_offload(reader_, model_, training_, stack_, plan_);
     check_loop(reader_, model_, training_, plan_);
     return plan_;

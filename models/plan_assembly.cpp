@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "models/bucket_offsets.hpp"
+#include "models/host_time.hpp"
 #include "models/layer_costs.hpp"
 #include "models/layer_shapes.hpp"
 #include "models/loop_plan.hpp"
@@ -105,6 +106,7 @@ class PlanAssembly {
     result.ranks = shape.ranks;
     result.calls = calls;
     result.time = inputs_.collective_time(group, op, payload, shape);
+    result.time.latency += check_time(op, shape.ranks, stack_);
     if (members != Members::stages) result.slows = 1.0 + stack_.overlap_slowdown;
     return result;
   }
@@ -428,8 +430,14 @@ class PlanAssembly {
                       : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
     // A stack without a bucket size that overlaps does it layer by layer.
     if (size <= 0) size = plan_.costs->mean_layer_parameters();
-    const int count = parallel_.zero == 3 ? units_in(stage)
-                                          : std::max(1, static_cast<int>(std::min(parameters / size, 1e6)));
+    int count = parallel_.zero == 3 ? units_in(stage)
+                                    : std::max(1, static_cast<int>(std::min(parameters / size, 1e6)));
+    if (stack_.bucket_whole_tensors && parallel_.zero < 3 && !training_.lora && has_plain_layers(model_)) {
+      count = whole_tensor_buckets(
+          stage_matrices(RankShape(model_, training_, stack_, parallel_), stage.layers, stage.embedding,
+                         stage.head && !(stage.embedding && model_.tied_embeddings)),
+          size);
+    }
     const int calls = (count + kMostBucketTasks - 1) / kMostBucketTasks;
     const int tasks = (count + calls - 1) / calls;
     return {tasks, calls, parameters / (static_cast<double>(tasks) * calls)};

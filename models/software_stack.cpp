@@ -98,7 +98,7 @@ void read_graph_scope(const SpecReader& reader, SoftwareStack& stack) {
 void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   reader.only({"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert",
                "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step", "per_graph",
-               "per_blocked_launch", "per_gather_copy"});
+               "per_blocked_launch", "per_check", "per_checked_rank", "per_gather_copy"});
   const auto time = [&reader](std::string_view key, Seconds& target) {
     if (reader.has(key)) target = reader.at(key).quantity<Seconds>(true);
   };
@@ -113,6 +113,8 @@ void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   time("per_step", host.per_step);
   time("per_graph", host.per_graph);
   time("per_blocked_launch", host.per_blocked_launch);
+  time("per_check", host.per_check);
+  time("per_checked_rank", host.per_checked_rank);
   time("per_gather_copy", host.per_gather_copy);
 }
 
@@ -330,6 +332,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "fusion",
                "launch",
                "blocking_launches",
+               "checked_collectives",
                "graph_scope",
                "graph_parts",
                "moe_dispatcher",
@@ -367,6 +370,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "pipeline_overlap_exposed",
                "bucket_parameters",
                "bucket_per_rank",
+               "bucket_whole_tensors",
                "embedding_as_layer",
                "scatter_gather_pipeline",
                "sharding",
@@ -394,6 +398,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   if (reader.has("fusion")) stack.fusion = static_cast<Fusion>(reader.at("fusion").choice(kFusions));
   if (reader.has("launch")) stack.launch = static_cast<Launch>(reader.at("launch").choice(kLaunches));
   read_flag(reader, "blocking_launches", stack.blocking_launches);
+  read_flag(reader, "checked_collectives", stack.checked_collectives);
   if (reader.has("graph_scope")) read_graph_scope(reader.at("graph_scope"), stack);
   if (reader.has("graph_parts")) stack.graph_parts = read_graph_parts(reader.at("graph_parts"));
   if (reader.has("moe_dispatcher")) {
@@ -412,6 +417,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   read_flag(reader, "embedding_as_layer", stack.embedding_as_layer);
   read_flag(reader, "scatter_gather_pipeline", stack.scatter_gather_pipeline);
   read_flag(reader, "async_tensor_backward", stack.async_tensor_backward);
+  read_flag(reader, "bucket_whole_tensors", stack.bucket_whole_tensors);
   read_flag(reader, "recompute_stops_early", stack.recompute_stops_early);
   if (reader.has("sharding")) read_sharding(reader.at("sharding"), stack.sharding);
   read_layer_traffic(reader, stack);

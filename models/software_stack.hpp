@@ -132,6 +132,9 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     Seconds per_graph;  ///< to start a graph over parts of a layer
     /// What waiting for a kernel adds to its launch under blocking_launches: the way to the GPU and back.
     Seconds per_blocked_launch;
+    /// What a check before a collective of two ranks takes under checked_collectives, and each further rank
+    /// more.
+    Seconds per_check, per_checked_rank;
     /// A mixture-of-experts layer adds these in each of its passes: per_expert for every expert on the rank.
     Seconds per_moe_router, per_moe_preprocess, per_moe_experts, per_expert;
     Seconds per_gather_copy;  ///< to start one of sharding.gather_copies_per_layer's copies
@@ -139,6 +142,9 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// The host waits for each kernel before it starts the next (CUDA_LAUNCH_BLOCKING=1): host time and kernels
   /// add up, and nothing runs beside anything else.
   bool blocking_launches = false;
+  /// Before each collective the ranks of its group compare over the host's network what they are about to run
+  /// (TORCH_DISTRIBUTED_DEBUG=DETAIL).
+  bool checked_collectives = false;
   /// The framework's Adam can keep states and master weights in less than fp32 (OptimizerStorage).
   bool narrow_optimizer = false;
   /// Its update works in fp32: narrower states are copied there and back, all of a rank's at a time.
@@ -181,6 +187,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   bool scatter_gather_pipeline = false;
   double bucket_parameters = 0;  ///< data-parallel bucket: max(bucket_parameters, bucket_per_rank x data)
   double bucket_per_rank = 0;
+  bool bucket_whole_tensors =
+      false;                        ///< a bucket closes with the tensor that fills it (whole_tensor_buckets)
   int vocab_multiple = 1;           ///< vocabulary padded to a multiple of this x tensor
   bool embedding_as_layer = false;  ///< splits stages by parameters with the embedding as a layer of its own
   double activation_bytes_extra = 0;  ///< bytes per token x hidden a layer beyond the analytic activations

@@ -82,6 +82,27 @@ TEST(FactorsStep, WhereLaunchesBlockHostAndKernelsAddUp) {
   EXPECT_NEAR(blocked.simulated_s, blocked.estimate.step_time.base(), 1e-9);
 }
 
+// 8 layers, 4 micro-batches, groups of four ranks (a check with them: 10 + 2 x 1 ms). A layer has two
+// all-reduces forward and two backward (Shoeybi et al. 2019, figure 4), a micro-batch one for the embedding,
+// three in the loss and one for the head's input (Megatron-LM, core/tensor_parallel: layers.py,
+// cross_entropy.py), a step one over the data-parallel ranks.
+TEST(FactorsStep, EveryCollectiveIsChecked) {
+  const ParallelPlan plan = plain_plan(plain_model(8), 4, 1, 4);
+  SoftwareStack stack;
+  stack.host.per_layer_forward = stack.host.per_layer_backward = Seconds(1.0);
+  stack.host.per_check = Seconds(10e-3);
+  stack.host.per_checked_rank = Seconds(1e-3);
+  const Step plain = step_with(Factor::host, 1.0, plan, stack);
+  stack.checked_collectives = true;
+  const Step checked = step_with(Factor::host, 1.0, plan, stack);
+  stack.host.per_check += Seconds(12e-3);
+  const Step twice = step_with(Factor::host, 1.0, plan, stack);
+  EXPECT_GT(checked.estimate.step_time.base(), plain.estimate.step_time.base());
+  EXPECT_NEAR((twice.estimate.step_time - checked.estimate.step_time).base(),
+              (8 * 4 * 4 + 4 * (1 + 3 + 1) + 1) * 12e-3, 1e-9);
+  EXPECT_NEAR(checked.simulated_s, checked.estimate.step_time.base(), 1e-9);
+}
+
 // Nothing hides them: exposed time is the collectives' own, and grows with the factor alone.
 TEST(FactorsStep, CommunicationIsMultipliedGroupByGroup) {
   const ModelSpec model = plain_model(8);

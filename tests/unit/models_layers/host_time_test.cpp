@@ -59,6 +59,20 @@ TEST(HostTime, BlockedLaunchesTakeLongerCollectivesAndGraphsToo) {
               (250 + 60 + 20 + 22 + 1100 + 14 * 4) * 1e-6, 1e-12);
 }
 
+// PyTorch's wrapper: a watched barrier and two Gloo gathers. With 50 us a call and 70 us a step two ranks
+// take 2 x 70 + 2 x (50 + 70) us, and each further rank two steps more.
+TEST(HostTime, AChecksGathersGrowWithTheRanks) {
+  SoftwareStack software = stack_with_host_times();
+  software.host.per_check = microseconds(380);
+  software.host.per_checked_rank = microseconds(140);
+  EXPECT_EQ(check_time(CollectiveOp::all_gather, 8, software).base(), 0.0);
+  software.checked_collectives = true;
+  EXPECT_NEAR(check_time(CollectiveOp::all_gather, 2, software).base(), 380e-6, 1e-12);
+  EXPECT_NEAR(check_time(CollectiveOp::reduce_scatter, 8, software).base(), (380 + 6 * 140) * 1e-6, 1e-12);
+  EXPECT_EQ(check_time(CollectiveOp::all_reduce, 1, software).base(), 0.0);
+  EXPECT_EQ(check_time(CollectiveOp::send_receive, 2, software).base(), 0.0);
+}
+
 TEST(HostTime, AGraphOverPartsTakesTheirShareOfTheLayer) {
   LayerPass pass = pass_of_experts();
   pass.graphed = {.graphs = 1, .launches = 18, .plain_launches = 15, .collectives = 2};
