@@ -40,9 +40,11 @@ Seconds host_time_after_wait(const LayerPass& pass, const SoftwareStack& stack) 
   return host;
 }
 
-Seconds check_time(CollectiveOp op, int ranks, const SoftwareStack& stack) {
-  if (!stack.checked_collectives || ranks < 2 || op == CollectiveOp::send_receive) return Seconds(0);
-  return stack.host.per_check + stack.host.per_checked_rank * (ranks - 2);
+Seconds check_time(CollectiveOp op, const GroupShape& shape, const SoftwareStack& stack) {
+  if (!stack.checked_collectives || shape.ranks < 2 || op == CollectiveOp::send_receive) return Seconds(0);
+  const SoftwareStack::Host& each = stack.host;
+  const Seconds inside = each.per_check + each.per_checked_rank * (shape.ranks - 2);
+  return shape.nodes > 1 ? inside + each.per_checked_node * (shape.nodes + 1) : inside;
 }
 
 }  // namespace orrery

@@ -25,10 +25,11 @@ Seconds host_time_after_wait(const LayerPass& pass, const SoftwareStack& stack);
 
 /// Host time of the check before one collective (software.checked_collectives), zero where nothing checks or
 /// nobody else is in the group:
-///     per_check + per_checked_rank x (ranks - 2).
+///     per_check + per_checked_rank x (ranks - 2), over several nodes + per_checked_node x (nodes + 1).
 /// Source: PyTorch, torch/csrc/distributed/c10d/ProcessGroupWrapper.cpp, runCollectiveChecks: a barrier
 /// that rank 0 watches (a message from each rank, then one to each), then two Gloo gathers of what is about
-/// to run (gloo/allgather.cc: a ring, ranks - 1 steps). Sends between two ranks are not checked.
-Seconds check_time(CollectiveOp op, int ranks, const SoftwareStack& stack);
+/// to run (gloo/allgather.cc: a ring, ranks - 1 steps, of which one a node leaves it). Sends between two
+/// ranks are not checked.
+Seconds check_time(CollectiveOp op, const GroupShape& shape, const SoftwareStack& stack);
 
 }  // namespace orrery

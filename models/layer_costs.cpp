@@ -139,7 +139,7 @@ class PassCoster {
     for (size_t i = first; i < pass.items.size(); ++i) {
       const auto* communication = std::get_if<LayerCommunication>(&pass.items[i]);
       if (communication == nullptr || communication->exchange) continue;
-      time += check_time(communication->op, shape_of(*communication).ranks, stack_) * communication->count;
+      time += check_time(communication->op, shape_of(*communication), stack_) * communication->count;
     }
     return time;
   }

@@ -106,7 +106,7 @@ class PlanAssembly {
     result.ranks = shape.ranks;
     result.calls = calls;
     result.time = inputs_.collective_time(group, op, payload, shape);
-    result.time.latency += check_time(op, shape.ranks, stack_);
+    result.time.latency += check_time(op, shape, stack_);
     if (members != Members::stages) result.slows = 1.0 + stack_.overlap_slowdown;
     return result;
   }

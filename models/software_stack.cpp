@@ -98,7 +98,7 @@ void read_graph_scope(const SpecReader& reader, SoftwareStack& stack) {
 void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   reader.only({"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert",
                "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step", "per_graph",
-               "per_blocked_launch", "per_check", "per_checked_rank", "per_gather_copy"});
+               "per_blocked_launch", "per_check", "per_checked_rank", "per_checked_node", "per_gather_copy"});
   const auto time = [&reader](std::string_view key, Seconds& target) {
     if (reader.has(key)) target = reader.at(key).quantity<Seconds>(true);
   };
@@ -115,6 +115,7 @@ void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   time("per_blocked_launch", host.per_blocked_launch);
   time("per_check", host.per_check);
   time("per_checked_rank", host.per_checked_rank);
+  time("per_checked_node", host.per_checked_node);
   time("per_gather_copy", host.per_gather_copy);
 }
 

@@ -132,9 +132,9 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     Seconds per_graph;  ///< to start a graph over parts of a layer
     /// What waiting for a kernel adds to its launch under blocking_launches: the way to the GPU and back.
     Seconds per_blocked_launch;
-    /// What a check before a collective of two ranks takes under checked_collectives, and each further rank
-    /// more.
-    Seconds per_check, per_checked_rank;
+    /// What a check before a collective of two ranks of a node takes under checked_collectives, and each
+    /// further rank and node more (check_time).
+    Seconds per_check, per_checked_rank, per_checked_node;
     /// A mixture-of-experts layer adds these in each of its passes: per_expert for every expert on the rank.
     Seconds per_moe_router, per_moe_preprocess, per_moe_experts, per_expert;
     Seconds per_gather_copy;  ///< to start one of sharding.gather_copies_per_layer's copies

@@ -59,18 +59,35 @@ TEST(HostTime, BlockedLaunchesTakeLongerCollectivesAndGraphsToo) {
               (250 + 60 + 20 + 22 + 1100 + 14 * 4) * 1e-6, 1e-12);
 }
 
+GroupShape group(int ranks, int nodes) {
+  GroupShape shape;
+  shape.ranks = ranks;
+  shape.nodes = nodes;
+  return shape;
+}
+
 // PyTorch's wrapper: a watched barrier and two Gloo gathers. With 50 us a call and 70 us a step two ranks
-// take 2 x 70 + 2 x (50 + 70) us, and each further rank two steps more.
+// take 2 x 70 + 2 x (50 + 70) us, and each further rank two steps more. Steps that leave a node take 350 us:
+// two in the barrier, two a node in the gathers.
 TEST(HostTime, AChecksGathersGrowWithTheRanks) {
   SoftwareStack software = stack_with_host_times();
   software.host.per_check = microseconds(380);
   software.host.per_checked_rank = microseconds(140);
-  EXPECT_EQ(check_time(CollectiveOp::all_gather, 8, software).base(), 0.0);
+  software.host.per_checked_node = microseconds(560);
+  const GroupShape one = group(1, 1);
+  const GroupShape two = group(2, 1);
+  const GroupShape eight = group(8, 1);
+  const GroupShape apart = group(16, 2);
+  EXPECT_EQ(check_time(CollectiveOp::all_gather, eight, software).base(), 0.0);
   software.checked_collectives = true;
-  EXPECT_NEAR(check_time(CollectiveOp::all_gather, 2, software).base(), 380e-6, 1e-12);
-  EXPECT_NEAR(check_time(CollectiveOp::reduce_scatter, 8, software).base(), (380 + 6 * 140) * 1e-6, 1e-12);
-  EXPECT_EQ(check_time(CollectiveOp::all_reduce, 1, software).base(), 0.0);
-  EXPECT_EQ(check_time(CollectiveOp::send_receive, 2, software).base(), 0.0);
+  EXPECT_NEAR(check_time(CollectiveOp::all_gather, two, software).base(), 380e-6, 1e-12);
+  EXPECT_NEAR(check_time(CollectiveOp::reduce_scatter, eight, software).base(), (380 + 6 * 140) * 1e-6,
+              1e-12);
+  // Of a ring's 15 steps two leave their node: 2 x (50 + 13 x 70 + 2 x 350) and 2 x 350 us.
+  EXPECT_NEAR(check_time(CollectiveOp::reduce_scatter, apart, software).base(), (2 * 1660 + 700) * 1e-6,
+              1e-12);
+  EXPECT_EQ(check_time(CollectiveOp::all_reduce, one, software).base(), 0.0);
+  EXPECT_EQ(check_time(CollectiveOp::send_receive, two, software).base(), 0.0);
 }
 
 TEST(HostTime, AGraphOverPartsTakesTheirShareOfTheLayer) {
