@@ -69,6 +69,9 @@ std::string workload_key(const Json& experiment) {
   if (const auto training = key.find("training"); training != key.end() && training->is_object()) {
     for (const char* member : kPlanKeys) training->erase(member);
   }
+  if (const auto software = key.find("software"); software != key.end() && software->is_object()) {
+    software->erase("checked_collectives");
+  }
   return key.dump();
 }
 

@@ -21,6 +21,8 @@ std::string gpu_of(const Json& experiment);
 /// are one configuration measured twice.
 std::string plan_key(const Json& experiment);
 /// Everything but plan and name: equal for runs that lay out the same step on the same GPUs and software.
+/// That a run's collectives were checked on the way (software.checked_collectives) makes it no other
+/// workload.
 std::string workload_key(const Json& experiment);
 
 /// A member of an object; null where either does not exist.

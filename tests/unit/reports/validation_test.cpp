@@ -149,6 +149,9 @@ TEST(RunDescription, PutsWhatASearchChoosesIntoThePlanAndTheRestIntoTheWorkload)
     EXPECT_EQ(plan_key(with(pointer, value)), plan_key(base)) << pointer;
   }
   EXPECT_EQ(workload_key(with("/name", "b")), workload_key(base));
+  const Json plain = {{"preset", "nanotron"}},
+             checked = {{"preset", "nanotron"}, {"checked_collectives", true}};
+  EXPECT_EQ(workload_key(with("/software", checked)), workload_key(with("/software", plain)));
 }
 
 TEST(Summary, HasNoStatisticsWithoutScoredRows) {
