@@ -43,7 +43,7 @@ void LayerBuilder::flash_attention(AttentionPass pass, const AttentionStep& step
   attention.window = window();
   attention.pass = pass;
   attention.kernel = stack_.attention_kernel;
-  attention.precision = attention_precision_;
+  attention.precision = core_precision_;
   items_.push_back({LayerPart::core_attention, Operator{"attention_core", attention}});
 }
 
@@ -71,28 +71,50 @@ void LayerBuilder::unfused_attention(AttentionPass pass, const AttentionStep& st
   batched("attention_scores_wgrad", step.seq_kv, dim, step.seq_q);
 }
 
+/// Casts of attention in 8 bits: queries, keys and values before the forward, the output after it; the
+/// output's gradient before the backward, the three gradients after it.
+void LayerBuilder::cast_for_attention(bool inputs, double passes) {
+  if (!stack_.fp8_attention || passes <= 0.0) return;
+  const std::int64_t columns = inputs ? shape_.qkv_columns() : shape_.attention_columns();
+  memory(LayerPart::core_attention, "attention_quantize",
+         passes * static_cast<double>(shape_.tokens) * static_cast<double>(columns) * shape_.element,
+         MemoryKind::quantize);
+  ++extra_kernels_;
+}
+
 void LayerBuilder::core_attention(AttentionPass pass) {
   const bool forward = pass == AttentionPass::forward;
   const std::int64_t split = head_ranks();
   const std::int64_t heads = largest_share(shape_.heads, split);
   const std::int64_t kv_heads = largest_share(shape_.kv_heads, split);
-  const auto bytes_of = [this](std::int64_t of_heads, std::int64_t dim) {
-    return static_cast<double>(shape_.tokens) * static_cast<double>(dim) * shape_.element *
+  const auto bytes_of = [this](std::int64_t of_heads, std::int64_t dim, double element) {
+    return static_cast<double>(shape_.tokens) * static_cast<double>(dim) * element *
            static_cast<double>(of_heads);
   };
-  const double query_bytes = bytes_of(shape_.heads, shape_.head_dim);
-  const double output_bytes = bytes_of(shape_.heads, shape_.value_dim);
-  const double kv_bytes =
-      bytes_of(shape_.kv_heads, shape_.head_dim) + bytes_of(shape_.kv_heads, shape_.value_dim);
-  // Key and value heads that do not divide are repeated before they are exchanged.
-  const double exchanged_key_bytes = bytes_of(kv_heads * split, shape_.head_dim);
-  const double exchanged_value_bytes = bytes_of(kv_heads * split, shape_.value_dim);
+  const Fp8Attention& casts = stack_.fp8_attention_costs;
+  const auto sent = [&](double in_8_bits) { return stack_.fp8_attention ? in_8_bits : shape_.element; };
+  const double kv_bytes = bytes_of(shape_.kv_heads, shape_.head_dim, shape_.element) +
+                          bytes_of(shape_.kv_heads, shape_.value_dim, shape_.element);
   const int context = plan_.context;
   const bool parallel = context > 1;
   const auto exchange_heads = [&](double payload) {
+    const double put_in_order = stack_.head_exchange_passes / 2.0 * payload;
+    memory(LayerPart::core_attention, "context_reorder", put_in_order);
     context_communication("context all_to_all", CollectiveOp::all_to_all, payload, 1, false);
+    memory(LayerPart::core_attention, "context_reorder", put_in_order);
+    if (put_in_order > 0.0) extra_kernels_ += 2;
+  };
+  // Key and value heads that do not divide are repeated before they are exchanged.
+  const auto exchange_inputs = [&](double element) {
+    exchange_heads(bytes_of(shape_.heads, shape_.head_dim, element));
+    exchange_heads(bytes_of(kv_heads * split, shape_.head_dim, element));
+    exchange_heads(bytes_of(kv_heads * split, shape_.value_dim, element));
+  };
+  const auto exchange_output = [&](double element) {
+    exchange_heads(bytes_of(shape_.heads, shape_.value_dim, element));
   };
 
+  cast_for_attention(forward, forward ? casts.cast_inputs : casts.cast_output_gradient);
   if (parallel && plan_.context_method == ContextMethod::ring) {
     // Keys and values go round; in the backward their gradients go with them.
     context_communication("context ring exchange", CollectiveOp::send_receive,
@@ -100,11 +122,9 @@ void LayerBuilder::core_attention(AttentionPass pass) {
   } else if (parallel && plan_.context_method == ContextMethod::all_gather) {
     context_communication("context all_gather", CollectiveOp::all_gather, kv_bytes * context, 1, false);
   } else if (parallel && forward) {
-    exchange_heads(query_bytes);
-    exchange_heads(exchanged_key_bytes);
-    exchange_heads(exchanged_value_bytes);
+    exchange_inputs(sent(casts.sent_inputs));
   } else if (parallel) {
-    exchange_heads(output_bytes);
+    exchange_output(sent(casts.sent_output_gradient));
   }
 
   for (const AttentionStep& step : attention_steps()) {
@@ -123,17 +143,17 @@ void LayerBuilder::core_attention(AttentionPass pass) {
     ++extra_kernels_;
   }
 
-  if (!parallel) return;
-  if (plan_.context_method == ContextMethod::ulysses) {
-    exchange_heads(forward ? output_bytes : query_bytes);
-    if (!forward) {
-      exchange_heads(exchanged_key_bytes);
-      exchange_heads(exchanged_value_bytes);
+  if (parallel && plan_.context_method == ContextMethod::ulysses) {
+    if (forward) {
+      exchange_output(sent(casts.sent_output));
+    } else {
+      exchange_inputs(sent(casts.sent_input_gradients));
     }
-  } else if (plan_.context_method == ContextMethod::all_gather && !forward) {
+  } else if (parallel && plan_.context_method == ContextMethod::all_gather && !forward) {
     context_communication("context reduce_scatter", CollectiveOp::reduce_scatter, kv_bytes * context, 1,
                           false);
   }
+  cast_for_attention(!forward, forward ? casts.cast_output : casts.cast_input_gradients);
 }
 
 /// Queries, keys and values from one product.

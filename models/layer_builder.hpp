@@ -81,7 +81,10 @@ class LayerBuilder {
         kind_(kind),
         shape_(model, training, stack, plan),
         adapters_(adapters_of_layer(model, training, plan)),
-        attention_precision_(is_quantized(training.precision) ? Precision::bf16 : training.precision) {}
+        attention_precision_(is_quantized(training.precision) ? Precision::bf16 : training.precision),
+        core_precision_(!stack.fp8_attention                     ? attention_precision_
+                        : training.precision == Precision::mxfp8 ? Precision::mxfp8
+                                                                 : Precision::fp8) {}
 
   const RankShape& shape() const { return shape_; }
   std::vector<PartItem> take() { return std::move(items_); }
@@ -260,6 +263,7 @@ class LayerBuilder {
   void expert_product(std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k, int experts,
                       double output_bytes);
   void expert_weight_gradient(std::string_view name, std::int64_t out, std::int64_t in, const MoeShape& moe);
+  void cast_for_attention(bool inputs, double passes);
   void quantize_rows(double passes, double rows, std::int64_t columns, int launches = 1);
   void quantize_expert_rows(double passes, const MoeShape& moe, std::int64_t columns);
 
@@ -311,6 +315,7 @@ class LayerBuilder {
   RankShape shape_;
   std::vector<LowRankAdapter> adapters_;
   Precision attention_precision_;
+  Precision core_precision_;  ///< of the fused attention itself
   std::vector<PartItem> items_;
   int extra_kernels_ = 0;
   int host_wait_ = -1;

@@ -260,7 +260,9 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
   LayerBuilder forward(model, training, stack, plan);
   LayerBuilder backward(model, training, stack, plan);
   const RankShape& shape = forward.shape();
-  const Precision precision = unquantized(training.precision);
+  const bool narrow = stack.fp8_output_projection;
+  const Precision wide_precision = unquantized(training.precision);
+  const Precision precision = narrow ? training.precision : wide_precision;
   const std::int64_t tokens = shape.head_tokens;
   const std::int64_t hidden = shape.hidden;
   const double head_elements = static_cast<double>(tokens) * static_cast<double>(hidden);
@@ -272,17 +274,21 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
   const bool sequence = plan.sequence;
 
   if (model.pooler) {
-    forward.product(LayerPart::mlp, "pooler", shape.sequences, hidden, hidden, precision, shape.element);
+    forward.product(LayerPart::mlp, "pooler", shape.sequences, hidden, hidden, wide_precision, shape.element);
   }
   if (masked) {
     // Replicated on every tensor rank (Megatron-LM's BERT head); the activation between reads and writes
     // once.
-    forward.product(LayerPart::mlp, "head_dense", tokens, hidden, hidden, precision, shape.element);
+    forward.product(LayerPart::mlp, "head_dense", tokens, hidden, hidden, wide_precision, shape.element);
     forward.memory(LayerPart::mlp, "head_activation", 2.0 * head_elements * shape.element);
   }
   forward.memory(LayerPart::norm, "final_norm", 2.0 * normed * shape.element, MemoryKind::norm);
   if (sequence) {
     forward.tensor_communication(LayerPart::mlp, "tensor all_gather", CollectiveOp::all_gather, payload);
+  }
+  if (narrow) {
+    // Cast like the input of a feed-forward product that no norm writes in 8 bits.
+    forward.memory(LayerPart::mlp, "quantize", stack.quantize.forward.ffn * payload, MemoryKind::quantize);
   }
   forward.product(LayerPart::mlp, "logits", tokens, shape.vocab, hidden, precision, shape.element);
   forward.memory(LayerPart::mlp, "loss", loss_bytes / 2.0, MemoryKind::loss);
@@ -300,6 +306,10 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
                                   true);
     backward.mark_weight_work(first);
   }
+  if (narrow) {
+    backward.memory(LayerPart::mlp, "quantize", stack.quantize.backward.ffn * logits * shape.element,
+                    MemoryKind::quantize);
+  }
   backward.product(LayerPart::mlp, "logits_dgrad", tokens, hidden, shape.vocab, precision, shape.element);
   backward.tensor_communication(LayerPart::mlp, sequence ? "tensor reduce_scatter" : "tensor all_reduce",
                                 sequence ? CollectiveOp::reduce_scatter : CollectiveOp::all_reduce, payload,
@@ -308,13 +318,14 @@ LayerWork head_work(const ModelSpec& model, const TrainingSpec& training, const 
   backward.memory(LayerPart::norm, "final_norm", 3.0 * normed * shape.element, MemoryKind::norm);
   if (masked) {
     backward.memory(LayerPart::mlp, "head_activation", 3.0 * head_elements * shape.element);
-    backward.product(LayerPart::mlp, "head_dense_dgrad", tokens, hidden, hidden, precision, shape.element);
-    backward.weight_gradient(LayerPart::mlp, "head_dense_wgrad", hidden, hidden, tokens, precision);
+    backward.product(LayerPart::mlp, "head_dense_dgrad", tokens, hidden, hidden, wide_precision,
+                     shape.element);
+    backward.weight_gradient(LayerPart::mlp, "head_dense_wgrad", hidden, hidden, tokens, wide_precision);
   }
   if (model.pooler) {
-    backward.product(LayerPart::mlp, "pooler_dgrad", shape.sequences, hidden, hidden, precision,
+    backward.product(LayerPart::mlp, "pooler_dgrad", shape.sequences, hidden, hidden, wide_precision,
                      shape.element);
-    backward.weight_gradient(LayerPart::mlp, "pooler_wgrad", hidden, hidden, shape.sequences, precision);
+    backward.weight_gradient(LayerPart::mlp, "pooler_wgrad", hidden, hidden, shape.sequences, wide_precision);
   }
 
   LayerWork work;

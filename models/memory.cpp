@@ -450,7 +450,8 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   if (!drops_norms)
     kept += shape.hidden_elements * (attention_input + (kind.moe ? shape.element : mlp_input));
   const bool drops_heads = recomputes && recomputes_module(training, "mla_up_proj");
-  if (!drops_heads) kept += tokens * static_cast<double>(shape.qkv_columns()) * shape.element;
+  const double attention_operand = stack.fp8_attention ? stack.fp8_attention_costs.kept : shape.element;
+  if (!drops_heads) kept += tokens * static_cast<double>(shape.qkv_columns()) * attention_operand;
   if (model.attention == AttentionKind::mla) {
     // Before and after their norms, as shards of the sequence; of the rotary keys all tokens.
     const double rows = plan.sequence ? tokens / plan.tensor : tokens;

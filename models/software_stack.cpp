@@ -192,6 +192,20 @@ AdapterPasses read_adapter_passes(const SpecReader& reader) {
   return passes;
 }
 
+void read_fp8_attention(const SpecReader& reader, Fp8Attention& costs) {
+  reader.only({"cast_inputs", "cast_output", "cast_output_gradient", "cast_input_gradients", "kept",
+               "sent_inputs", "sent_output", "sent_output_gradient", "sent_input_gradients"});
+  read_number(reader, "cast_inputs", 0, 1e4, costs.cast_inputs);
+  read_number(reader, "cast_output", 0, 1e4, costs.cast_output);
+  read_number(reader, "cast_output_gradient", 0, 1e4, costs.cast_output_gradient);
+  read_number(reader, "cast_input_gradients", 0, 1e4, costs.cast_input_gradients);
+  read_number(reader, "kept", 0, 1e4, costs.kept);
+  read_number(reader, "sent_inputs", 0, 4, costs.sent_inputs);
+  read_number(reader, "sent_output", 0, 4, costs.sent_output);
+  read_number(reader, "sent_output_gradient", 0, 4, costs.sent_output_gradient);
+  read_number(reader, "sent_input_gradients", 0, 4, costs.sent_input_gradients);
+}
+
 void read_unvectorised(const SpecReader& reader, Unvectorised& kernels) {
   reader.only({"strided", "converting", "clamp_forward", "clamp_backward", "rope_forward", "rope_backward",
                "bias_forward", "bias_backward"});
@@ -236,6 +250,7 @@ void read_layer_traffic(const SpecReader& reader, SoftwareStack& stack) {
       read_quantize(counts, own);
     }
   }
+  read_number(reader, "head_exchange_passes", 0, 1e4, stack.head_exchange_passes);
   read_number(reader, "attention_score_passes_forward", 0, 1e4, stack.attention_score_passes_forward);
   read_number(reader, "attention_score_passes_backward", 0, 1e4, stack.attention_score_passes_backward);
   read_count(reader, "kernels_forward", 0, stack.kernels_forward);
@@ -339,6 +354,9 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "moe_dispatcher",
                "moe",
                "fp8_parameter_gather",
+               "fp8_output_projection",
+               "fp8_attention",
+               "fp8_attention_costs",
                "gradient_dtype",
                "overlap",
                "collectives",
@@ -355,6 +373,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "quantized_gather",
                "adapter_forward",
                "adapter_backward",
+               "head_exchange_passes",
                "attention_score_passes_forward",
                "attention_score_passes_backward",
                "kernels_forward",
@@ -407,6 +426,10 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
   }
   if (reader.has("moe")) read_moe_software(reader.at("moe"), stack.moe);
   read_flag(reader, "fp8_parameter_gather", stack.fp8_parameter_gather);
+  read_flag(reader, "fp8_output_projection", stack.fp8_output_projection);
+  read_flag(reader, "fp8_attention", stack.fp8_attention);
+  if (reader.has("fp8_attention_costs"))
+    read_fp8_attention(reader.at("fp8_attention_costs"), stack.fp8_attention_costs);
   stack.gradient_dtype = read_gradient_dtype(reader).value_or(stack.gradient_dtype);
   if (reader.has("overlap")) read_overlap(reader.at("overlap"), stack);
   if (reader.has("collectives")) read_collectives(reader.at("collectives"), stack);

@@ -83,6 +83,16 @@ struct QuantizeCounts {
   double frozen_share = 1.0;
 };
 
+/// What attention in 8 bits moves beside its kernels, in passes (2 bytes an element) over queries, keys and
+/// values (inputs) or over the output, and what it leaves to others.
+struct Fp8Attention {
+  double cast_inputs = 0, cast_output = 0;                    ///< of a forward
+  double cast_output_gradient = 0, cast_input_gradients = 0;  ///< of a backward
+  double kept = 0;  ///< bytes an input element that the backward keeps; 0: the framework has none
+  /// Bytes an element that groups which exchange heads send of the four.
+  double sent_inputs = 2, sent_output = 2, sent_output_gradient = 2, sent_input_gradients = 2;
+};
+
 /// What the training framework does, as data: no framework's name appears in C++ (contract section 2,
 /// `software`). Every number of a preset stands in its JSON with a source.
 struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): grouped by meaning
@@ -103,6 +113,9 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   MoeDispatcher moe_dispatcher = MoeDispatcher::all_to_all;  ///< of no effect without a mixture of experts
   MoeSoftware moe;
   bool fp8_parameter_gather = false;
+  bool fp8_output_projection = false;  ///< the product that makes the logits is in the recipe's format, too
+  bool fp8_attention = false;  ///< attention runs in 8 bits (dot-product attention, its operands cast for it)
+  Fp8Attention fp8_attention_costs;
   ElementwisePasses forward_passes, backward_passes;
   Unvectorised unvectorised;  ///< beside those passes
   QuantizeCounts quantize;    ///< added under a quantised precision
@@ -110,7 +123,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// counts by DeviceSpec::architecture.
   std::vector<std::pair<std::string, QuantizeCounts>> quantize_on;
   AdapterPasses adapter_forward, adapter_backward;
-  bool quantized_gather = false;  ///< tensor groups gather activations in the products' format
+  bool quantized_gather = false;    ///< tensor groups gather activations in the products' format
+  double head_exchange_passes = 0;  ///< over each tensor that context groups exchange heads of, both ends
   double attention_score_passes_forward =
       0;  ///< unfused attention: passes over batch x heads x seq^2 / tensor
   double attention_score_passes_backward = 0;

@@ -49,6 +49,9 @@ void put_gpu(Writer& writer, const GpuSpec& gpu) {
   for (const std::string_view name : precision_names()) {
     writer.put("node.gpu.peak." + std::string(name), device.peak_for(*precision_named(name)));
   }
+  if (device.exponentials.base() > 0.0) writer.put("node.gpu.exponentials", device.exponentials);
+  if (device.shared_memory_bandwidth.base() > 0.0)
+    writer.put("node.gpu.shared_memory_bandwidth", device.shared_memory_bandwidth);
   if (gpu.nvlink_links > 0) {
     writer.put("node.gpu.nvlink.links", gpu.nvlink_links);
     writer.put("node.gpu.nvlink.bandwidth_per_link", gpu.nvlink_link_bandwidth);

@@ -291,6 +291,19 @@ KernelTime CalibratedKernelModel::attention_time(const AttentionShape& shape) co
     throw std::invalid_argument(fmt::format("attention kernel {} has no calibration on {}, only {}",
                                             name_of(shape.kernel), device_.name, known));
   }
+  if (is_quantized(shape.precision)) {
+    // What the rows in 16 bits leave of their form is left of this kernel's, too.
+    AttentionShape wide = shape;
+    wide.precision = kAttentionRows;
+    KernelTime result = attention_time(wide);
+    const AttentionPieces pieces = attention_pieces(table->parameters, device_, shape, table->clock);
+    result.time = result.time *
+                  (pieces.total() / attention_pieces(table->parameters, device_, wide, table->clock).total());
+    result.bound = bound_of(pieces.compute, pieces.memory, pieces.launch);
+    result.evidence = Evidence::assumed;
+    result.relative_spread = std::hypot(result.relative_spread, kOtherUnits);
+    return result;
+  }
   const AttentionPieces pieces = attention_pieces(table->parameters, device_, shape, table->clock);
   const bool windowed = shape.window > 0 && shape.window < shape.seq_kv;
   // No table has windows: what the rows leave of the kernel without one holds for it as well.

@@ -45,6 +45,42 @@ void check_activation_input(const SpecReader& reader, const Experiment& experime
                         "false with a plain activation: only a gated one's input is kept in FP8");
 }
 
+void check_output_projection(const SpecReader& reader, const Experiment& experiment) {
+  if (!experiment.software.fp8_output_projection || is_quantized(experiment.training.precision)) return;
+  reader.problems().add(
+      reader.pointer() + "/software/fp8_output_projection", "true",
+      fmt::format("false with precision {}: the logits' product takes the format of an 8- or "
+                  "4-bit recipe",
+                  name_of(experiment.training.precision)));
+}
+
+/// Attention in 8 bits needs a recipe that has it, a kernel with a backward in 8 bits and, between context
+/// ranks, an exchange whose tensors are counted.
+void check_fp8_attention(const SpecReader& reader, const Experiment& experiment) {
+  const SoftwareStack& software = experiment.software;
+  if (!software.fp8_attention) return;
+  const auto refuse = [&](const std::string& expected) {
+    reader.problems().add(reader.pointer() + "/software/fp8_attention", "true", expected);
+  };
+  const Precision precision = experiment.training.precision;
+  if (!is_quantized(precision)) {
+    refuse(
+        fmt::format("false with precision {}: operands are cast by the recipe of fp8, fp8_current, mxfp8 "
+                    "or nvfp4",
+                    name_of(precision)));
+  } else if (software.fp8_attention_costs.kept <= 0.0) {
+    refuse(
+        fmt::format("false where the software has no attention in 8 bits under {} "
+                    "(software.fp8_attention_costs counts none)",
+                    name_of(precision)));
+  } else if (software.attention_kernel != AttentionKernel::cudnn) {
+    refuse("false unless attention_kernel is cudnn: no other's backward runs in 8 bits");
+  } else if (experiment.parallel.context > 1 &&
+             experiment.parallel.context_method != ContextMethod::ulysses) {
+    refuse("false with context parallelism of context_method ring or all_gather: only ulysses is counted");
+  }
+}
+
 /// The GPU has units for the products' format.
 void check_precision(const SpecReader& reader, const Experiment& experiment) {
   const DeviceSpec& device = experiment.device;
@@ -52,6 +88,8 @@ void check_precision(const SpecReader& reader, const Experiment& experiment) {
   if (device.peak_for(asked)) {
     check_parameter_gather(reader, experiment);
     check_activation_input(reader, experiment);
+    check_output_projection(reader, experiment);
+    check_fp8_attention(reader, experiment);
     return;
   }
   std::vector<std::string> available;

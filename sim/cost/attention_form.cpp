@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::int64_t kTile = 128;  // query rows, and keys, that a block works on at a time
 constexpr Seconds kThrottled = milliseconds(10);
-constexpr double kBackwardFlops = 2.5;  // five products instead of two
+constexpr double kBackwardFlops = 2.5;          // five products instead of two
+constexpr Precision kRowsIn = Precision::bf16;  // of the kernels that parameters are fitted to
 constexpr double kBackwardTraffic =
     2.5;  // Q, K, V, O, dO read and dQ, dK, dV written, over the forward's four
 
@@ -75,6 +76,33 @@ double span_of(const AttentionParameters& parameters, const AttentionShape& shap
   return std::min(causal, (all + start) * rounded);
 }
 
+/// Bytes through shared memory for a pair of query and key in tiles of both (kTile): a product's operands,
+/// but for the probabilities and their gradient, which stay in tensor memory or registers as left operands.
+/// In the backward their gradient also goes there and back for dQ, whose sums (4 B) are laid there and sent
+/// from there.
+double shared_bytes(const AttentionShape& shape, double element) {
+  const auto keys = static_cast<double>(kernel_head_size(shape.kernel, shape.head_dim));
+  const auto values = static_cast<double>(kernel_head_size(shape.kernel, shape.value_dim));
+  const auto tile = static_cast<double>(kTile);
+  if (shape.pass == AttentionPass::forward) return element * (2.0 * keys + values) / tile;
+  return (element * (4.0 * keys + 3.0 * values) + 8.0 * keys) / tile + 2.0 * element;
+}
+
+/// Time of a kernel in 8 bits over that of the same in 16 bits where nothing but a pair's products, its
+/// exponential and its bytes of shared memory counts.
+double narrow_share(const DeviceSpec& device, const AttentionShape& shape) {
+  const double products =
+      2.0 * worked_width(shape) * (shape.pass == AttentionPass::backward ? kBackwardFlops : 1.0);
+  const double exponential = device.exponentials.base() > 0.0 ? 1.0 / device.exponentials.base() : 0.0;
+  const double shared_rate = device.shared_memory_bandwidth.base();
+  const auto bound = [&](Precision precision) {
+    const double shared =
+        shared_rate > 0.0 ? shared_bytes(shape, operand_bytes(precision)) / shared_rate : 0.0;
+    return std::max({products / require_peak(device, precision).base(), exponential, shared});
+  };
+  return bound(shape.precision) / bound(kRowsIn);
+}
+
 }  // namespace
 
 std::int64_t kernel_head_size(AttentionKernel kernel, std::int64_t size) {
@@ -106,7 +134,8 @@ std::int64_t kernel_head_size(AttentionKernel kernel, std::int64_t size) {
 AttentionPieces attention_pieces(const AttentionParameters& parameters, const DeviceSpec& device,
                                  const AttentionShape& shape, double clock) {
   check(shape);
-  const double peak = require_peak(device, shape.precision).base() * clock;
+  const bool narrow = is_quantized(shape.precision);
+  const double peak = require_peak(device, narrow ? kRowsIn : shape.precision).base() * clock;
   const auto batch = static_cast<double>(shape.batch), heads = static_cast<double>(shape.heads);
   const auto queries = static_cast<double>(shape.seq_q), keys = static_cast<double>(shape.seq_kv);
   const bool backward = shape.pass == AttentionPass::backward;
@@ -117,12 +146,13 @@ AttentionPieces attention_pieces(const AttentionParameters& parameters, const De
                       static_cast<double>(device.sms) *
                       (backward ? parameters.backward / kBackwardFlops : 1.0);
   double compute = span * static_cast<double>(kTile) * 2.0 * worked_width(shape) / rate;
+  if (narrow) compute *= narrow_share(device, shape);
   if (!backward && parameters.throttle > 0.0) {
     compute /= 1.0 - parameters.throttle * compute / (compute + kThrottled.base());
   }
 
   double traffic = batch * static_cast<double>(shape.head_dim + shape.value_dim) *
-                   activation_bytes(shape.precision) *
+                   operand_bytes(shape.precision) *
                    (queries * heads + keys * static_cast<double>(shape.kv_heads));
   if (backward) traffic *= kBackwardTraffic;
 

@@ -48,6 +48,19 @@ struct AttentionPieces {
 /// limit (seen in sustained loops only). Not modelled: deterministic backwards, splits of the keys over SMs
 /// (decoding), caches that overflow. Source: form derived here and judged by the fits in calibration/kernels.
 ///
+/// Kernels in 8 bits take the time t of 16 bits, from whose rows the parameters come, by what holds a pair of
+/// query and key longest: the matrix units, its one exponential (in the backward the softmax is made again)
+/// or the bytes that go through shared memory for it:
+///
+///   t(8) = t(16) m(8) / m(16),  m(b) = max(f / peak(b), 1 / exponentials, s(b) / shared memory bandwidth)
+///   f = 2 (head + value size) [backward: x 2.5] FLOP
+///   s = b/8 (2 head + value) / 128 B,  backward (b/8 (4 head + 3 value) + 8 head) / 128 + 2 b/8 B
+///
+/// so that both reach the same share of their bound. Zadouri et al. 2026 (FlashAttention-4, arXiv 2603.05451)
+/// weigh the three in the same way for a tile of 128 x 128 at head size 128 in 16 bits on a Blackwell SM,
+/// whose forward waits for exponentials and whose backward waits for shared memory: 1024, 1024 and 768 clocks
+/// forward, 2560, 1024 and 3328 backward. Q, K, V and the output are of one byte in global memory.
+///
 /// @param clock factor on the peak: sustained clock over the clock of a burst
 /// @throws std::invalid_argument for an unfused shape (unfused_attention.hpp), a dimension below 1, or a
 /// device without a peak for the precision

@@ -21,6 +21,9 @@ struct DeviceSpec {
   /// Dense peak of matrix products by Precision; fp8_current and fp8_block share fp8's. Absent: no such
   /// unit.
   std::array<std::optional<FlopsPerSecond>, 9> peak;
+  /// Exponentials of the special function units, one an operation; zero: not known, nothing waits for them.
+  FlopsPerSecond exponentials;
+  BytesPerSecond shared_memory_bandwidth;  ///< of all SMs together; zero: not known, nothing waits for it
 
   std::optional<FlopsPerSecond> peak_for(Precision precision) const {
     return peak[static_cast<size_t>(precision)];

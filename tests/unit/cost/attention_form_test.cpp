@@ -201,6 +201,62 @@ TEST(AttentionForm, AttendedKeysAreThoseOfTheMaskCounted) {
   }
 }
 
+TEST(AttentionForm, KernelsInEightBitsWaitForTheirProductsOrTheirExponentials) {
+  // A pair of query and key at head size 128: 4 x 128 FLOP, in the backward 2.5 times those; on 100 TFLOP/s
+  // in 16 bits 5.12 and 12.8 ps, on 200 TFLOP/s half of them.
+  DeviceSpec device = round_device();
+  AttentionShape shape = call(1, 4096, 25, false);
+  const auto share = [&] {
+    AttentionShape narrow = shape;
+    narrow.precision = Precision::fp8;
+    return attention_pieces({}, device, narrow).compute.base() /
+           attention_pieces({}, device, shape).compute.base();
+  };
+  EXPECT_NEAR(share(), 0.5, 1e-12);                    // nothing known of exponentials
+  device.exponentials = FlopsPerSecond(100e12 / 512);  // Blackwell's: one in 5.12 ps
+  EXPECT_NEAR(share(), 1.0, 1e-12);
+  shape.head_dim = 192;  // 2 x 320 FLOP: 6.4 ps in 16 bits
+  EXPECT_NEAR(share(), 0.8, 1e-12);
+  shape.pass = AttentionPass::backward;  // 16 and 8 ps
+  EXPECT_NEAR(share(), 0.5, 1e-12);
+  shape.pass = AttentionPass::forward;
+  device.exponentials = FlopsPerSecond(100e12 / 256);  // Blackwell Ultra's and Hopper's
+  EXPECT_NEAR(share(), 0.5, 1e-12);
+  shape.head_dim = shape.value_dim = 64;  // 2.56 ps in 16 bits, as long as the exponential
+  EXPECT_NEAR(share(), 1.0, 1e-12);
+}
+
+TEST(AttentionForm, ABackwardInEightBitsWaitsForSharedMemory) {
+  // Zadouri et al. 2026, FlashAttention-4: 128 x 128 at head size 128 take a Blackwell SM 2560 clocks of its
+  // matrix units (8192 FLOP each) and 3328 of shared memory (128 B each). In 8 bits, by hand: operands 8 x 16
+  // KiB, the probabilities' gradient once more (16 KiB), sums 2 x 64 KiB: 272 KiB or 2176 clocks, beside
+  // 1280.
+  DeviceSpec device = round_device();
+  device.shared_memory_bandwidth = BytesPerSecond(100e12 / 8192 * 128);
+  device.exponentials = FlopsPerSecond(100e12 / 512);
+  AttentionShape shape = call(1, 4096, 25, false);
+  const auto share = [&] {
+    AttentionShape narrow = shape;
+    narrow.precision = Precision::fp8;
+    return attention_pieces({}, device, narrow).compute.base() /
+           attention_pieces({}, device, shape).compute.base();
+  };
+  EXPECT_NEAR(share(), 1.0, 1e-12);  // the forward's 768 and 384 clocks are below its exponentials' 1024
+  shape.pass = AttentionPass::backward;
+  EXPECT_NEAR(share(), 2176.0 / 3328, 1e-12);
+  shape.head_dim = 192;  // operands 4 x 48 + 3 x 32 + 32 KiB + 32 KiB written, sums 2 x 96: 544 and 368 KiB
+  EXPECT_NEAR(share(), 368.0 / 544, 1e-12);
+}
+
+TEST(AttentionForm, OperandsInEightBitsAreOneByte) {
+  // Q, K, V and the output: 25 heads x 4096 x 128 each, at 1 TB/s.
+  AttentionShape shape = call(1, 4096, 25, false);
+  const double elements = 4.0 * 25 * 4096 * 128;
+  EXPECT_NEAR(attention_pieces({}, round_device(), shape).memory.base(), 2 * elements / 1e12, 1e-12);
+  shape.precision = Precision::fp8;
+  EXPECT_NEAR(attention_pieces({}, round_device(), shape).memory.base(), elements / 1e12, 1e-12);
+}
+
 TEST(AttentionForm, RefusesUnfusedAndImpossibleShapes) {
   AttentionShape shape = call(1, 1024, 8, true);
   shape.kernel = AttentionKernel::unfused;

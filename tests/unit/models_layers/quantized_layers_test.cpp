@@ -156,6 +156,110 @@ TEST(QuantizedLayers, WeightsAreCastOnceAStepOrWithEachShardedUnit) {
             weights * (2 + 2 * 33 / 32.0));
 }
 
+struct AttentionCasts {
+  const char* name;
+  Precision precision;
+  const char* date;
+  Precision kernel;
+  double inputs;  ///< bytes moved an element of Q, K and V, the same of the output's gradient
+  double output;  ///< the same of the output, and of the gradients of Q, K and V
+  double kept;    ///< bytes an element of Q, K and V that the backward keeps
+};
+
+// By hand, bytes an element. Delayed scaling: read 2, write 1; back read 1, write 2. Current scaling and what
+// NVFP4 takes for attention: maximum 2, then those 3; outputs stay in 16 bits. MXFP8: put in order, read 2,
+// write 2; cast along rows and columns, read 2, write 2 x 33/32; scales laid out, 2 x 2/32.
+TEST(QuantizedLayers, AttentionInEightBitsCastsItsOperands) {
+  const AttentionCasts recipes[] = {
+      {"delayed", Precision::fp8, "2025-06", Precision::fp8, 3, 3, 1},
+      {"current", Precision::fp8_current, "2025-06", Precision::fp8, 5, 0, 1},
+      {"nvfp4", Precision::nvfp4, "2025-11", Precision::fp8, 5, 0, 1},
+      {"mxfp8", Precision::mxfp8, "2026-06", Precision::mxfp8, 4 + 2 + 66 / 32.0 + 4 / 32.0, 0, 66 / 32.0},
+  };
+  const double inputs = 8192.0 * 10240;  // tokens x (64 + 2 x 8) heads of 128
+  const double output = 8192.0 * 8192;
+  for (const AttentionCasts& recipe : recipes) {
+    TrainingSpec spec = training(8192, 128);
+    spec.precision = recipe.precision;
+    SoftwareStack software = engine_stack(recipe.precision, "blackwell", recipe.date);
+    const double plain = layer_activation_bytes(llama3_70b(), spec, software, plan(1), false).base();
+    software.fp8_attention = true;
+    EXPECT_NEAR(layer_activation_bytes(llama3_70b(), spec, software, plan(1), false).base() - plain,
+                (recipe.kept - 2) * inputs, 1)
+        << recipe.name;
+    const LayerWork work = transformer_layer_work(llama3_70b(), spec, software, plan(1));
+    for (const bool forward : {true, false}) {
+      const LayerPass& pass = forward ? work.forward : work.backward;
+      EXPECT_EQ(shapes_named<AttentionShape>(pass, "attention_core").at(0).precision, recipe.kernel);
+      double bytes = 0;
+      for (const MemoryShape& cast : shapes_named<MemoryShape>(pass, "attention_quantize")) {
+        bytes += cast.traffic.base();
+      }
+      EXPECT_NEAR(bytes,
+                  forward ? recipe.inputs * inputs + recipe.output * output
+                          : recipe.inputs * output + recipe.output * inputs,
+                  1)
+          << recipe.name;
+    }
+  }
+}
+
+TEST(QuantizedLayers, HeadsAreExchangedInTheFormatOfAttention) {
+  // 2 context ranks of 4096 tokens each; heads 64 and twice 8 of 128. Delayed scaling sends all in 1 byte,
+  // current scaling only what is cast before: what comes from the kernels stays in 2.
+  ParallelPlan degrees = plan(1);
+  degrees.context = 2;
+  degrees.context_method = ContextMethod::ulysses;
+  const double inputs = 4096.0 * 10240;
+  const double output = 4096.0 * 8192;
+  const auto moved = [&](Precision precision, bool narrow) {
+    TrainingSpec spec = training(8192, 128);
+    spec.precision = precision;
+    SoftwareStack software = engine_stack(precision, "blackwell", "2025-06");
+    software.fp8_attention = narrow;
+    const LayerWork work = transformer_layer_work(llama3_70b(), spec, software, degrees);
+    std::vector<double> bytes;
+    for (const LayerPass* pass : {&work.forward, &work.backward}) {
+      double sent = 0;
+      for (const LayerCommunication& each : communications_of(*pass)) {
+        if (each.op == CollectiveOp::all_to_all) sent += each.payload.base();
+      }
+      double reordered = 0;
+      for (const MemoryShape& copy : shapes_named<MemoryShape>(*pass, "context_reorder")) {
+        reordered += copy.traffic.base();
+      }
+      EXPECT_DOUBLE_EQ(reordered, 4 * sent);  // read and written once before and once after
+      bytes.push_back(sent);
+    }
+    return std::pair(bytes.at(0), bytes.at(1));
+  };
+  EXPECT_EQ(moved(Precision::fp8, false), std::pair(2 * (inputs + output), 2 * (inputs + output)));
+  EXPECT_EQ(moved(Precision::fp8, true), std::pair(inputs + output, inputs + output));
+  EXPECT_EQ(moved(Precision::fp8_current, true), std::pair(inputs + 2 * output, output + 2 * inputs));
+}
+
+TEST(QuantizedLayers, TheOutputProjectionTakesTheRecipesFormatWhereAsked) {
+  TrainingSpec spec = training(8192, 128);
+  spec.precision = Precision::mxfp8;
+  SoftwareStack software = engine_stack(Precision::mxfp8, "blackwell", "2026-02");
+  const auto product = [](const LayerPass& pass, const char* name) {
+    return shapes_named<GemmShape>(pass, name).at(0).precision;
+  };
+  LayerWork head = head_work(llama3_70b(), spec, software, plan(1));
+  EXPECT_EQ(product(head.forward, "logits"), Precision::bf16);
+  EXPECT_EQ(cast_bytes(head.forward) + cast_bytes(head.backward), 0);
+  software.fp8_output_projection = true;
+  head = head_work(llama3_70b(), spec, software, plan(1));
+  for (const Precision each : {product(head.forward, "logits"), product(head.backward, "logits_dgrad"),
+                               product(head.backward, "logits_wgrad")}) {
+    EXPECT_EQ(each, Precision::mxfp8);
+  }
+  // Read 2, write twice 33/32, the scales of both laid out (4/32): of the input and of the logits' gradient.
+  const double cast = 2 + 66 / 32.0 + 4 / 32.0;
+  EXPECT_NEAR(cast_bytes(head.forward), cast * 8192 * 8192, 1);
+  EXPECT_NEAR(cast_bytes(head.backward), cast * 8192 * 128256, 1e-9 * 8192 * 128256);
+}
+
 TEST(QuantizedLayers, ActivationsAreKeptInTheProductsFormat) {
   const auto kept = [](Precision precision) {
     TrainingSpec spec = training(4096, 8);
