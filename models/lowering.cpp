@@ -1,5 +1,6 @@
 #include "models/lowering.hpp"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <tuple>
@@ -14,6 +15,9 @@ namespace {
 
 /// Tasks that taking collectives out of their segments may add; beyond it several layers share one.
 constexpr double kMostCrossingTasks = 2e6;
+
+/// Beyond it the graph's arrays grow as they are filled.
+constexpr double kMostTasksExpected = 1e8;
 
 /// Makes tasks of what the walk tells. One handle stands for a stage's block of tasks: one task a simulated
 /// rank
@@ -36,6 +40,10 @@ class GraphSink {
         crossing_(crossing_traffic(plan)),
         layers_a_step_(layers_a_step(plan, simulated_ranks(plan, scope), most_crossing_tasks)) {
     lay_out_ranks();
+    // Each rank's passes, and as many sends; a little more for what comes once.
+    const double passes = 2.0 * plan.parallel.interleave * static_cast<double>(plan.micro_batches);
+    const double tasks = 2.05 * passes * simulated_ranks(plan, scope);
+    builder_.expect_tasks(static_cast<size_t>(std::min(tasks, kMostTasksExpected)));
   }
 
   Handle compute(int stage, int segment, double from_s, double to_s, int chunk, int micro_batch,

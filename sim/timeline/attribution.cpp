@@ -1,6 +1,7 @@
 #include "sim/timeline/attribution.hpp"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace orrery {
@@ -31,13 +32,35 @@ bool takes_part(const WorkloadGraph& graph, std::int32_t task, int rank) {
 
 namespace {
 
+/// Communications that a rank takes part in, by the task that waits for them.
+class CommunicationsBefore {
+ public:
+  /// @param communications  of the rank, rising
+  CommunicationsBefore(const WorkloadGraph& graph, std::span<const std::int32_t> communications) {
+    for (const std::int32_t before : communications) {
+      for (const std::int32_t after : graph.successors_of(before)) pairs_.emplace_back(after, before);
+    }
+    std::sort(pairs_.begin(), pairs_.end());
+  }
+  /// With `task` first in each pair, by rising second.
+  std::span<const std::pair<std::int32_t, std::int32_t>> of(std::int32_t task) const {
+    const auto begin = std::lower_bound(pairs_.begin(), pairs_.end(), std::pair(task, std::int32_t{0}));
+    const auto end =
+        std::find_if(begin, pairs_.end(), [task](const auto& each) { return each.first != task; });
+    return {begin, end};
+  }
+
+ private:
+  std::vector<std::pair<std::int32_t, std::int32_t>> pairs_;  // after, before
+};
+
 /// Gives one gap of the compute stream to the communications that were in flight, latest end first; what
 /// these leave to transfers with storage, which run beside whatever else there is to wait for.
 class GapWalk {
  public:
-  GapWalk(const WorkloadGraph& graph, const StepTimeline& timeline, const Predecessors& predecessors,
-          int rank, const RankActivity& activity)
-      : graph_(graph), timeline_(timeline), predecessors_(predecessors), rank_(rank), activity_(activity) {}
+  GapWalk(const WorkloadGraph& graph, const StepTimeline& timeline, const CommunicationsBefore& before,
+          const RankActivity& activity)
+      : graph_(graph), timeline_(timeline), before_(before), activity_(activity) {}
 
   /// The gap [begin_s, end_s] in front of `next`: its communication predecessors, and theirs on the same rank
   /// (a gather that waits for a reduction exposes both).
@@ -125,23 +148,20 @@ class GapWalk {
   }
 
   void add_predecessors(std::int32_t task, double begin_s) {
-    for (const std::int32_t before : predecessors_.of(task)) {
-      if (graph_.tasks[static_cast<size_t>(before)].kind == TaskKind::communication &&
-          end_of(before) > begin_s && takes_part(graph_, before, rank_)) {
-        if (is_transfer(before)) {
-          transfers_.emplace_back(end_of(before), -before);
-          continue;
-        }
-        candidates_.emplace_back(end_of(before), -before);
-        std::push_heap(candidates_.begin(), candidates_.end());
+    for (const auto& [after, before] : before_.of(task)) {
+      if (end_of(before) <= begin_s) continue;
+      if (is_transfer(before)) {
+        transfers_.emplace_back(end_of(before), -before);
+        continue;
       }
+      candidates_.emplace_back(end_of(before), -before);
+      std::push_heap(candidates_.begin(), candidates_.end());
     }
   }
 
   const WorkloadGraph& graph_;
   const StepTimeline& timeline_;
-  const Predecessors& predecessors_;
-  int rank_;
+  const CommunicationsBefore& before_;
   const RankActivity& activity_;
   std::vector<std::pair<double, std::int32_t>>
       candidates_;  // end and minus the task: ties go to the lower number
@@ -167,8 +187,8 @@ void attribute_rank(const WorkloadGraph& graph, const StepTimeline& timeline, in
   std::stable_sort(segments.begin(), segments.end(), [&](std::int32_t a, std::int32_t b) {
     return timeline.start_s[static_cast<size_t>(a)] < timeline.start_s[static_cast<size_t>(b)];
   });
-  const Predecessors predecessors(graph);
-  GapWalk gaps(graph, timeline, predecessors, rank, activity);
+  const CommunicationsBefore before(graph, communications);
+  GapWalk gaps(graph, timeline, before, activity);
   double cursor = 0.0;
   for (const std::int32_t task : segments) {
     const double start = timeline.start_s[static_cast<size_t>(task)];

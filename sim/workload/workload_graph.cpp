@@ -1,6 +1,8 @@
 #include "sim/workload/workload_graph.hpp"
 
+#include <algorithm>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -9,23 +11,6 @@ namespace orrery {
 namespace {
 
 using Edge = std::pair<std::int32_t, std::int32_t>;  // before, after
-
-/// Stable counting sort of `edges` by the end that `key` picks. O(edges + tasks).
-template <typename Key>
-std::vector<Edge> sorted_by(const std::vector<Edge>& edges, size_t tasks, Key key) {
-  std::vector<size_t> place(tasks + 1, 0);
-  for (const Edge& edge : edges) {
-    ++place[static_cast<size_t>(key(edge)) + 1];
-  }
-  for (size_t i = 1; i <= tasks; ++i) {
-    place[i] += place[i - 1];
-  }
-  std::vector<Edge> sorted(edges.size());
-  for (const Edge& edge : edges) {
-    sorted[place[static_cast<size_t>(key(edge))]++] = edge;
-  }
-  return sorted;
-}
 
 std::int32_t checked_index(size_t size, const char* what) {
   if (size >= static_cast<size_t>(std::numeric_limits<std::int32_t>::max())) {
@@ -84,6 +69,13 @@ WorkloadGraphBuilder::WorkloadGraphBuilder(int ranks) {
   graph_.participant_begin.push_back(0);
 }
 
+void WorkloadGraphBuilder::expect_tasks(std::size_t tasks) {
+  graph_.tasks.reserve(tasks);
+  graph_.participant_begin.reserve(tasks + 1);
+  graph_.participants.reserve(tasks);  // half of the tasks are sends between two
+  edges_.reserve(2 * tasks);
+}
+
 std::int32_t WorkloadGraphBuilder::add_segment(Segment segment) {
   const std::int32_t index = checked_index(graph_.segments.size(), "segments");
   graph_.segments.push_back(std::move(segment));
@@ -128,22 +120,37 @@ WorkloadGraph WorkloadGraphBuilder::finish() {
                              std::to_string(before) + ": edges go from an earlier task to a later one");
     }
   }
-  edges_ = sorted_by(edges_, tasks, [](const Edge& edge) { return edge.second; });
-  edges_ = sorted_by(edges_, tasks, [](const Edge& edge) { return edge.first; });
-  graph_.successor_begin.assign(tasks + 1, 0);
-  graph_.successors.clear();
-  graph_.successors.reserve(edges_.size());
-  size_t next = 0;
-  for (size_t task = 0; task < tasks; ++task) {
-    for (; next < edges_.size() && static_cast<size_t>(edges_[next].first) == task; ++next) {
-      if (next == 0 || edges_[next] != edges_[next - 1]) {
-        graph_.successors.push_back(edges_[next].second);
-      }
-    }
-    graph_.successor_begin[task + 1] = checked_index(graph_.successors.size(), "dependencies");
+  // Whoever adds each task's dependencies with the task has sorted them by the later end already.
+  const auto earlier_end = [](const Edge& a, const Edge& b) { return a.second < b.second; };
+  if (!std::is_sorted(edges_.begin(), edges_.end(), earlier_end)) {
+    std::stable_sort(edges_.begin(), edges_.end(), earlier_end);
+  }
+  checked_index(edges_.size(), "dependencies");
+  // Counted by the earlier end and dealt out: while that goes on, a task's begin is where its next one goes.
+  std::vector<std::int32_t>& begin = graph_.successor_begin;
+  begin.assign(tasks + 1, 0);
+  for (const auto& [before, after] : edges_) ++begin[static_cast<size_t>(before)];
+  std::exclusive_scan(begin.begin(), begin.end(), begin.begin(), 0);
+  graph_.successors.resize(edges_.size());
+  for (const auto& [before, after] : edges_) {
+    graph_.successors[static_cast<size_t>(begin[static_cast<size_t>(before)]++)] = after;
   }
   edges_.clear();
   edges_.shrink_to_fit();
+  // Each begin is now its task's end. What was given twice lies side by side.
+  std::int32_t from = 0;
+  std::int32_t kept = 0;
+  for (size_t task = 0; task < tasks; ++task) {
+    const std::int32_t end = begin[task];
+    begin[task] = kept;
+    for (std::int32_t last = -1; from < end; ++from) {
+      const std::int32_t after = graph_.successors[static_cast<size_t>(from)];
+      if (after != last) graph_.successors[static_cast<size_t>(kept++)] = after;
+      last = after;
+    }
+  }
+  begin[tasks] = kept;
+  graph_.successors.resize(static_cast<size_t>(kept));
   return std::move(graph_);
 }
 

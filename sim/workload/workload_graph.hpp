@@ -127,6 +127,8 @@ struct WorkloadGraph {
 class WorkloadGraphBuilder {
  public:
   explicit WorkloadGraphBuilder(int ranks);
+  /// About how many tasks will be added: arrays that need not grow are written once.
+  void expect_tasks(std::size_t tasks);
   std::int32_t add_segment(Segment segment);
   std::int32_t add_communication(Communication communication);
   std::int32_t add_task(const Task& task, std::span<const std::int32_t> participants = {});
