@@ -31,17 +31,20 @@ void EventQueue::pop() {
   late_.pop_back();
 }
 
-void EventQueue::push(const Event& event) {
+bool EventQueue::push(const Event& event) {
   ++size_;
   const double bucket = bucket_of(event.time);
   if (bucket >= static_cast<double>(buckets_.size())) {
     far_.push_back(event);
-  } else if (bucket >= static_cast<double>(bucket_)) {
-    buckets_[static_cast<std::size_t>(bucket)].push_back(event);
-  } else {
-    late_.push_back(event);
-    std::push_heap(late_.begin(), late_.end(), later);
+    return false;
   }
+  if (bucket >= static_cast<double>(bucket_)) {
+    buckets_[static_cast<std::size_t>(bucket)].push_back(event);
+    return false;
+  }
+  late_.push_back(event);
+  std::push_heap(late_.begin(), late_.end(), later);
+  return true;
 }
 
 /// The next bucket's turn.
@@ -53,6 +56,7 @@ void EventQueue::refill() {
     std::swap(sorted_, buckets_[bucket_++]);
   }
   std::sort(sorted_.begin(), sorted_.end());
+  began_bucket_ = true;
 }
 
 /// Buckets from the earliest of the far events on, so wide that about half of these fall into them.

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace orrery {
@@ -31,7 +32,10 @@ class EventQueue {
   /// The earliest. Call it while not empty.
   const Event& top();
   void pop();
-  void push(const Event& event);
+  /// @returns whether the bucket whose turn it is has it: soon() does not know of it then
+  bool push(const Event& event);
+  /// True once after top() or pop() has begun a bucket: soon() knows its events from there on.
+  bool began_bucket() { return std::exchange(began_bucket_, false); }
   /// An event that comes soon after the earliest, to fetch what it will need; null if none is known.
   const Event* soon(std::size_t after) const {
     return next_ + after < sorted_.size() ? &sorted_[next_ + after] : nullptr;
@@ -46,6 +50,7 @@ class EventQueue {
   std::size_t size_ = 0;
   std::vector<Event> sorted_;  ///< the bucket whose turn it is, from next_ on
   std::size_t next_ = 0;
+  bool began_bucket_ = false;
   std::vector<Event> late_;  ///< a heap: added to a bucket whose turn has come
   std::vector<std::vector<Event>> buckets_;
   std::size_t bucket_ = 0;  ///< the first whose turn has not come

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/base/large_array.hpp"
 #include "sim/engine/shared_resources.hpp"
 #include "sim/engine/short_list.hpp"
 
@@ -26,6 +27,13 @@ class LocalMaxMin {
   /// @returns its number; those of flows that were removed are given again
   std::int32_t add(std::span<const ResourceShare> shares, double bound);
   void remove(std::int32_t flow);
+  /// Fetches what add() will need of these links.
+  void expect(std::span<const ResourceShare> shares) const {
+    for (const ResourceShare& share : shares) {
+      __builtin_prefetch(&links_[static_cast<size_t>(share.resource)]);
+    }
+    asm volatile("");  // GCC 12 drops calls of what only fetches
+  }
   /// Finds the rates after what was added and removed. @returns the flows whose rates have changed
   std::span<const std::pair<std::int32_t, double>> settle();
 
@@ -58,21 +66,22 @@ class LocalMaxMin {
     std::int32_t flow;
     std::uint32_t share;
   };
-  /// Two cache lines, its flows included where they are few.
+  /// Two cache lines: in the first what every flow that comes or goes needs, its flows included where they
+  /// are few; in the second what is of a solve, which links that cannot bind have no part in.
   struct alignas(64) Link {
     double capacity = 0.0;
     double potential = 0.0;  ///< load if all flows ran at their bounds
     double load = 0.0;
+    std::int32_t unfrozen = 0;  ///< of a solve
+    bool in_solve = false;
+    bool relieved = false;  ///< in relieved_
+    ShortList<OnLink, 2> flows;
     // Of a solve.
     double taken = 0.0;   ///< by flows that are not solved for
     double left = 0.0;    ///< what is not given away yet
     double weight = 0.0;  ///< of flows that are not frozen
     double fastest = 0.0;
     double level = 0.0;  ///< rate of the flows that it froze; -1: none
-    std::int32_t unfrozen = 0;
-    bool in_solve = false;
-    bool relieved = false;  ///< in relieved_
-    ShortList<OnLink, 5> flows;
   };
 
   Flow& flow(std::int32_t number) { return flows_[static_cast<size_t>(number)]; }
@@ -86,8 +95,8 @@ class LocalMaxMin {
   void apply();
 
   double tolerance_;
-  std::vector<Link> links_;
-  std::vector<Flow> flows_;
+  LargeArray<Link> links_;
+  LargeArray<Flow> flows_;
   std::vector<std::int32_t> free_;
   std::vector<std::int32_t> flows_in_solve_, links_in_solve_;
   std::vector<std::int32_t> relieved_;  ///< links that could bind and have lost flows

@@ -22,6 +22,9 @@ class MaxMinPlatform : public FlowPlatform {
   MaxMinPlatform(const SharedResources& resources, std::span<const double> rate_bound);
 
   void on_flow_end(FlowEnd callback) override { flow_ended_ = std::move(callback); }
+  void expect_flow(std::int32_t communication) override {
+    solver_.expect(resources_.shares_of(communication));
+  }
   void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
   void on_alarm(std::function<void()> callback) override { alarm_ = std::move(callback); }
   void set_alarm(double time) override { alarm_time_ = std::min(alarm_time_, std::max(time, now_)); }

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "sim/base/large_array.hpp"
 #include "sim/engine/footprint.hpp"
 
 namespace orrery {
@@ -42,7 +43,7 @@ class SharedResources {
 
  private:
   std::vector<SharedResource> resources_;
-  std::vector<ResourceShare> shares_;  // communication by communication
+  LargeArray<ResourceShare> shares_;  // communication by communication
   std::vector<size_t> shares_begin_;
 };
 

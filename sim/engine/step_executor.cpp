@@ -70,72 +70,121 @@ std::vector<std::int64_t> StepExecutor::executions() const {
   return result;
 }
 
-/// Events that come soon find what they need in the cache: first the task, then what the task names, then
-/// what that names.
-void StepExecutor::fetch_ahead() const {
-  // GCC 12 takes a function that only fetches for one without effect, and drops its calls at -O3.
-  asm volatile("");
-  // Events from the present one on; far enough apart for what was asked for to have come.
-  constexpr size_t kTask = 24;
-  constexpr size_t kNamed = 18;
-  constexpr size_t kShares = 12;
-  constexpr size_t kResources = 6;
-  const auto task_of = [this](std::int32_t task) -> const TaskState& {
-    return tasks_[static_cast<size_t>(task)];
-  };
-  const auto sent_by = [this](const TaskState& task) -> const Sent& {
-    return sent_[static_cast<size_t>(task.index)];
-  };
-  const auto starts_flow = [](const EventQueue::Event& event) {
-    return event.kind == EventKind::latency_end;
-  };
-  const auto ends_flow = [](const EventQueue::Event& event) {
-    return event.kind == EventKind::solo_flow_end || event.kind == EventKind::shared_flow_end;
-  };
-  if (const EventQueue::Event* event = events_.soon(kTask)) __builtin_prefetch(&task_of(event->task));
-  if (const EventQueue::Event* event = events_.soon(kNamed)) {
-    const TaskState& task = task_of(event->task);
-    if (!task.is_segment()) {
-      __builtin_prefetch(&sent_by(task));
+namespace {
+
+// How many events before it what an event needs is fetched: first its task, then what the task names, then
+// what that names; far enough apart for what was asked for to have come.
+constexpr size_t kTask = 24;
+constexpr size_t kNamed = 18;
+constexpr size_t kShares = 12;
+constexpr size_t kResources = 6;
+// How many events after the one that has added it to the present bucket.
+constexpr size_t kSharesOfAdded = 2;
+constexpr size_t kResourcesOfAdded = 4;
+
+/// GCC 12 takes a function that only fetches for one without effect, and drops its calls at -O3.
+inline void keep_fetches() { asm volatile(""); }
+
+bool starts_flow(const EventQueue::Event& event) { return event.kind == EventQueue::Kind::latency_end; }
+bool ends_flow(const EventQueue::Event& event) {
+  return event.kind == EventQueue::Kind::solo_flow_end || event.kind == EventQueue::Kind::shared_flow_end;
+}
+
+}  // namespace
+
+void StepExecutor::fetch_task(const EventQueue::Event& event) const {
+  keep_fetches();
+  __builtin_prefetch(&state(event.task));
+}
+
+void StepExecutor::fetch_named(const EventQueue::Event& event) const {
+  keep_fetches();
+  const TaskState& task = state(event.task);
+  if (!task.is_segment()) {
+    __builtin_prefetch(&sent(task.index));
+  } else if (clock_.needed()) {
+    __builtin_prefetch(clock_.state_of(task.rank()));
+  }
+  if (ends_flow(event)) __builtin_prefetch(&slots_[static_cast<size_t>(task.waiting_for)]);
+  if (starts_flow(event)) return;
+  for (const std::int32_t successor : task.few_successors()) __builtin_prefetch(&state(successor));
+}
+
+void StepExecutor::fetch_shares(const EventQueue::Event& event) const {
+  keep_fetches();
+  const TaskState& task = state(event.task);
+  if (starts_flow(event) || ends_flow(event)) {
+    const auto shares = shares_of(sent(task.index));
+    __builtin_prefetch(shares.data());
+    if (!shares.empty()) __builtin_prefetch(&shares.back());
+  }
+  if (starts_flow(event)) return;
+  for (const std::int32_t successor : task.few_successors()) {
+    const TaskState& next = state(successor);
+    if (!next.is_segment()) {
+      __builtin_prefetch(&sent(next.index));
     } else if (clock_.needed()) {
-      __builtin_prefetch(clock_.state_of(task.rank()));
-    }
-    if (ends_flow(*event)) __builtin_prefetch(&slots_[static_cast<size_t>(task.waiting_for)]);
-    if (!starts_flow(*event)) {
-      for (const std::int32_t successor : task.few_successors()) __builtin_prefetch(&task_of(successor));
+      __builtin_prefetch(clock_.state_of(next.rank()));
     }
   }
-  if (const EventQueue::Event* event = events_.soon(kShares)) {
-    const TaskState& task = task_of(event->task);
-    if (starts_flow(*event) || ends_flow(*event)) {
-      const auto shares = shares_of(sent_by(task));
-      __builtin_prefetch(shares.data());
-      if (!shares.empty()) __builtin_prefetch(&shares.back());
-    }
-    if (!starts_flow(*event)) {
-      for (const std::int32_t successor : task.few_successors()) {
-        const TaskState& next = task_of(successor);
-        if (!next.is_segment()) {
-          __builtin_prefetch(&sent_by(next));
-        } else if (clock_.needed()) {
-          __builtin_prefetch(clock_.state_of(next.rank()));
-        }
-      }
-    }
-  }
-  const EventQueue::Event* event = events_.soon(kResources);
-  if (event == nullptr || !(starts_flow(*event) || ends_flow(*event))) return;
-  const auto shares = shares_of(sent_by(task_of(event->task)));
+}
+
+void StepExecutor::fetch_resources(const EventQueue::Event& event) const {
+  keep_fetches();
+  if (!starts_flow(event) && !ends_flow(event)) return;
+  const auto shares = shares_of(sent(state(event.task).index));
   for (const ResourceShare& share : shares.first(std::min<size_t>(shares.size(), 8))) {
     __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
   }
+}
+
+void StepExecutor::push(const EventQueue::Event& event) {
+  if (!events_.push(event)) return;
+  Added& added = added_[executed_ % added_.size()];
+  if (added.count == std::size(added.events)) return;
+  added.events[added.count++] = event;
+  fetch_named(event);
+}
+
+/// Events that come soon find what they need in the cache.
+void StepExecutor::fetch_ahead() {
+  keep_fetches();
+  if (const EventQueue::Event* event = events_.soon(kTask)) fetch_task(*event);
+  if (const EventQueue::Event* event = events_.soon(kNamed)) fetch_named(*event);
+  if (const EventQueue::Event* event = events_.soon(kShares)) fetch_shares(*event);
+  if (const EventQueue::Event* event = events_.soon(kResources)) fetch_resources(*event);
+  const auto for_added = [this](size_t before, void (StepExecutor::*fetch)(const EventQueue::Event&) const) {
+    const Added& added = added_[(executed_ - before) % added_.size()];
+    for (size_t i = 0; i < added.count; ++i) (this->*fetch)(added.events[i]);
+  };
+  for_added(kSharesOfAdded, &StepExecutor::fetch_shares);
+  for_added(kResourcesOfAdded, &StepExecutor::fetch_resources);
+  ++executed_;
+  added_[executed_ % added_.size()].count = 0;
+}
+
+/// The same for the first events of a bucket, which nobody has seen coming: all tasks, then all that they
+/// name, and so on, so that the memory brings many at a time.
+void StepExecutor::fetch_first() const {
+  keep_fetches();
+  const auto first = [this](size_t count, void (StepExecutor::*fetch)(const EventQueue::Event&) const) {
+    for (size_t i = 0; i < count; ++i) {
+      const EventQueue::Event* event = events_.soon(i);
+      if (event == nullptr) return;
+      (this->*fetch)(*event);
+    }
+  };
+  first(kTask, &StepExecutor::fetch_task);
+  first(kNamed, &StepExecutor::fetch_named);
+  first(kShares, &StepExecutor::fetch_shares);
+  first(kResources, &StepExecutor::fetch_resources);
 }
 
 StepTimeline StepExecutor::run() {
   platform_.on_flow_end([this](std::int32_t task, std::span<const LostTime> lost) {
     const double now = platform_.now();
     lost_[static_cast<size_t>(state(task).waiting_for)].assign(lost.begin(), lost.end());
-    events_.push({now, task, EventKind::shared_flow_end});
+    push({now, task, EventKind::shared_flow_end});
     platform_.set_alarm(now);
   });
   platform_.on_alarm([this] { advance(); });
@@ -196,6 +245,7 @@ void StepExecutor::advance() {
 void StepExecutor::execute_batch(double now) {
   while (!events_.empty() && events_.top().time <= now + kSameInstant) {
     const EventQueue::Event event = events_.top();
+    if (events_.began_bucket()) fetch_first();
     events_.pop();
     fetch_ahead();
     const TaskState& task = state(event.task);
@@ -244,7 +294,7 @@ void StepExecutor::start_task(std::int32_t task, double now) {
     const std::int32_t segment = ~started.index;
     const double end = clock_.needed() ? clock_.start(task, started.rank(), segment, now)
                                        : now + graph_.segments[static_cast<size_t>(segment)].duration.base();
-    events_.push({end, task, EventKind::task_end});
+    push({end, task, EventKind::task_end});
     return;
   }
   const Sent& communication = sent(started.index);
@@ -253,9 +303,9 @@ void StepExecutor::start_task(std::int32_t task, double now) {
     push_moved_ends();
   }
   if (communication.rate_bound > 0.0) {
-    events_.push({now + communication.latency, task, EventKind::latency_end});
+    push({now + communication.latency, task, EventKind::latency_end});
   } else {
-    events_.push({now + communication.uncontended, task, EventKind::task_end});
+    push({now + communication.uncontended, task, EventKind::task_end});
   }
 }
 
@@ -286,7 +336,7 @@ void StepExecutor::end_task(std::int32_t task, double end) {
 
 void StepExecutor::push_moved_ends() {
   for (const SegmentClock::End& moved : moved_) {
-    events_.push({moved.time, moved.task, EventKind::task_end});
+    push({moved.time, moved.task, EventKind::task_end});
   }
   moved_.clear();
 }
@@ -329,7 +379,7 @@ void StepExecutor::admit(std::int32_t task, double now) {
   }
   if (!too_much) {
     // Summed as the contention-free engine does, so that both give the same bytes.
-    events_.push({admitted.start + communication.uncontended, task, EventKind::solo_flow_end});
+    push({admitted.start + communication.uncontended, task, EventKind::solo_flow_end});
     return;
   }
   for (const ResourceShare& each : shares) {
@@ -398,8 +448,14 @@ void StepExecutor::share_flows(double now) {
   std::sort(to_share_.begin(), to_share_.end(), [this](std::int32_t a, std::int32_t b) {
     return slots_[static_cast<size_t>(a)].task < slots_[static_cast<size_t>(b)].task;
   });
-  for (const std::int32_t slot : to_share_) {
-    const Flow& shared = flow(slot);
+  constexpr size_t kExpected = 3;
+  const auto communication_of = [this](std::int32_t slot) { return state(flow(slot).task).index; };
+  for (size_t i = 0; i < std::min(kExpected, to_share_.size()); ++i) {
+    platform_.expect_flow(communication_of(to_share_[i]));
+  }
+  for (size_t i = 0; i < to_share_.size(); ++i) {
+    if (i + kExpected < to_share_.size()) platform_.expect_flow(communication_of(to_share_[i + kExpected]));
+    const Flow& shared = flow(to_share_[i]);
     const std::int32_t index = state(shared.task).index;
     const Sent& spec = sent(index);
     const double left = spec.wire_bytes - spec.rate_bound * std::max(0.0, now - shared.start);

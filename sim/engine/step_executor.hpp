@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "sim/base/large_array.hpp"
 #include "sim/engine/event_queue.hpp"
 #include "sim/engine/flow_platform.hpp"
 #include "sim/engine/flow_spec.hpp"
@@ -111,10 +113,18 @@ class StepExecutor {
   std::vector<LinkContention> contention(double until) const;
   void share_flows(double now);
   void push_moved_ends();
-  void fetch_ahead() const;
+  void fetch_ahead();
+  void fetch_first() const;
+  void fetch_task(const EventQueue::Event& event) const;
+  void fetch_named(const EventQueue::Event& event) const;
+  void fetch_shares(const EventQueue::Event& event) const;
+  void fetch_resources(const EventQueue::Event& event) const;
+  void push(const EventQueue::Event& event);
   TaskState& state(std::int32_t task) { return tasks_[static_cast<size_t>(task)]; }
+  const TaskState& state(std::int32_t task) const { return tasks_[static_cast<size_t>(task)]; }
   Flow& flow(std::int32_t slot) { return slots_[static_cast<size_t>(slot)]; }
   Sent& sent(std::int32_t communication) { return sent_[static_cast<size_t>(communication)]; }
+  const Sent& sent(std::int32_t communication) const { return sent_[static_cast<size_t>(communication)]; }
   static std::span<const ResourceShare> shares_of(const Sent& sent) {
     return {sent.shares, sent.share_count};
   }
@@ -126,16 +136,24 @@ class StepExecutor {
   SegmentClock clock_;
   std::vector<SegmentClock::End> moved_;  // empty between calls
   StepTimeline timeline_;
-  std::vector<TaskState> tasks_;
-  std::vector<Sent> sent_;  // by communication
+  LargeArray<TaskState> tasks_;
+  LargeArray<Sent> sent_;  // by communication
   std::int64_t ended_ = 0;
   std::int64_t observed_;
   std::int64_t observed_left_;  // that have not ended
   EventQueue events_;
+  /// Events of the present bucket that the last few events have added, by the event: what these need is
+  /// fetched while others are executed. Others still than fit do without.
+  struct Added {
+    EventQueue::Event events[2];
+    std::uint32_t count = 0;
+  };
+  std::array<Added, 8> added_;
+  std::size_t executed_ = 0;  // modulo the size of added_, the entry of the present event
 
-  std::vector<ResourceUse> use_;
+  LargeArray<ResourceUse> use_;
   std::vector<ResourceCount> counts_;  // by resource
-  std::vector<Flow> slots_;
+  LargeArray<Flow> slots_;
   std::vector<std::vector<LostTime>> lost_;  // by slot; of a flow that the solver has ended
   std::vector<std::int32_t> free_slots_;
   std::vector<std::int32_t> starting_;  // tasks whose latency has passed at this instant
