@@ -292,11 +292,14 @@ KernelTime CalibratedKernelModel::attention_time(const AttentionShape& shape) co
                                             name_of(shape.kernel), device_.name, known));
   }
   if (is_quantized(shape.precision)) {
+    // No kernel works in 4 bits: recipes of such products have attention in 8.
+    AttentionShape narrow = shape;
+    if (narrow.precision == Precision::nvfp4) narrow.precision = Precision::fp8;
     // What the rows in 16 bits leave of their form is left of this kernel's, too.
     AttentionShape wide = shape;
     wide.precision = kAttentionRows;
     KernelTime result = attention_time(wide);
-    const AttentionPieces pieces = attention_pieces(table->parameters, device_, shape, table->clock);
+    const AttentionPieces pieces = attention_pieces(table->parameters, device_, narrow, table->clock);
     result.time = result.time *
                   (pieces.total() / attention_pieces(table->parameters, device_, wide, table->clock).total());
     result.bound = bound_of(pieces.compute, pieces.memory, pieces.launch);

@@ -7,6 +7,7 @@
 
 #include "calibration/least_squares/least_squares.hpp"
 #include "sim/base/data_files.hpp"
+#include "sim/base/precision.hpp"
 #include "sim/base/quantile.hpp"
 
 namespace orrery {
@@ -48,7 +49,10 @@ std::vector<FactorEntry> read_entries(const SpecReader& reader, const std::strin
         static_cast<Factor>(element.at("factor").choice(std::span<const std::string_view>(names)));
     if (element.has("gpu")) entry.term.gpu = element.at("gpu").text();
     if (element.has("kernels_of")) entry.term.kernels_of = element.at("kernels_of").text();
-    if (element.has("precision")) entry.term.precision = element.at("precision").text();
+    if (element.has("precision")) {
+      const auto precisions = precision_names();
+      entry.term.precision = precisions[element.at("precision").choice(precisions)];
+    }
     if (element.has("learned_from")) {
       element.at("learned_from").choice({kAllStacks});
     } else {

@@ -23,10 +23,13 @@ struct Candidate {
 
 using FactorRows = std::vector<const FactorRow*>;
 
-/// FactorRows of candidates, after others.
+/// Rows of candidates, after others, of all families or all but one.
 FactorRows rows_of(const std::vector<Candidate>& candidates, const std::string& without_family = "",
                    const FactorRows& others = {}) {
-  FactorRows rows = others;
+  FactorRows rows;
+  for (const FactorRow* other : others) {
+    if (without_family.empty() || other->family != without_family) rows.push_back(other);
+  }
   for (const Candidate& candidate : candidates) {
     if (without_family.empty() || candidate.linear.row.family != without_family)
       rows.push_back(&candidate.linear.row);
@@ -95,6 +98,10 @@ StackProfile learn_stack(const std::string& software, std::vector<Candidate> can
     profile.folds.clear();
     return profile;
   }
+  const bool pooled = std::any_of(model.entries.begin(), model.entries.end(),
+                                  [](const FactorEntry& entry) { return entry.term.stack.empty(); });
+  profile.source = fmt::format("learned from the step times of {} runs{} (orrery_update_stacks)",
+                               measured.size(), pooled ? ", of kernels from those of other stacks, too" : "");
   profile.model = std::move(model);
   profile.cross_validated = cross_validated;
   for (size_t i = 0; i < left_out.size(); ++i) profile.runs[i].residual = left_out[i];

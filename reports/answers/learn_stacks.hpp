@@ -22,7 +22,8 @@ struct LearnStacksOptions {
 /// are
 ///   predicted (not along slopes) with what comes out: the cross-validated errors;
 /// - a stack whose errors that does not lower by a tenth of a point keeps all factors at one.
-/// Runs that are refused are left out; rows keep the order of the input.
+/// Runs of other stacks are taken along slopes at one. Runs that are refused are left out; rows keep the
+/// order of the input.
 std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs, const LearnStacksOptions& options);
 
 struct LearnSiteOptions {

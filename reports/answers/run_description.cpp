@@ -71,6 +71,8 @@ std::string workload_key(const Json& experiment) {
   }
   if (const auto software = key.find("software"); software != key.end() && software->is_object()) {
     software->erase("checked_collectives");
+    if (software->size() == 1 && software->contains("preset"))
+      *software = nlohmann::json((*software)["preset"]);
   }
   return key.dump();
 }

@@ -37,6 +37,27 @@ std::string family_of(const std::string& source_group, const Experiment& experim
   return source_group + " " + dimensions_of(experiment);
 }
 
+bool TierProfiles::is_known(const std::string& family) {
+  return std::any_of(stacks().begin(), stacks().end(), [&family](const StackProfile& profile) {
+    return std::any_of(profile.runs.begin(), profile.runs.end(),
+                       [&family](const LearnedRun& run) { return run.row.family == family; });
+  });
+}
+
+int TierProfiles::runs_behind(const StackProfile& profile) {
+  auto count = static_cast<int>(profile.runs.size());
+  for (const StackProfile& other : stacks()) {
+    if (other.software == profile.software) continue;
+    for (const LearnedRun& run : other.runs) {
+      const bool taught =
+          std::any_of(profile.model.entries.begin(), profile.model.entries.end(),
+                      [&run](const FactorEntry& entry) { return entry.term.matches(run.row.traits); });
+      if (taught) ++count;
+    }
+  }
+  return count;
+}
+
 const std::vector<StackProfile>& TierProfiles::stacks() {
   if (!loaded_) stacks_ = load_stack_profiles();
   loaded_ = true;
@@ -49,24 +70,30 @@ const SiteProfile& TierProfiles::site(const std::string& file) {
   return sites_.emplace(file, parse_site_profile(read_text_file(file), file)).first->second;
 }
 
-/// A fold that ships, or a new fit to the profile's other runs.
+/// A fold that ships, or a new fit to the other runs that profiles were learned from.
 const FactorModel& TierProfiles::without(const StackProfile& profile, const ScoredRun& scored) {
-  const LearnedRun* const run = profile.run(scored.id);
-  const std::string family = run != nullptr ? run->row.family : scored.family;
+  std::string left_out = scored.source_group;
+  std::string FactorRow::*group = &FactorRow::source_group;
   if (scored.leave_out == LeaveOut::family) {
-    const FamilyFold* const fold = profile.fold(family);
-    return fold != nullptr ? fold->model : profile.model;
+    const LearnedRun* run = nullptr;
+    for (const StackProfile& any : stacks()) run = run != nullptr ? run : any.run(scored.id);
+    left_out = run != nullptr ? run->row.family : scored.family;
+    group = &FactorRow::family;
+    const FamilyFold* const fold = profile.fold(left_out);
+    if (fold != nullptr) return fold->model;
+    // A family that only other stacks' runs are of may have taught this one its kernels.
+    if (!is_known(left_out)) return profile.model;
   }
   // Where no factor is worth shipping with all sources, none is without one: the nested cross-validation that
   // says so takes minutes (learn_stacks), so that this decision alone is not made again.
   if (profile.model.entries.empty()) return profile.model;
-  const std::string key = profile.software + "\n" + scored.source_group;
+  const std::string key = profile.software + "\n" + left_out;
   const auto known = refits_.find(key);
   if (known != refits_.end()) return known->second;
   std::vector<const FactorRow*> others;
   for (const StackProfile& any : stacks()) {
     for (const LearnedRun& other : any.runs) {
-      if (other.row.source_group != scored.source_group) others.push_back(&other.row);
+      if (other.row.*group != left_out) others.push_back(&other.row);
     }
   }
   return refits_.emplace(key, learn_factors(others, profile.software)).first->second;
@@ -97,7 +124,7 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
     use.factors = use.factors * model.factors_for(traits);
     use.software = profile->software;
     use.stack_factors = text_of(model, traits);
-    use.runs = static_cast<int>(profile->runs.size());
+    use.runs = runs_behind(*profile);
     use.knows_model = !options.scored && learned_from(*profile, experiment);
     use.stack_error = profile->cross_validated.mape;
   }

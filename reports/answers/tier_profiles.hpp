@@ -19,7 +19,7 @@ struct TierUse {
   bool from_residuals = false;              ///< the width is
   std::string software;                     ///< of the stack's profile; empty: none
   std::string stack_factors, site_factors;  ///< those that move the run (text_of)
-  int runs = 0;                             ///< that the stack's profile was learned from
+  int runs = 0;                             ///< that the stack's profile was learned from, of any stack
   std::optional<double> stack_error;        ///< cross-validated MAPE of the profile
   bool knows_model = false;                 ///< some of them of this very model
   int site_runs = 0;
@@ -45,6 +45,10 @@ class TierProfiles {
  private:
   const std::vector<StackProfile>& stacks();
   const FactorModel& without(const StackProfile& profile, const ScoredRun& scored);
+  /// Whether a run of the family is behind some profile.
+  bool is_known(const std::string& family);
+  /// Runs that a profile was learned from, those of other stacks that its kernels' factors rest on included.
+  int runs_behind(const StackProfile& profile);
   const SiteProfile& site(const std::string& file);
 
   bool loaded_ = false;

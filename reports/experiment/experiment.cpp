@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "models/layer_operators.hpp"
+#include "sim/cost/year_month.hpp"
 
 namespace orrery {
 namespace {
@@ -71,8 +72,11 @@ void check_fp8_attention(const SpecReader& reader, const Experiment& experiment)
   } else if (software.fp8_attention_costs.kept <= 0.0) {
     refuse(
         fmt::format("false where the software has no attention in 8 bits under {} "
-                    "(software.fp8_attention_costs counts none)",
-                    name_of(precision)));
+                    "(software.fp8_attention_costs counts none at {}; a later software.date may have it)",
+                    name_of(precision), to_text(software.date)));
+  } else if (experiment.device.exponentials.base() <= 0.0 ||
+             experiment.device.shared_memory_bandwidth.base() <= 0.0) {
+    refuse("false on a GPU whose exponentials and shared_memory_bandwidth are not given");
   } else if (software.attention_kernel != AttentionKernel::cudnn) {
     refuse("false unless attention_kernel is cudnn: no other's backward runs in 8 bits");
   } else if (experiment.parallel.context > 1 &&

@@ -59,6 +59,26 @@ TEST(Stacks, EveryStackOfARunHasAProfile) {
   EXPECT_EQ(std::vector<std::string>(stacks.begin(), stacks.end()), shipped_profiles());
 }
 
+// llm-foundry's factors of the A100 rest on BLOOM's runs: one of these described under llm-foundry is
+// predicted without its family, which that profile has no fold for.
+TEST(Stacks, ARunUnderAnotherStackIsPredictedWithoutItsFamily) {
+  std::vector<RunRecord> runs = good_runs({"BLOOM prequel"});
+  runs.resize(1);
+  runs[0].experiment["software"] = {{"preset", "llm-foundry"}};
+  ValidateOptions options;
+  options.predict.tier = Tier::stack;
+  const Validation validation = validate(runs, options);
+  ASSERT_EQ(validation.summary[0].scored, 1) << validation.rows[0].reason;
+  Problems problems("the test");
+  const Experiment experiment = read_experiment(SpecReader(runs[0].experiment, "", problems));
+  problems.throw_if_any();
+  options.predict.engine = EngineKind::estimate;
+  CalibrationStore calibrations;
+  const double with_its_family = predict(experiment, options.predict, calibrations).step_time.base();
+  EXPECT_NE(validation.rows[0].predicted_step_s, with_its_family);
+  EXPECT_NEAR(validation.rows[0].predicted_step_s, with_its_family, 0.03 * with_its_family);
+}
+
 // Issue 7, tier site: ten random runs of a source that the stack's profile does not know.
 TEST(Stacks, TenRunsOfASiteBringItsOthersNearer) {
   const std::filesystem::path folder = std::filesystem::temp_directory_path();
