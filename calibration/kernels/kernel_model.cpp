@@ -89,7 +89,6 @@ constexpr double kAssumedSpread = 0.20;  // assumed: another architecture's para
 constexpr double kSustainedSpread =
     0.05;                             // what two ways to measure a sustained clock differ by (sustained.cpp)
 constexpr double kNearlyWhole = 0.8;  // residuals of two masks differ by less than the rest of it
-constexpr Precision kAttentionRows = Precision::bf16;  // what every table of attention was measured in
 
 /// What kind of kernel a shape asks for, as a number below 32: rows of one kind say nothing certain about
 /// another.

@@ -39,11 +39,16 @@ Json entries_json(const FactorModel& model, const std::string& stack) {
   return json;
 }
 
+/// @param stack  whose profile it is; empty: a site's
 std::vector<FactorEntry> read_entries(const SpecReader& reader, const std::string& stack) {
   std::vector<FactorEntry> entries;
   const auto& names = factor_names();
   for (const SpecReader& element : reader.elements()) {
-    element.only({"factor", "gpu", "kernels_of", "precision", "learned_from", "years", "value"});
+    if (stack.empty()) {
+      element.only({"factor", "gpu", "years", "value"});  // one site's machines are of one chip
+    } else {
+      element.only({"factor", "gpu", "kernels_of", "precision", "learned_from", "years", "value"});
+    }
     FactorEntry entry;
     entry.term.factor =
         static_cast<Factor>(element.at("factor").choice(std::span<const std::string_view>(names)));

@@ -45,6 +45,8 @@ bool TierProfiles::is_known(const std::string& family) {
 }
 
 int TierProfiles::runs_behind(const StackProfile& profile) {
+  const auto known = behind_.find(profile.software);
+  if (known != behind_.end()) return known->second;
   auto count = static_cast<int>(profile.runs.size());
   for (const StackProfile& other : stacks()) {
     if (other.software == profile.software) continue;
@@ -55,7 +57,7 @@ int TierProfiles::runs_behind(const StackProfile& profile) {
       if (taught) ++count;
     }
   }
-  return count;
+  return behind_.emplace(profile.software, count).first->second;
 }
 
 const std::vector<StackProfile>& TierProfiles::stacks() {

@@ -15,8 +15,7 @@ namespace {
 
 constexpr std::int64_t kTile = 128;  // query rows, and keys, that a block works on at a time
 constexpr Seconds kThrottled = milliseconds(10);
-constexpr double kBackwardFlops = 2.5;          // five products instead of two
-constexpr Precision kRowsIn = Precision::bf16;  // of the kernels that parameters are fitted to
+constexpr double kBackwardFlops = 2.5;  // five products instead of two
 constexpr double kBackwardTraffic =
     2.5;  // Q, K, V, O, dO read and dQ, dK, dV written, over the forward's four
 
@@ -100,7 +99,7 @@ double narrow_share(const DeviceSpec& device, const AttentionShape& shape) {
         shared_rate > 0.0 ? shared_bytes(shape, operand_bytes(precision)) / shared_rate : 0.0;
     return std::max({products / require_peak(device, precision).base(), exponential, shared});
   };
-  return bound(shape.precision) / bound(kRowsIn);
+  return bound(shape.precision) / bound(kAttentionRows);
 }
 
 }  // namespace
@@ -135,7 +134,7 @@ AttentionPieces attention_pieces(const AttentionParameters& parameters, const De
                                  const AttentionShape& shape, double clock) {
   check(shape);
   const bool narrow = is_quantized(shape.precision);
-  const double peak = require_peak(device, narrow ? kRowsIn : shape.precision).base() * clock;
+  const double peak = require_peak(device, narrow ? kAttentionRows : shape.precision).base() * clock;
   const auto batch = static_cast<double>(shape.batch), heads = static_cast<double>(shape.heads);
   const auto queries = static_cast<double>(shape.seq_q), keys = static_cast<double>(shape.seq_kv);
   const bool backward = shape.pass == AttentionPass::backward;

@@ -8,6 +8,9 @@
 
 namespace orrery {
 
+/// Format of the kernels that parameters are fitted to: every table of attention was measured in it.
+constexpr Precision kAttentionRows = Precision::bf16;
+
 /// What the time of a fused attention kernel depends on beside shape and device. Ratios have no unit.
 struct AttentionParameters {
   double efficiency = 1.0;  ///< forward, of the peak, long sequences, head size 128

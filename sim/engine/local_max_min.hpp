@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/base/large_array.hpp"
+#include "sim/engine/keep_fetches.hpp"
 #include "sim/engine/shared_resources.hpp"
 #include "sim/engine/short_list.hpp"
 
@@ -32,7 +33,7 @@ class LocalMaxMin {
     for (const ResourceShare& share : shares) {
       __builtin_prefetch(&links_[static_cast<size_t>(share.resource)]);
     }
-    asm volatile("");  // GCC 12 drops calls of what only fetches
+    keep_fetches();
   }
   /// Finds the rates after what was added and removed. @returns the flows whose rates have changed
   std::span<const std::pair<std::int32_t, double>> settle();

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "sim/engine/keep_fetches.hpp"
 #include "sim/engine/tolerances.hpp"
 
 namespace orrery {
@@ -81,9 +82,6 @@ constexpr size_t kResources = 6;
 // How many events after the one that has added it to the present bucket.
 constexpr size_t kSharesOfAdded = 2;
 constexpr size_t kResourcesOfAdded = 4;
-
-/// GCC 12 takes a function that only fetches for one without effect, and drops its calls at -O3.
-inline void keep_fetches() { asm volatile(""); }
 
 bool starts_flow(const EventQueue::Event& event) { return event.kind == EventQueue::Kind::latency_end; }
 bool ends_flow(const EventQueue::Event& event) {
