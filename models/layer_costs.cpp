@@ -199,6 +199,17 @@ class PassCoster {
     return 0;
   }
 
+  /// What of a collective outlasts the product that runs beside it. A library's collective holds SMs: of a
+  /// persistent product's blocks, one an SM, some begin only when the collective or the first blocks end, and
+  /// take as long as all do. The product ends after product + min(collective, product), the last of both
+  /// after max(collective, that). Userbuffers are tuned to hold few SMs. Source: pytorch/pytorch issue 143988
+  /// and pull request 144974 (products beside NCCL on H100: two waves, twice the time).
+  double exposed_beside(const LayerCommunication& communication, double total_s, double product_s) const {
+    const double outlasts = std::max(0.0, total_s - product_s);
+    const bool waits = inputs_.cost.device().persistent_products && communication.exposed_share >= 1.0;
+    return waits ? std::max(outlasts, std::min(total_s, product_s)) : outlasts;
+  }
+
   /// @param beside_s time of the operator that runs beside it
   /// @param pipelined_s time of the product that it is cut up with under overlap.tensor: no chunk can hide
   ///   behind more than that (Wang et al. 2023, Overlap Communication with Dependent Computation via
@@ -211,7 +222,7 @@ class PassCoster {
     CollectiveTime each = time_of(communication, shape, payload);
     const double total_s = each.total().base() * communication.count;
     double exposed_s = std::max(total_s * communication.exposed_share, total_s - pipelined_s);
-    exposed_s = std::min(exposed_s, std::max(0.0, total_s - beside_s));
+    exposed_s = std::min(exposed_s, exposed_beside(communication, total_s, beside_s));
     if (communication.overlaps_attention) {
       const double hides = std::min(hidden_s, exposed_s);
       hidden_s -= hides;

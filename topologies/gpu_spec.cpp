@@ -37,8 +37,8 @@ GpuSpec read_gpu(const SpecReader& value, Provenance& provenance, const std::str
   if (gpu.device.name.empty()) gpu.device.name = "custom";
   const SpecReader reader(whole, value.pointer(), value.problems());
   reader.only({"architecture", "sms", "memory_bandwidth", "memory_capacity", "l2_cache", "board_power",
-               "peak", "exponentials", "shared_memory_bandwidth", "nvlink", "pcie_bandwidth", "sources",
-               "note"});
+               "peak", "exponentials", "shared_memory_bandwidth", "persistent_products", "nvlink",
+               "pcie_bandwidth", "sources", "note"});
   gpu.device.architecture = reader.at("architecture").text();
   gpu.device.sms = static_cast<int>(reader.at("sms").integer(1, kMostSms));
   gpu.device.memory_bandwidth = reader.at("memory_bandwidth").quantity<BytesPerSecond>();
@@ -50,6 +50,8 @@ GpuSpec read_gpu(const SpecReader& value, Provenance& provenance, const std::str
     gpu.device.exponentials = reader.at("exponentials").quantity<FlopsPerSecond>();
   if (reader.has("shared_memory_bandwidth"))
     gpu.device.shared_memory_bandwidth = reader.at("shared_memory_bandwidth").quantity<BytesPerSecond>();
+  if (reader.has("persistent_products"))
+    gpu.device.persistent_products = reader.at("persistent_products").boolean();
   if (reader.has("nvlink")) {
     const SpecReader nvlink = reader.at("nvlink");
     nvlink.only({"links", "bandwidth_per_link"});

@@ -52,6 +52,7 @@ void put_gpu(Writer& writer, const GpuSpec& gpu) {
   if (device.exponentials.base() > 0.0) writer.put("node.gpu.exponentials", device.exponentials);
   if (device.shared_memory_bandwidth.base() > 0.0)
     writer.put("node.gpu.shared_memory_bandwidth", device.shared_memory_bandwidth);
+  if (device.persistent_products) writer.put("node.gpu.persistent_products", Json(true));
   if (gpu.nvlink_links > 0) {
     writer.put("node.gpu.nvlink.links", gpu.nvlink_links);
     writer.put("node.gpu.nvlink.bandwidth_per_link", gpu.nvlink_link_bandwidth);

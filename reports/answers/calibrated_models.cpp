@@ -17,10 +17,10 @@ namespace {
 
 /// Everything about a GPU that a kernel model depends on: an experiment may override a preset's numbers.
 std::string device_key(const DeviceSpec& device) {
-  std::string key =
-      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", device.name, device.architecture, device.sms,
-                  device.memory_bandwidth.base(), device.l2_cache.base(), device.board_power.base(),
-                  device.exponentials.base(), device.shared_memory_bandwidth.base());
+  std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", device.name, device.architecture, device.sms,
+                                device.memory_bandwidth.base(), device.l2_cache.base(),
+                                device.board_power.base(), device.exponentials.base(),
+                                device.shared_memory_bandwidth.base(), device.persistent_products);
   for (const auto& peak : device.peak) key += fmt::format("|{}", peak ? peak->base() : 0.0);
   return key;
 }

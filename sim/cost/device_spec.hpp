@@ -24,6 +24,9 @@ struct DeviceSpec {
   /// Exponentials of the special function units, one an operation; zero: not known, nothing waits for them.
   FlopsPerSecond exponentials;
   BytesPerSecond shared_memory_bandwidth;  ///< of all SMs together; zero: not known, nothing waits for it
+  /// Its library's products start one block an SM that works through several tiles: what holds an SM while
+  /// they start keeps a block waiting.
+  bool persistent_products = false;
 
   std::optional<FlopsPerSecond> peak_for(Precision precision) const {
     return peak[static_cast<size_t>(precision)];

@@ -208,6 +208,53 @@ TEST(PipelineSchedule, ASplitBackwardHidesNoTensorCollective) {
   EXPECT_LT(layer.backward.by_term[tensor], 5 * each);
 }
 
+// Where products are persistent kernels, some blocks of the one that starts beside a collective find no SM
+// before either ends: the product ends after itself and the shorter of both, and hides what is longer.
+TEST(PipelineSchedule, APersistentProductWaitsForTheCollectiveBesideIt) {
+  const ModelSpec model = plain_model(8);
+  ParallelPlan plan = plan_of(ScheduleKind::one_f_one_b, model, 8, 1, 1);
+  plan.sequence = true;
+  SoftwareStack stack;
+  stack.async_tensor_backward = true;
+  const double each = 10e-6 + 7.0 / 8 * 1024 * 1024 * 2 / 400e9;
+  // Times of the two products that stand beside a gather and a reduction, in times of one of those; what each
+  // of the two then exposes. Four more of the layer's backward stand beside nothing that takes time.
+  struct Case {
+    double product, plain, persistent;
+  };
+  for (const Case& c : {Case{0.25, 0.75, 0.75}, Case{0.75, 0.25, 0.75}, Case{1.5, 0.0, 1.0}}) {
+    for (const bool persistent : {false, true}) {
+      DeviceSpec device;
+      device.persistent_products = persistent;
+      const NamedCost cost({{"qkv_dgrad", c.product * each}, {"qkv_wgrad", c.product * each}}, device);
+      const Ran step = ran(model, plain_training(1), plan, cost, AlphaBeta(10e-6), stack);
+      const PartCost& layer = step.plan.costs->kinds.front().layer;
+      EXPECT_NEAR(layer.backward.by_term[static_cast<size_t>(BreakdownTerm::tensor_comm_exposed)],
+                  (4 + 2 * (persistent ? c.persistent : c.plain)) * each, 1e-12)
+          << c.product << ' ' << persistent;
+    }
+  }
+}
+
+// Userbuffers hold few SMs: what they hide stays hidden.
+TEST(PipelineSchedule, UserbuffersKeepNoPersistentProductWaiting) {
+  const ModelSpec model = plain_model(8);
+  ParallelPlan plan = plan_of(ScheduleKind::one_f_one_b, model, 8, 1, 1);
+  plan.sequence = plan.overlap.tensor = true;
+  SoftwareStack stack;
+  stack.async_tensor_backward = true;
+  stack.tensor_overlap_exposed = 0.25;
+  const auto exposed = [&](bool persistent) {
+    DeviceSpec device;
+    device.persistent_products = persistent;
+    const NamedCost cost({{"qkv_dgrad", 1e-3}, {"qkv_wgrad", 1e-3}}, device);
+    const Ran step = ran(model, plain_training(1), plan, cost, AlphaBeta(10e-6), stack);
+    return step.plan.costs->kinds.front()
+        .layer.backward.by_term[static_cast<size_t>(BreakdownTerm::tensor_comm_exposed)];
+  };
+  EXPECT_EQ(exposed(true), exposed(false));
+}
+
 // Gradients are complete with the weight gradients, not with the input's: one bucket over 2 nodes starts
 // after the last weight gradient of its stage.
 TEST(PipelineSchedule, ReductionsFollowTheWeightGradients) {

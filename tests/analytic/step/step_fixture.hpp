@@ -11,7 +11,8 @@ namespace orrery {
 /// Kernels take what the test says by name; all others take nothing. Hand calculations stay short.
 class NamedCost : public CostModel {
  public:
-  explicit NamedCost(std::map<std::string, double, std::less<>> seconds) : seconds_(std::move(seconds)) {}
+  explicit NamedCost(std::map<std::string, double, std::less<>> seconds, DeviceSpec device = {})
+      : seconds_(std::move(seconds)), device_(std::move(device)) {}
   KernelTime time(const Operator& op) const override {
     const auto known = seconds_.find(op.name);
     return {Seconds(known == seconds_.end() ? 0.0 : known->second), 0.0, Evidence::measured};
