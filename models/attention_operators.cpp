@@ -110,6 +110,15 @@ void LayerBuilder::core_attention(AttentionPass pass) {
     exchange_heads(bytes_of(kv_heads * split, shape_.head_dim, element));
     exchange_heads(bytes_of(kv_heads * split, shape_.value_dim, element));
   };
+  // Each rank's keys and values give a part of the output, and of the gradients, that is put to the others'.
+  const auto merge_ring = [&](const RingPasses& queries, const RingPasses& key_values) {
+    const double traffic =
+        queries.of(context) *
+            bytes_of(shape_.heads, forward ? shape_.value_dim : shape_.head_dim, shape_.element) +
+        key_values.of(context) * kv_bytes;
+    memory(LayerPart::core_attention, "context_merge", traffic);
+    if (traffic > 0.0) extra_kernels_ += 2 * context + (forward ? 0 : 1);
+  };
   const auto exchange_output = [&](double element) {
     exchange_heads(bytes_of(shape_.heads, shape_.value_dim, element));
   };
@@ -133,6 +142,12 @@ void LayerBuilder::core_attention(AttentionPass pass) {
     } else {
       flash_attention(pass, step, heads, kv_heads);
     }
+  }
+
+  if (parallel && plan_.context_method == ContextMethod::ring) {
+    const RingMerge& merge = stack_.ring_merge;
+    merge_ring(forward ? merge.output : merge.query_gradient,
+               forward ? merge.key_values : merge.key_value_gradients);
   }
 
   if (!forward && model_.attention_sinks) {

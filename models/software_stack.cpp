@@ -192,6 +192,21 @@ AdapterPasses read_adapter_passes(const SpecReader& reader) {
   return passes;
 }
 
+void read_ring_merge(const SpecReader& reader, RingMerge& merge) {
+  reader.only({"output", "key_values", "query_gradient", "key_value_gradients"});
+  const auto passes = [&reader](std::string_view key, RingPasses& target) {
+    if (!reader.has(key)) return;
+    const SpecReader tensor = reader.at(key);
+    tensor.only({"first", "further"});
+    read_number(tensor, "first", 0, 1e4, target.first);
+    read_number(tensor, "further", 0, 1e4, target.further);
+  };
+  passes("output", merge.output);
+  passes("key_values", merge.key_values);
+  passes("query_gradient", merge.query_gradient);
+  passes("key_value_gradients", merge.key_value_gradients);
+}
+
 void read_fp8_attention(const SpecReader& reader, Fp8Attention& costs) {
   reader.only({"cast_inputs", "cast_output", "cast_output_gradient", "cast_input_gradients", "kept",
                "sent_inputs", "sent_output", "sent_output_gradient", "sent_input_gradients"});
@@ -250,6 +265,7 @@ void read_layer_traffic(const SpecReader& reader, SoftwareStack& stack) {
       read_quantize(counts, own);
     }
   }
+  if (reader.has("ring_merge")) read_ring_merge(reader.at("ring_merge"), stack.ring_merge);
   read_number(reader, "head_exchange_passes", 0, 1e4, stack.head_exchange_passes);
   read_number(reader, "attention_score_passes_forward", 0, 1e4, stack.attention_score_passes_forward);
   read_number(reader, "attention_score_passes_backward", 0, 1e4, stack.attention_score_passes_backward);
@@ -373,6 +389,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "quantized_gather",
                "adapter_forward",
                "adapter_backward",
+               "ring_merge",
                "head_exchange_passes",
                "attention_score_passes_forward",
                "attention_score_passes_backward",

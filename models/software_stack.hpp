@@ -83,6 +83,19 @@ struct QuantizeCounts {
   double frozen_share = 1.0;
 };
 
+/// Traffic that merging a context ring's results over its ranks costs a rank, in passes over one tensor.
+struct RingPasses {
+  double first = 0, further = 0;  ///< of the first rank's keys and values, of each further one's
+  double of(int ranks) const { return first + further * (ranks - 1); }
+};
+
+/// The same by tensor: the output and the queries' gradients, both as wide as the queries, and what goes
+/// round.
+struct RingMerge {
+  RingPasses output, key_values;                   ///< of a forward
+  RingPasses query_gradient, key_value_gradients;  ///< of a backward
+};
+
 /// What attention in 8 bits moves beside its kernels, in passes (2 bytes an element) over queries, keys and
 /// values (inputs) or over the output, and what it leaves to others.
 struct Fp8Attention {
@@ -123,7 +136,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// counts by DeviceSpec::architecture.
   std::vector<std::pair<std::string, QuantizeCounts>> quantize_on;
   AdapterPasses adapter_forward, adapter_backward;
-  bool quantized_gather = false;    ///< tensor groups gather activations in the products' format
+  bool quantized_gather = false;  ///< tensor groups gather activations in the products' format
+  RingMerge ring_merge;
   double head_exchange_passes = 0;  ///< over each tensor that context groups exchange heads of, both ends
   double attention_score_passes_forward =
       0;  ///< unfused attention: passes over batch x heads x seq^2 / tensor

@@ -156,6 +156,30 @@ TEST(ContextParallel, RingSendsKeysAndValuesBehindTheAttention) {
   EXPECT_EQ(shapes_named<AttentionShape>(work.forward, "attention_core").size(), 4U);
 }
 
+TEST(ContextParallel, ARingPutsEachRanksPartToTheOthers) {
+  SoftwareStack software = stack();
+  software.ring_merge.output = {2, 3};
+  software.ring_merge.key_values = {2, 0};
+  software.ring_merge.query_gradient = {2, 3};
+  software.ring_merge.key_value_gradients = {4.5, 1.5};
+  const auto merged = [&](bool forward, ContextMethod method) {
+    const LayerWork work =
+        transformer_layer_work(llama3_70b(), training(32768, 8), software, context_plan(4, method));
+    double bytes = 0;
+    for (const MemoryShape& memory :
+         shapes_named<MemoryShape>(forward ? work.forward : work.backward, "context_merge")) {
+      bytes += memory.traffic.base();
+    }
+    return bytes;
+  };
+  // 8192 tokens of a rank in 16 bits; a tensor rank of two has 32 heads of 128 and 4 of keys and of values.
+  const double queries = 8192.0 * 32 * 128 * 2, key_values = 8192.0 * 2 * 4 * 128 * 2;
+  EXPECT_DOUBLE_EQ(merged(true, ContextMethod::ring), 11 * queries + 2 * key_values);
+  EXPECT_DOUBLE_EQ(merged(false, ContextMethod::ring), 11 * queries + 9 * key_values);
+  EXPECT_EQ(merged(true, ContextMethod::ulysses), 0);
+  EXPECT_EQ(merged(false, ContextMethod::all_gather), 0);
+}
+
 TEST(ContextParallel, UlyssesExchangesFourTimesEachWay) {
   const LayerWork work = transformer_layer_work(llama3_70b(), training(32768, 8), stack(),
                                                 context_plan(4, ContextMethod::ulysses));
