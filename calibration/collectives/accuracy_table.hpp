@@ -13,7 +13,8 @@ struct CollectiveGoal {
   std::string name;
   double most = 0;         ///< geometric-mean error
   double guard = 0;        ///< what is reached, rounded up: a test fails beyond it
-  double guard_known = 0;  ///< the same with the row's own tool or set-up
+  double guard_stated = 0;  ///< the same of the set-up as far as its source states it
+  double guard_known = 0;   ///< the same with the row's own tool or set-up
   std::function<bool(const ScoredRow&)> selects;
 };
 std::vector<CollectiveGoal> collective_goals();

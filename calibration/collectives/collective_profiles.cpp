@@ -143,7 +143,7 @@ OneThreadConstants load_one_thread_constants() {
   Problems problems(file.string());
   const SpecReader root(document, "", problems);
   root.only({"schema", "name", "rows", "hash", "sources", "constants"});
-  root.at("schema").choice({"orrery.one_thread/1"});
+  root.at("schema").choice({"orrery.one_thread/2"});
   const OneThreadConstants constants = read_one_thread_profile(root);
   problems.throw_if_any();
   return constants;

@@ -19,6 +19,9 @@ bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
+// Launches and starts show below this (is_held_up_by_launches).
+constexpr double kHidden = 64.0 * 1024.0 * 1024.0;
+
 std::string optional_text(const SpecReader& line, std::string_view key) {
   return line.has(key) ? line.at(key).text() : std::string();
 }
@@ -43,6 +46,9 @@ CollectiveRow collective_row(const SpecReader& line) {
                           : std::max(1, row.ranks / row.nodes);
   if (line.has("gpus_per_thread"))
     row.gpus_per_thread = static_cast<int>(line.at("gpus_per_thread").integer(1, row.gpus_per_node));
+  if (line.has("calls_in_a_row"))
+    row.calls_in_a_row = static_cast<double>(line.at("calls_in_a_row").integer(1, 1 << 20));
+  if (line.has("copies_payload")) row.copies_payload = line.at("copies_payload").boolean();
   row.bytes = line.at("bytes").number_above(0.0);
   row.seconds = line.at("time_s").number_above(0.0);
   row.gpu = line.at("gpu").text();
@@ -110,7 +116,7 @@ MeasuredMachines read_measured_machines(const std::filesystem::path& file) {
   }
   for (const SpecReader& entry : root.at("gpus").elements()) {
     entry.only({"gpu", "scale_up_bandwidth", "generation", "gpus_per_domain", "mesh_gpus",
-                "in_network_reduction", "profile", "pairs_from", "source"});
+                "in_network_reduction", "copy_bandwidth", "profile", "pairs_from", "source"});
     MeasuredGpu gpu;
     gpu.name = entry.at("gpu").text();
     gpu.scale_up_bandwidth = entry.at("scale_up_bandwidth").number_above(0.0);
@@ -119,6 +125,7 @@ MeasuredMachines read_measured_machines(const std::filesystem::path& file) {
     if (entry.has("mesh_gpus")) gpu.mesh_gpus = static_cast<int>(entry.at("mesh_gpus").integer(2, 4096));
     if (entry.has("in_network_reduction"))
       gpu.in_network_reduction = entry.at("in_network_reduction").boolean();
+    if (entry.has("copy_bandwidth")) gpu.copy_bandwidth = entry.at("copy_bandwidth").number_above(0.0);
     if (entry.has("profile")) gpu.profile = entry.at("profile").boolean();
     gpu.pairs_from = optional_text(entry, "pairs_from");
     machines.gpus.push_back(std::move(gpu));
@@ -165,8 +172,18 @@ std::string reason_not_fitted(const CollectiveRow& row) {
 }
 
 bool is_held_up_by_launches(const CollectiveRow& row) {
-  constexpr double kHidden = 64.0 * 1024.0 * 1024.0;
   return row.gpus_per_thread > 1 && row.bytes < kHidden;
+}
+
+bool holds_its_start(const CollectiveRow& row) {
+  return row.calls_in_a_row < kCallsInARow && row.bytes < kHidden;
+}
+
+void take_copy_out(CollectiveRow& row, const MeasuredMachines& machines) {
+  if (!row.copies_payload) return;
+  const double bandwidth = machines.gpu(row.gpu).copy_bandwidth;
+  if (!(bandwidth > 0.0)) throw std::invalid_argument("how fast a " + row.gpu + " copies is not known");
+  row.seconds -= 2.0 * row.bytes / bandwidth;
 }
 
 bool inside_one_domain(const CollectiveRow& row, const MeasuredMachines& machines) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/base/json_reader.hpp"
+#include "sim/collectives/one_thread.hpp"
 #include "sim/network/group_shape.hpp"
 #include "sim/workload/collective.hpp"
 
@@ -18,10 +19,12 @@ struct CollectiveRow {
   CollectiveOp op = CollectiveOp::all_reduce;
   int ranks = 1;
   int nodes = 1;
-  int gpus_per_node = 1;         ///< that took part
-  int gpus_per_thread = 1;       ///< driven by one thread of the host (nccl-tests -g)
-  bool thread_inferred = false;  ///< that is not the source's word, but ours
-  double bytes = 0;              ///< nccl-tests' size
+  int gpus_per_node = 1;                 ///< that took part
+  int gpus_per_thread = 1;               ///< driven by one thread of the host (nccl-tests -g)
+  bool thread_inferred = false;          ///< that is not the source's word, but ours
+  double calls_in_a_row = kCallsInARow;  ///< that were timed together
+  bool copies_payload = false;           ///< in the timed program, before the call
+  double bytes = 0;                      ///< nccl-tests' size
   double seconds = 0;
   std::string gpu, fabric, tool, library_version, algorithm, note, source;
 };
@@ -41,6 +44,7 @@ struct MeasuredFabric {
 struct MeasuredGpu {
   std::string name;
   double scale_up_bandwidth = 0;  ///< B/s per direction
+  double copy_bandwidth = 0;      ///< B/s of its memory, read and written; 0: not known
   std::string generation;         ///< GPUs of one generation predict one another
   int gpus_per_domain = 8;
   int mesh_gpus = 0;  ///< GPUs that are linked pair by pair instead of by a switch; 0: a switch
@@ -88,6 +92,15 @@ std::string reason_not_fitted(const CollectiveRow& row);
 /// than the launches of eight GPUs do. Such rows are scored with them (sim/collectives/one_thread.hpp), and
 /// neither curves nor a user's own profile are fitted to them.
 bool is_held_up_by_launches(const CollectiveRow& row);
+
+/// The same of a call that was timed among fewer than kCallsInARow: it holds its start.
+bool holds_its_start(const CollectiveRow& row);
+
+/// Takes out of the row's time the copy of its input that the timed program makes first: XLA's all-reduce
+/// works in place (openxla/xla xla/hlo/analysis/alias_info.cc, all-reduce-start) and must not change its
+/// argument.
+/// @throws std::invalid_argument if the GPU's copy_bandwidth is not known
+void take_copy_out(CollectiveRow& row, const MeasuredMachines& machines);
 
 /// True if all ranks shared one NVLink domain.
 bool inside_one_domain(const CollectiveRow& row, const MeasuredMachines& machines);

@@ -14,10 +14,11 @@ namespace orrery {
 
 /// A row that crosses domains, with its group and what its GPU's domain leaves to it.
 struct AcrossRow {
-  CollectiveRow row;
+  CollectiveRow row;  ///< its time without the start
   GroupShape shape;
   InnerRates inner;
   const LibraryConstants* library = nullptr;
+  double start = 0;  ///< s, that its time held
 };
 
 /// Sizes of one table err together: beyond so many rows they count as this many in a fit. Tried: 5, 10, all.

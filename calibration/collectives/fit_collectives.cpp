@@ -34,12 +34,13 @@ int main(int argc, char** argv) {
       }
     }
     if (argc == 3) {
-      std::string text = "place,gpu,op,ranks,nodes,bytes,seconds,fit,left_out,tool_effect,tool,source,note\n";
+      std::string text =
+          "place,gpu,op,ranks,nodes,bytes,seconds,fit,left_out,stated,tool_effect,tool,source,note\n";
       for (const orrery::ScoredRow& one : fits.scored) {
-        text += fmt::format("{},{},{},{},{},{},{},{:.4f},{:.4f},{:.4f},\"{}\",\"{}\",\"{}\"\n", one.place,
-                            one.row.gpu, orrery::name_of(one.row.op), one.row.ranks, one.row.nodes,
-                            one.row.bytes, one.row.seconds, one.fit, one.left_out, one.tool, one.row.tool,
-                            one.row.source, one.row.note);
+        text += fmt::format("{},{},{},{},{},{},{},{:.4f},{:.4f},{:.4f},{:.4f},\"{}\",\"{}\",\"{}\"\n",
+                            one.place, one.row.gpu, orrery::name_of(one.row.op), one.row.ranks, one.row.nodes,
+                            one.row.bytes, one.row.seconds, one.fit, one.left_out, one.stated, one.tool,
+                            one.row.tool, one.row.source, one.row.note);
       }
       orrery::write_text_file_atomically(argv[2], text);
     }

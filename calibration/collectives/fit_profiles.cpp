@@ -201,7 +201,7 @@ class InsideFit {
     }
     for (const auto& [kind, some] : by_kind)
       operations_.emplace(kind, OperationInside(kind.second, some, machines));
-    find_one_thread_rows();
+    find_rows_of_set_ups();
     for (const MeasuredGpu& gpu : machines.gpus) domains_[gpu.name] = domain_of(gpu);
     for (const MeasuredGpu& gpu : machines.gpus) {
       if (!gpu.pairs_from.empty()) borrow_pairs(domains_[gpu.name], domains_[gpu.pairs_from]);
@@ -209,6 +209,11 @@ class InsideFit {
   }
 
   const std::map<std::string, DomainConstants>& domains() const { return domains_; }
+
+  /// What the start of a call adds to a row's time (s) as it was timed.
+  double start_in(const CollectiveRow& row) const {
+    return time_in_a_row(0.0, lone_start(one_thread(), row.op), row.calls_in_a_row);
+  }
 
   /// What a tool adds (s) to short calls inside domains: the median over its rows up to 1 MiB; 0 for
   /// nccl-tests and for tools that no such row has.
@@ -233,11 +238,12 @@ class InsideFit {
   FittedProfile one_thread_profile(const std::string& hash) const {
     std::set<std::string> sources;
     for (const auto& [group, row] : one_thread_rows_) sources.insert(std::get<0>(group));
+    for (const auto& [group, row] : lone_rows_) sources.insert(std::get<0>(group));
     FittedProfile profile;
     profile.name = "one-thread";
-    profile.rows = static_cast<int>(one_thread_rows_.size());
+    profile.rows = static_cast<int>(one_thread_rows_.size() + lone_rows_.size());
     Json json;
-    json["schema"] = "orrery.one_thread/1";
+    json["schema"] = "orrery.one_thread/2";
     json["name"] = profile.name;
     json["rows"] = profile.rows;
     json["hash"] = hash;
@@ -255,11 +261,12 @@ class InsideFit {
     const std::vector<CollectiveRow> none;
     const std::vector<CollectiveRow>& rows = own == rows_of_.end() ? none : own->second;
     const DomainConstants& domain = domains_.at(gpu.name);
+    const OneThreadConstants all = one_thread();
     for (const CollectiveRow& row : rows) {
       sources.insert(row.source);
       if (row.op == CollectiveOp::send_receive && !domain_covers(domain, row.op)) continue;
       if (row.op != CollectiveOp::send_receive && is_held_up_by_launches(row)) continue;
-      table.add_fit(row, log_ratio(domain, row));
+      table.add_fit(row, log_ratio_as_timed(domain, row, all));
     }
     for (const auto& [kind, operation] : operations_) {
       for (const auto& [group, members] : operation.groups) {
@@ -344,14 +351,16 @@ class InsideFit {
                                                   : "one node";
       scored.push_back({row, place, fit, left_out, stated, tool});
     };
-    for (const size_t member : members.fitted) {
-      const CollectiveRow& row = model.rows()[member];
-      const double ratio = log_ratio(alone, row);
-      table.add_left_out(row, ratio);
-      score(row, log_ratio(domains_.at(gpu.name), row), ratio, ratio, model.own_way(without, member));
-    }
     const OneThreadConstants all = one_thread();
     const OneThreadConstants others = one_thread(group);
+    for (const size_t member : members.fitted) {
+      const CollectiveRow& row = model.rows()[member];
+      const double ratio = log_ratio_as_timed(alone, row, others);
+      // The start is part of what the tool's own way holds.
+      const double own = model.own_way(without, member) - (ratio - log_ratio(alone, row));
+      table.add_left_out(row, ratio);
+      score(row, log_ratio_as_timed(domains_.at(gpu.name), row, all), ratio, ratio, own);
+    }
     for (const CollectiveRow& row : members.one_thread) {
       const double left_out = one_thread_log_ratio(alone, row, others);
       score(row, one_thread_log_ratio(domains_.at(gpu.name), row, all), left_out,
@@ -366,21 +375,41 @@ class InsideFit {
     return std::log(time_of_one_thread(predicted, row.gpus_per_thread, launch) / row.seconds);
   }
 
-  /// What one thread takes to launch the calls of its GPUs, from all rows or without those of a group.
-  OneThreadConstants one_thread(const std::optional<Group>& without = std::nullopt) const {
-    std::vector<OneThreadRow> rows;
-    for (const auto& [group, row] : one_thread_rows_) {
-      if (group != without) rows.push_back(row);
-    }
-    return fit_one_thread(rows);
+  static double log_ratio_as_timed(const DomainConstants& domain, const CollectiveRow& row,
+                                   const OneThreadConstants& constants) {
+    const double predicted = row.seconds * std::exp(log_ratio(domain, row));
+    const double start = lone_start(constants, row.op);
+    return std::log(time_in_a_row(predicted, start, row.calls_in_a_row) / row.seconds);
   }
-  void find_one_thread_rows() {
+
+  /// What one thread takes to launch the calls of its GPUs, and what lone calls take more, from all rows or
+  /// without those of a group.
+  OneThreadConstants one_thread(const std::optional<Group>& without = std::nullopt) const {
+    const auto others = [&](const auto& grouped, auto& rows) {
+      for (const auto& [group, row] : grouped) {
+        if (group != without) rows.push_back(row);
+      }
+    };
+    std::vector<OneThreadRow> rows;
+    std::vector<LoneRow> lone;
+    others(one_thread_rows_, rows);
+    others(lone_rows_, lone);
+    return fit_one_thread(rows, lone);
+  }
+  void find_rows_of_set_ups() {
     for (const auto& [kind, operation] : operations_) {
       for (const auto& [group, members] : operation.groups) {
         for (const CollectiveRow& row : members.one_thread) {
           const double alone =
               operation.model.time(operation.model.weights(), machines_.gpu(row.gpu), row.ranks, row.bytes);
           one_thread_rows_.push_back({group, {row.op, row.bytes, row.seconds, alone, row.gpus_per_thread}});
+        }
+        for (const size_t member : members.fitted) {
+          const CollectiveRow& row = operation.model.rows()[member];
+          if (row.calls_in_a_row >= kCallsInARow) continue;
+          const double alone =
+              operation.model.time(operation.model.weights(), machines_.gpu(row.gpu), row.ranks, row.bytes);
+          lone_rows_.push_back({group, {row.op, row.bytes, row.seconds, alone, row.calls_in_a_row}});
         }
       }
     }
@@ -411,16 +440,19 @@ class InsideFit {
   std::map<std::pair<bool, CollectiveOp>, OperationInside> operations_;
   std::map<std::string, DomainConstants> domains_;
   std::vector<std::pair<Group, OneThreadRow>> one_thread_rows_;
+  std::vector<std::pair<Group, LoneRow>> lone_rows_;
 };
 
 /// Rows that one profile is fitted on: a library (AMD's has its own constants) and a protocol.
 using FabricKey = std::pair<std::string, NicProtocol>;
 
 /// Rows across domains by library and protocol, each with what its GPU's domain leaves to it.
-std::map<FabricKey, std::vector<AcrossRow>> across_by_fabric(
-    const std::vector<CollectiveRow>& rows, const MeasuredMachines& machines,
-    const std::map<std::string, DomainConstants>& domains, std::map<std::string, NcclModel>& models,
-    const std::filesystem::path& library_file, std::map<std::string, int>& excepted) {
+std::map<FabricKey, std::vector<AcrossRow>> across_by_fabric(const std::vector<CollectiveRow>& rows,
+                                                             const MeasuredMachines& machines,
+                                                             const InsideFit& inside,
+                                                             std::map<std::string, NcclModel>& models,
+                                                             const std::filesystem::path& library_file,
+                                                             std::map<std::string, int>& excepted) {
   std::map<FabricKey, std::vector<AcrossRow>> by_fabric;
   for (const CollectiveRow& row : rows) {
     std::optional<GroupShape> shape = shape_across(row, machines);
@@ -432,8 +464,8 @@ std::map<FabricKey, std::vector<AcrossRow>> across_by_fabric(
     if (model == models.end()) {
       CollectiveConstants constants;
       constants.library = load_library_constants(row.gpu, library_file);
-      const auto domain = domains.find(profile_standing_for(row.gpu, library_file));
-      if (domain != domains.end()) constants.domain = domain->second;
+      const auto domain = inside.domains().find(profile_standing_for(row.gpu, library_file));
+      if (domain != inside.domains().end()) constants.domain = domain->second;
       model = models.emplace(row.gpu, NcclModel(constants)).first;
     }
     shape->scale_up_bandwidth =
@@ -441,7 +473,9 @@ std::map<FabricKey, std::vector<AcrossRow>> across_by_fabric(
     shape->in_network_reduction = model->second.constants().library.nvls_channels > 0;
     const InnerRates inner = model->second.inner_rates(row.op, *shape);
     const LibraryConstants& library = model->second.constants().library;
-    by_fabric[{fabric_library(library), shape->protocol}].push_back({row, *shape, inner, &library});
+    AcrossRow across{row, *shape, inner, &library, inside.start_in(row)};
+    across.row.seconds -= across.start;
+    by_fabric[{fabric_library(library), shape->protocol}].push_back(std::move(across));
   }
   return by_fabric;
 }
@@ -487,16 +521,18 @@ class AcrossFit {
           fit_fabrics(protocols_, others, prior_, fabrics_, kLeftOutTolerance);
       for (const AcrossRow* across : members) {
         const size_t which = index_of(*across);
-        const double fit = ratio(fabrics_[which], *across);
-        const double left_out = ratio(without[which], *across);
+        const double alone = ratio(without[which], *across);
+        const double fit = as_timed(ratio(fabrics_[which], *across), *across);
+        const double left_out = as_timed(alone, *across);
         ErrorTable& table = tables[across->shape.protocol];
         table.add_fit(across->row, fit);
         table.add_left_out(across->row, left_out);
         sources[across->shape.protocol].insert(across->row.source);
         if (!is_of_the_goals(across->row)) continue;
-        const double predicted = across->row.seconds * std::exp(left_out);
+        const double predicted = across->row.seconds * std::exp(alone);
+        const double more = std::max(0.0, inside.tool_start(across->row.tool) - across->start);
         fits.scored.push_back({across->row, place(across->shape.protocol), fit, left_out, left_out,
-                               std::log1p(inside.tool_start(across->row.tool) / predicted)});
+                               std::log1p(more / (predicted + across->start))});
       }
     }
     score_unusual(unusual, fits);
@@ -515,6 +551,11 @@ class AcrossFit {
  private:
   static double ratio(const FabricConstants& fabric, const AcrossRow& across) {
     return across_log_ratios(fabric, std::span(&across, 1)).front();
+  }
+  /// The same of what was measured, with the start that its call held.
+  static double as_timed(double log_ratio, const AcrossRow& across) {
+    const double seconds = across.row.seconds;
+    return std::log((seconds * std::exp(log_ratio) + across.start) / (seconds + across.start));
   }
   size_t index_of(const AcrossRow& across) const {
     const auto found = std::find(protocols_.begin(), protocols_.end(), across.shape.protocol);
@@ -593,6 +634,7 @@ CollectiveFits fit_collective_profiles(const std::filesystem::path& data_folder,
   std::vector<CollectiveRow> across;
   std::vector<CollectiveRow> unusual_rows;
   for (CollectiveRow& row : read.rows) {
+    take_copy_out(row, machines);
     const std::string reason = reason_unused(row);
     if (!reason.empty()) {
       if (is_of_the_goals(row)) ++fits.excepted[reason];
@@ -611,10 +653,8 @@ CollectiveFits fit_collective_profiles(const std::filesystem::path& data_folder,
   }
   fits.profiles.push_back(domains.one_thread_profile(hash));
   std::map<std::string, NcclModel> models;  // by GPU, for what a domain leaves to groups that cross it
-  const auto by_fabric =
-      across_by_fabric(across, machines, domains.domains(), models, library_file, fits.excepted);
-  const auto unusual =
-      across_by_fabric(unusual_rows, machines, domains.domains(), models, library_file, fits.excepted);
+  const auto by_fabric = across_by_fabric(across, machines, domains, models, library_file, fits.excepted);
+  const auto unusual = across_by_fabric(unusual_rows, machines, domains, models, library_file, fits.excepted);
   // The protocols of the goals teach one another; the others start from what InfiniBand's rows, the most,
   // taught.
   const std::vector<NicProtocol> together = {NicProtocol::infiniband, NicProtocol::roce, NicProtocol::efa};

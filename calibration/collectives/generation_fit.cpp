@@ -30,7 +30,8 @@ constexpr Deviation kGenerationNarrow{0.15, 1.5, 1.0};
 constexpr Deviation kGpuWide{0.06, 6.0, 4.0};
 constexpr Deviation kGpuNarrow{0.03, 2.0, 1.5};
 constexpr Deviation kSwitch{0.15, 2.0, 3.0};
-// NCCL's rounds of sends and receives are made for powers of two.
+// NCCL halves the channels of a peer until all peers take at most four times the channels there are
+// (NVIDIA/nccl src/enqueue.cc, nChannelsMax), so just above a power of two half of them stay idle.
 constexpr Deviation kOddRanks{0.25, 1.5, 3.0};
 constexpr Deviation kSource{0.08, 5.0, 3.0};
 constexpr Deviation kTool{0.06, 6.0, 3.0};
@@ -182,7 +183,10 @@ GenerationModel::Point GenerationModel::point(const MeasuredGpu& gpu, int ranks,
   at.generation = gpu.generation;
   at.tool = -1;
   at.source = -1;
-  at.odd = op_ == CollectiveOp::all_to_all && (ranks & (ranks - 1)) != 0;
+  if (op_ == CollectiveOp::all_to_all && (ranks & (ranks - 1)) != 0) {
+    const PlainForm parts = plain_parts(op_, gpu, ranks, bytes);
+    at.odd = parts.transfer / (parts.start + parts.transfer);
+  }
   at.switched = op_ == CollectiveOp::all_reduce && gpu.in_network_reduction && ranks >= 5;
   return at;
 }
@@ -192,7 +196,7 @@ double GenerationModel::shared(const Point& a, const Point& b) const {
   const double ranks = a.ranks - b.ranks;
   double sum = product(kSharedWide, octaves, ranks) + rough(kSharedNarrow, octaves, ranks);
   if (a.switched && b.switched) sum += rough(kSwitch, octaves, ranks);
-  if (a.odd && b.odd) sum += rough(kOddRanks, octaves, ranks);
+  if (a.odd * b.odd > 0.0) sum += a.odd * b.odd * rough(kOddRanks, octaves, ranks);
   if (a.generation != b.generation) return sum;
   sum += product(kGenerationWide, octaves, ranks) + rough(kGenerationNarrow, octaves, ranks);
   if (a.gpu == b.gpu) sum += product(kGpuWide, octaves, ranks) + rough(kGpuNarrow, octaves, ranks);

@@ -53,7 +53,7 @@ class GenerationModel {
     std::string_view generation;
     int gpu;
     int tool, source;
-    bool odd;       ///< not a power of two
+    double odd;     ///< share of transfer, which ranks that are no power of two slow; 0 for powers of two
     bool switched;  ///< NVLink SHARP would be taken
   };
   Point point(const MeasuredGpu& gpu, int ranks, double bytes) const;

@@ -107,6 +107,7 @@ Json one_thread_json(const OneThreadConstants& constants) {
   Json json;
   json["collective_launch"] = launches(constants.collective);
   json["exchange_launch"] = launches(constants.exchange);
+  json["lone_start"] = {{"collective_s", constants.lone.collective}, {"exchange_s", constants.lone.exchange}};
   return json;
 }
 
@@ -117,8 +118,12 @@ OneThreadConstants read_one_thread_profile(const SpecReader& root) {
                        times.at("all_channels_s").number_above(0.0)};
   };
   const SpecReader constants = root.at("constants");
-  constants.only({"collective_launch", "exchange_launch"});
-  return {launches(constants.at("collective_launch")), launches(constants.at("exchange_launch"))};
+  constants.only({"collective_launch", "exchange_launch", "lone_start"});
+  const SpecReader lone = constants.at("lone_start");
+  lone.only({"collective_s", "exchange_s"});
+  return {launches(constants.at("collective_launch")),
+          launches(constants.at("exchange_launch")),
+          {lone.at("collective_s").number_above(0.0), lone.at("exchange_s").number_above(0.0)}};
 }
 
 ProfileOf<DomainConstants> read_domain_profile(const SpecReader& root) {

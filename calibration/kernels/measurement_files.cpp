@@ -76,6 +76,8 @@ const std::vector<std::string>& known_keys() {
                                                  "flop_convention",
                                                  "gpus_per_node",
                                                  "gpus_per_thread",
+                                                 "calls_in_a_row",
+                                                 "copies_payload",
                                                  "fabric",
                                                  "algorithm",
                                                  "tool",

@@ -119,6 +119,8 @@ class CollectiveFit {
     if (row.ranks < 2) return "one rank, which sends nothing";
     if (is_held_up_by_launches(row))
       return "one thread with several GPUs: below 64 MiB its launches are in the time";
+    if (holds_its_start(row)) return "calls timed one by one: below 64 MiB their starts are in the time";
+    if (row.copies_payload) return "a copy of the payload in the time";
     return {};
   }
 

@@ -15,10 +15,11 @@ namespace orrery {
 
 /// What `orrery collective` is asked for.
 struct CollectiveQuestion {
-  std::string op = "all_reduce";  ///< a CollectiveOp's name, or dispatch or combine
-  int ranks = 0;                  ///< 0: all GPUs
-  int ranks_per_node = 0;         ///< 0: all of a node's
-  int gpus_per_thread = 1;        ///< that one thread of the host drives, as nccl-tests -g
+  std::string op = "all_reduce";      ///< a CollectiveOp's name, or dispatch or combine
+  int ranks = 0;                      ///< 0: all GPUs
+  int ranks_per_node = 0;             ///< 0: all of a node's
+  int gpus_per_thread = 1;            ///< that one thread of the host drives, as nccl-tests -g
+  std::optional<int> calls_in_a_row;  ///< timed together, as nccl-tests -n; none: its 20
   std::vector<double> sizes;  ///< bytes, nccl-tests' convention; of dispatch and combine a rank's own tokens
   std::string library;        ///< empty: rccl on AMD's architectures, else nccl
   std::string version;        ///< NCCL's
@@ -56,6 +57,7 @@ struct CollectiveAnswerRow {
 struct CollectiveAnswer {
   std::string op, gpu, cluster;
   int ranks = 1, nodes = 1, domains = 1, ranks_per_node = 1, gpus_per_thread = 1;
+  std::optional<int> calls_in_a_row;
   std::string library, version, source;
   std::string tuner_source;  ///< of the algorithm's choice; empty where no tuner is known
   double profile_error = 0;

@@ -14,7 +14,7 @@ namespace {
 
 struct CollectiveArguments {
   std::string cluster, op = "all_reduce", sizes = "1KiB:8GiB", ranks, ranks_per_node, gpus_per_thread;
-  std::string top_k, experts;
+  std::string calls_in_a_row, top_k, experts;
   CollectiveQuestion question;
   CommonOptions common;
 };
@@ -44,6 +44,8 @@ CollectiveQuestion check(const CollectiveArguments& arguments) {
   question.ranks_per_node = read_count("--ranks-per-node", arguments.ranks_per_node, problems);
   if (!arguments.gpus_per_thread.empty())
     question.gpus_per_thread = read_count("--gpus-per-thread", arguments.gpus_per_thread, problems);
+  if (!arguments.calls_in_a_row.empty())
+    question.calls_in_a_row = read_count("--calls-in-a-row", arguments.calls_in_a_row, problems);
   if (!arguments.top_k.empty()) question.top_k = read_count("--top-k", arguments.top_k, problems);
   if (!arguments.experts.empty()) question.experts = read_count("--experts", arguments.experts, problems);
   const std::vector<std::string>& libraries = collective_library_names();
@@ -100,6 +102,11 @@ Command add_collective_command(CLI::App& application) {
   command
       ->add_option("--gpus-per-thread", arguments->gpus_per_thread,
                    "GPUs that one thread of the host drives, as in nccl-tests -g (default 1, as in training)")
+      ->type_name("N");
+  command
+      ->add_option(
+          "--calls-in-a-row", arguments->calls_in_a_row,
+          "calls that are timed together, as in nccl-tests -n (default 20); 1 with events around each")
       ->type_name("N");
   command
       ->add_option("--sizes", arguments->sizes,

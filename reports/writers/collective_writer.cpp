@@ -21,6 +21,7 @@ std::string title(const CollectiveAnswer& answer) {
     text += fmt::format(" ({} NVLink domain{})", answer.domains, answer.domains == 1 ? "" : "s");
   }
   if (answer.gpus_per_thread > 1) text += fmt::format(", {} GPUs a thread", answer.gpus_per_thread);
+  if (answer.calls_in_a_row) text += fmt::format(", {} in a row", *answer.calls_in_a_row);
   text += fmt::format(", {}", answer.library);
   if (!answer.version.empty()) text += " " + answer.version;
   if (!answer.forced.empty()) text += fmt::format(", {} forced", answer.forced);
@@ -109,6 +110,7 @@ std::string collective_json(const CollectiveAnswer& answer, bool explain) {
       {"library", {{"name", answer.library}, {"version", answer.version}, {"source", answer.tuner_source}}},
       {"calibration", {{"source", answer.source}, {"collective_error", answer.profile_error}}}};
   if (answer.gpus_per_thread > 1) json["gpus_per_thread"] = answer.gpus_per_thread;
+  if (answer.calls_in_a_row) json["calls_in_a_row"] = *answer.calls_in_a_row;
   if (!answer.forced.empty()) json["forced_algorithm"] = answer.forced;
   json["rows"] = Json::array();
   for (const CollectiveAnswerRow& row : answer.rows) json["rows"].push_back(row_json(row, explain));

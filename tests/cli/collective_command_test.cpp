@@ -202,6 +202,34 @@ TEST(CollectiveCommand, OneThreadForSeveralGpusIsBoundByItsLaunches) {
             "DeepEP's kernels, of one algorithm\n");
 }
 
+TEST(CollectiveCommand, CallsTimedByThemselvesHoldTheirStart) {
+  const auto reduce = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"dgx-h200", "--ranks", "8", "--sizes", "256KiB,8GiB"});
+    return answer(std::move(more));
+  };
+  const Json usual = reduce({}), lone = reduce({"--calls-in-a-row", "1"});
+  EXPECT_EQ(lone["calls_in_a_row"], 1);
+  EXPECT_FALSE(usual.contains("calls_in_a_row"));
+  EXPECT_TRUE(has_warning(lone, "timed 1 at a time"));
+  for (size_t i = 0; i < 2; ++i) {
+    const double more = lone["rows"][i]["time_s"].get<double>() - usual["rows"][i]["time_s"].get<double>();
+    EXPECT_GT(more, 10e-6) << i;
+    EXPECT_LT(more, 25e-6) << i;
+    EXPECT_EQ(lone["rows"][i]["evidence"], "extrapolated");
+  }
+  // Published for eight H200 with an event before and one behind each call: 39.1 us (all_reduce_bench.py).
+  EXPECT_NEAR(lone["rows"][0]["time_s"].get<double>(), 39.1e-6, 5e-6);
+  EXPECT_EQ(reduce({"--calls-in-a-row", "20"})["rows"], usual["rows"]);
+  EXPECT_EQ(refusal({"dgx-h100", "--calls-in-a-row", "x"}),
+            "--calls-in-a-row: found \"x\", expected an integer of at least 1\n");
+  EXPECT_EQ(refusal({"dgx-h100", "--library", "mpi", "--calls-in-a-row", "1"}),
+            "--calls-in-a-row: found 1 with --library mpi, expected --library nccl, whose calls were timed "
+            "both ways\n");
+  EXPECT_EQ(refusal({"dgx-h100", "--op", "dispatch", "--calls-in-a-row", "1"}),
+            "--calls-in-a-row: found 1 with --op dispatch, expected a collective: an expert exchange runs "
+            "DeepEP's kernels, of one algorithm\n");
+}
+
 TEST(CollectiveCommand, LibrariesDiffer) {
   const auto time = [](const char* library) {
     return answer({"dgx-h100", "--ranks", "16", "--sizes", "256MiB", "--library", library})["rows"][0];

@@ -300,6 +300,39 @@ TEST(CollectiveRows, ThreadsWithSeveralGpusAreReadAndKeptOutOfFits) {
   EXPECT_THROW(read(R"(, "gpus_per_thread": 5)"), InputError);  // of four
 }
 
+TEST(CollectiveRows, SingleCallsAndCopiesAreReadAndTakenOut) {
+  const auto read = [](const std::string& more) {
+    const Json json = parse_json(
+        R"({"op": "all_reduce", "ranks": 8, "nodes": 1, "gpu": "x", "bytes": 1e9, "time_s": 5e-3, "source": "s")" +
+            more + "}",
+        "line");
+    Problems problems("line");
+    CollectiveRow made = collective_row(SpecReader(json, "", problems));
+    problems.throw_if_any();
+    return made;
+  };
+  CollectiveRow usual = read("");
+  EXPECT_EQ(usual.calls_in_a_row, kCallsInARow);
+  EXPECT_FALSE(usual.copies_payload);
+  CollectiveRow lone = read(R"(, "calls_in_a_row": 1, "copies_payload": true)");
+  EXPECT_EQ(lone.calls_in_a_row, 1);
+  EXPECT_FALSE(holds_its_start(lone));  // 5 ms
+  lone.bytes = 1e6;
+  EXPECT_TRUE(holds_its_start(lone));
+  lone.bytes = 1e9;
+  EXPECT_THROW(read(R"(, "calls_in_a_row": 0)"), InputError);
+
+  MeasuredMachines machines;
+  machines.gpus.emplace_back();
+  machines.gpus.back().name = "x";
+  EXPECT_THROW(take_copy_out(lone, machines), std::invalid_argument);
+  machines.gpus.back().copy_bandwidth = 2.5e12;
+  take_copy_out(usual, machines);
+  EXPECT_EQ(usual.seconds, 5e-3);
+  take_copy_out(lone, machines);
+  EXPECT_NEAR(lone.seconds, 5e-3 - 2e9 / 2.5e12, 1e-15);  // read once, written once
+}
+
 TEST(CollectiveRows, ASlowHostLinkHoldsUpTheNics) {
   MeasuredMachines machines;
   machines.fabrics.push_back({"not aligned", NicProtocol::roce, 8, 50e9, 0.96, 8, 8, 30e9});
