@@ -115,13 +115,15 @@ MeasuredMachines read_measured_machines(const std::filesystem::path& file) {
     machines.fabrics.push_back(std::move(fabric));
   }
   for (const SpecReader& entry : root.at("gpus").elements()) {
-    entry.only({"gpu", "scale_up_bandwidth", "generation", "gpus_per_domain", "mesh_gpus",
+    entry.only({"gpu", "scale_up_bandwidth", "generation", "gpus_per_domain", "gpus_per_host", "mesh_gpus",
                 "in_network_reduction", "copy_bandwidth", "profile", "pairs_from", "source"});
     MeasuredGpu gpu;
     gpu.name = entry.at("gpu").text();
     gpu.scale_up_bandwidth = entry.at("scale_up_bandwidth").number_above(0.0);
     gpu.generation = entry.at("generation").text();
     gpu.gpus_per_domain = static_cast<int>(entry.at("gpus_per_domain").integer(2, 4096));
+    if (entry.has("gpus_per_host"))
+      gpu.gpus_per_host = static_cast<int>(entry.at("gpus_per_host").integer(1, 4096));
     if (entry.has("mesh_gpus")) gpu.mesh_gpus = static_cast<int>(entry.at("mesh_gpus").integer(2, 4096));
     if (entry.has("in_network_reduction"))
       gpu.in_network_reduction = entry.at("in_network_reduction").boolean();

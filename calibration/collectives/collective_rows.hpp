@@ -47,7 +47,8 @@ struct MeasuredGpu {
   double copy_bandwidth = 0;      ///< B/s of its memory, read and written; 0: not known
   std::string generation;         ///< GPUs of one generation predict one another
   int gpus_per_domain = 8;
-  int mesh_gpus = 0;  ///< GPUs that are linked pair by pair instead of by a switch; 0: a switch
+  int gpus_per_host = 0;  ///< of a domain over several hosts; 0: one host
+  int mesh_gpus = 0;      ///< GPUs that are linked pair by pair instead of by a switch; 0: a switch
   bool in_network_reduction = false;
   bool profile = true;  ///< false: its rows help its generation, no profile is written
   std::string

@@ -33,6 +33,9 @@ constexpr Deviation kSwitch{0.15, 2.0, 3.0};
 // NCCL halves the channels of a peer until all peers take at most four times the channels there are
 // (NVIDIA/nccl src/enqueue.cc, nChannelsMax), so just above a power of two half of them stay idle.
 constexpr Deviation kOddRanks{0.25, 1.5, 3.0};
+// Of a peer's share, not the whole payload: over several hosts NCCL gives it one channel up to 256 KiB and
+// more from 512 KiB on, however many ranks there are (addP2pToPlan: minPartSize, maxPartSize).
+constexpr Deviation kHosts{0.2, 1.0, 6.0};
 constexpr Deviation kSource{0.08, 5.0, 3.0};
 constexpr Deviation kTool{0.06, 6.0, 3.0};
 constexpr double kToolStart = 0.7;  ///< further size of a tool's deviation below about 4 MiB
@@ -187,6 +190,7 @@ GenerationModel::Point GenerationModel::point(const MeasuredGpu& gpu, int ranks,
     const PlainForm parts = plain_parts(op_, gpu, ranks, bytes);
     at.odd = parts.transfer / (parts.start + parts.transfer);
   }
+  at.hosts = op_ == CollectiveOp::all_to_all && gpu.gpus_per_host > 0 && ranks > gpu.gpus_per_host;
   at.switched = op_ == CollectiveOp::all_reduce && gpu.in_network_reduction && ranks >= 5;
   return at;
 }
@@ -197,6 +201,7 @@ double GenerationModel::shared(const Point& a, const Point& b) const {
   double sum = product(kSharedWide, octaves, ranks) + rough(kSharedNarrow, octaves, ranks);
   if (a.switched && b.switched) sum += rough(kSwitch, octaves, ranks);
   if (a.odd * b.odd > 0.0) sum += a.odd * b.odd * rough(kOddRanks, octaves, ranks);
+  if (a.hosts && b.hosts) sum += rough(kHosts, octaves - ranks, ranks);
   if (a.generation != b.generation) return sum;
   sum += product(kGenerationWide, octaves, ranks) + rough(kGenerationNarrow, octaves, ranks);
   if (a.gpu == b.gpu) sum += product(kGpuWide, octaves, ranks) + rough(kGpuNarrow, octaves, ranks);

@@ -55,6 +55,7 @@ class GenerationModel {
     int tool, source;
     double odd;     ///< share of transfer, which ranks that are no power of two slow; 0 for powers of two
     bool switched;  ///< NVLink SHARP would be taken
+    bool hosts;     ///< an all-to-all over several hosts
   };
   Point point(const MeasuredGpu& gpu, int ranks, double bytes) const;
   double shared(const Point& a, const Point& b) const;  ///< covariance of what predictions keep
