@@ -11,8 +11,8 @@ namespace orrery {
 /// A goal: rows pooled over all_reduce, all_gather, reduce_scatter and all_to_all.
 struct CollectiveGoal {
   std::string name;
-  double most = 0;         ///< geometric-mean error
-  double guard = 0;        ///< what is reached, rounded up: a test fails beyond it
+  double most = 0;          ///< geometric-mean error
+  double guard = 0;         ///< what is reached, rounded up: a test fails beyond it
   double guard_stated = 0;  ///< the same of the set-up as far as its source states it
   double guard_known = 0;   ///< the same with the row's own tool or set-up
   std::function<bool(const ScoredRow&)> selects;
