@@ -93,6 +93,7 @@ class PassCoster {
       tally_.add(term, Evidence::interpolated, slowed_s_);
       slowed_s_ = 0;
     }
+    cost.launches += launches_with_collectives(pass);
     for (size_t i = first; i < cost.pieces.size(); ++i) {
       cost.duration += cost.pieces[i].duration;
       cost.by_term[static_cast<size_t>(cost.pieces[i].term)] += cost.pieces[i].duration.base();
@@ -102,6 +103,7 @@ class PassCoster {
   /// A pass cannot be shorter than the host needs to launch it; the rest is time in which no kernel runs.
   /// Where launches block, the host works only while no kernel runs.
   void add_host_floor(Seconds host, PassCost& cost) {
+    cost.host = host;
     const Seconds wait = stack_.blocking_launches ? host : host - cost.duration;
     if (wait <= Seconds(0)) return;
     cost.pieces.push_back({"host launch", BreakdownTerm::other, wait, Evidence::assumed, -1});
@@ -142,6 +144,15 @@ class PassCoster {
       time += check_time(communication->op, shape_of(*communication), stack_) * communication->count;
     }
     return time;
+  }
+
+  static int launches_with_collectives(const LayerPass& pass) {
+    int launches = pass.launches;
+    for (const LayerItem& item : pass.items) {
+      if (const auto* communication = std::get_if<LayerCommunication>(&item))
+        launches += communication->count;
+    }
+    return launches;
   }
 
   const GroupShape& shape_of(const LayerCommunication& communication) const {

@@ -1,6 +1,7 @@
 #include "models/memory.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "models/layer_operators.hpp"
@@ -145,7 +146,11 @@ struct LayerMemory {
 /// What one stage holds.
 struct StageMemory {
   double parameters = 0, gradients = 0, optimizer = 0, activations = 0, buffers = 0;
-  double step = 0;  ///< of the optimizer's step, when the activations are gone
+  double trained = 0;       ///< parameters
+  double step = 0;          ///< most at one time between backward and forward, when the activations are gone
+  double step_blocks = 0;   ///< all that the step asks the allocator for, no cached block being large enough
+  double large_blocks = 0;  ///< the same of casts of gradients, beside the activations' blocks
+  double recorded = 0;      ///< freed, but not to be handed out before a collective's stream is through
   /// Of `step`, what the activations do not leave room for.
   double step_beyond_activations() const { return std::max(0.0, step - activations); }
   /// Most at one time.
@@ -153,18 +158,23 @@ struct StageMemory {
     return parameters + gradients + optimizer + activations + buffers + step_beyond_activations();
   }
   /// What a caching allocator takes from the device where nothing stops it: blocks that the activations left
-  /// stay, and are too small for what the step flattens.
-  double reserved() const { return parameters + gradients + optimizer + activations + buffers + step; }
+  /// stay, and are too small for the casts of whole gradients and what the step flattens. The step finds the
+  /// casts' block.
+  double reserved() const {
+    return parameters + gradients + optimizer + activations + buffers + std::max(step_blocks, large_blocks) +
+           recorded;
+  }
 };
 
 class StageCounter {
  public:
   StageCounter(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
-               const ParallelPlan& plan)
+               const ParallelPlan& plan, const HostLead& lead)
       : model_(model),
         training_(training),
         stack_(stack),
         plan_(plan),
+        lead_(lead),
         shape_(model, training, stack, plan),
         products_(products_of(model, training, stack, plan, shape_)),
         schedule_(representative_schedule(training, plan)),
@@ -205,6 +215,7 @@ class StageCounter {
     count_activations(memory, stage, layers, first, last);
     if (plan_.sequence) memory.buffers += stack_.gathered_buffers * shape_.gathered_bytes();
     memory.buffers += stack_.framework_memory.base();
+    memory.recorded = recorded_bytes(stage);
     return memory;
   }
 
@@ -238,6 +249,26 @@ class StageCounter {
     return layers;
   }
   size_t kind_of(int layer) const { return static_cast<size_t>(kind_of_layer_[static_cast<size_t>(layer)]); }
+
+  /// Bytes that a gather of new parameters holds at a time.
+  double gathered_at_once(double parameters) const {
+    const double bucket = stack_.sharding.gather_bucket_parameters;
+    const double gathers = bucket > 0 ? std::max(1.0, std::floor(parameters / bucket)) : 1.0;
+    return parameters / gathers * stack_.sharding.gather_buffer_bytes;
+  }
+
+  /// Freed activations that collectives of the tensor group have worked on, in the layers whose forward the
+  /// host is ahead by.
+  double recorded_bytes(int stage) const {
+    if (plan_.tensor == 1 || stack_.recorded_activations == 0 || stack_.blocking_launches) return 0.0;
+    const int layers = layers_of_stage(plan_, stage);
+    std::vector<double> passes(ranges_.size(), 1.0 / plan_.interleave);
+    // What a stage receives stops its host; the first receives nothing before its first backward.
+    const double in_a_row = stage == 0 ? peak_in_flight(schedule_, stage, passes, passes) : 1.0;
+    const double before = plan_.pipeline == 1 ? static_cast<double>(plan_.micro_batches(training_) - 1) : 0.0;
+    return lead_.layers_queued(layers, in_a_row, before) * stack_.recorded_activations *
+           shape_.gathered_bytes();
+  }
 
   /// What the cast of a product's weight adds to its 16 bits: it is kept from the first micro-batch on,
   /// beside them or, where it is the parameter itself or frozen (nothing updates its 16 bits), in their
@@ -279,9 +310,7 @@ class StageCounter {
     const bool hooks = plan_.data * plan_.context > 1 && (plan_.zero != 1 || stack_.sharding.hooks);
     const double beside = hooks || stack_.sharding.hooks ? stack_.kept_gradient_bytes : 0.0;
     memory.gradients = trained * (bytes.gradient + beside);
-    if (plan_.zero == 1 && dense_shards > 1) {
-      memory.step += parameters * stack_.sharding.gather_buffer_bytes;
-    }
+    memory.trained = trained;
     memory.optimizer = trained * bytes.optimizer;
     int held_layers = 0;
     for (const LayerMemory& layer : layers) held_layers += layer.layers;
@@ -293,11 +322,17 @@ class StageCounter {
     memory.optimizer += trained * outer_state_bytes(training_) / (plan_.zero >= 1 ? shards : 1.0);
     const bool copies = stack_.copies_narrow_states && training_.optimizer_storage.states != StateDtype::fp32;
     const double copied = copies ? 4.0 * optimizer_states(training_.optimizer) : 0.0;
-    memory.step += (stack_.step_buffer_bytes + copied) * trained / (plan_.zero >= 1 ? shards : 1.0);
+    // One after the other: gradients are reduced, the optimizer's step, new parameters are gathered into the
+    // blocks that the step leaves.
+    double reduced = 0.0;
     if (plan_.data * plan_.context > 1) {
       const double bucket = plan_.bucket > 0 ? plan_.bucket : stack_.bucket_parameters;
-      memory.buffers += stack_.reduction_buffers * std::min(bucket, trained) * bytes.gradient;
+      reduced = stack_.reduction_buffers * std::min(bucket, trained) * bytes.gradient;
     }
+    const double stepped = (stack_.step_buffer_bytes + copied) * trained / (plan_.zero >= 1 ? shards : 1.0);
+    const double gathered = plan_.zero == 1 && dense_shards > 1 ? gathered_at_once(parameters) : 0.0;
+    memory.step = std::max({reduced, stepped, gathered});
+    memory.step_blocks = reduced + std::max(stepped, gathered);
     // With a pipeline ZeRO 3 reduces and frees only after a stage's last backward.
     const bool stays_whole = plan_.zero >= 3 && plan_.pipeline > 1;
     if (plan_.zero >= 2 && !stays_whole) {
@@ -354,8 +389,14 @@ class StageCounter {
         kept[v] += token_prediction_bytes(recomputes_token_prediction(training_));
         whole[v] += token_prediction_bytes(false);
       }
+      if (schedule_.placement.is_first(static_cast<int>(v))) {
+        kept[v] += embedding_bytes();
+        whole[v] += embedding_bytes();
+      }
       if (plan_.pipeline > 1) {
-        const double borders = stack_.pipeline_buffers * shape_.hidden_elements * shape_.element;
+        const bool slices = stack_.scatter_gather_pipeline && !plan_.sequence;
+        const double sent = shape_.hidden_elements / (slices ? plan_.tensor : 1);
+        const double borders = stack_.pipeline_buffers * sent * shape_.element;
         kept[v] += borders;
         whole[v] += borders;
       }
@@ -372,13 +413,11 @@ class StageCounter {
     const double weight_gradient =
         stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
     double transient = layers > 0 ? restored + working_set_ + weight_gradient : 0.0;
-    // Gradients that are cast one tensor at a time.
-    const double table =
-        first || last ? static_cast<double>(shape_.vocab) * static_cast<double>(shape_.hidden) : 0.0;
-    transient = std::max(transient, stack_.gradient_cast_bytes * std::max(table, products_.largest));
+    // Gradients of a backward, when the activations of its micro-batch are gone.
+    const double one_pass = *std::max_element(kept.begin(), kept.end());
+    transient = std::max(transient, stack_.backward_gradient_bytes * memory.trained - one_pass);
     // The heads' logits of all predictions wait for the backward together.
     const double heads = 1.0 + model_.mtp_layers;
-    if (first && trains_with_dropout(model_)) memory.activations += shape_.hidden_elements;
     if (last) {
       const double tokens = static_cast<double>(shape_.head_tokens);
       const double logits = tokens * static_cast<double>(shape_.vocab);
@@ -388,7 +427,18 @@ class StageCounter {
       transient =
           std::max(transient, heads * (logits * copies + 2.0 * shape_.hidden_elements * shape_.element));
     }
-    memory.activations += transient;
+    // Gradients that are cast one tensor at a time.
+    const double table =
+        first || last ? static_cast<double>(shape_.vocab) * static_cast<double>(shape_.hidden) : 0.0;
+    const double cast = stack_.gradient_cast_bytes * std::max(table, products_.largest);
+    memory.large_blocks = std::min(transient, cast);
+    memory.activations += std::max(transient, cast);
+  }
+
+  /// What the embedding keeps of a micro-batch: its dropout's mask and the input of its norm.
+  double embedding_bytes() const {
+    return shape_.hidden_elements *
+           ((trains_with_dropout(model_) ? 1.0 : 0.0) + (model_.embedding_norm ? shape_.element : 0.0));
   }
 
   /// Activations that the multi-token-prediction layers keep for one micro-batch: their transformer layers',
@@ -411,6 +461,7 @@ class StageCounter {
   const TrainingSpec& training_;
   const SoftwareStack& stack_;
   const ParallelPlan& plan_;
+  const HostLead& lead_;
   RankShape shape_;
   ProductParameters products_;
   Schedule schedule_;
@@ -486,14 +537,21 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
 }
 
 MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
-                     const ParallelPlan& plan, Bytes collective_buffers) {
-  const StageCounter counter(model, training, stack, plan);
+                     const ParallelPlan& plan, Bytes collective_buffers, const HostLead& lead,
+                     Bytes capacity) {
+  const StageCounter counter(model, training, stack, plan, lead);
   const Bytes outside = collective_buffers + stack.context_memory;
+  // Where the GPU has no more, the allocator waits for what is recorded and gives back what it only reserves.
+  const auto reserved_of = [&](const StageMemory& memory) {
+    const Bytes live(memory.total());
+    const Bytes wanted(memory.reserved());
+    return capacity > Bytes(0) ? max(live, min(wanted, capacity - outside)) : wanted;
+  };
   MemoryUse use;
   StageMemory fullest;
   for (int stage = 0; stage < plan.pipeline; ++stage) {
     const StageMemory memory = counter.count(stage);
-    const Bytes reserved(memory.reserved());
+    const Bytes reserved = reserved_of(memory);
     use.per_stage_peak.push_back(Bytes(memory.total()) + outside);
     use.reserved = max(use.reserved, reserved + outside);
     const Bytes logged = stack.logs_reserved ? reserved : Bytes(memory.total());

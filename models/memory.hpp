@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "models/host_lead.hpp"
 #include "models/layer_kind.hpp"
 #include "models/model_spec.hpp"
 #include "models/parallel_plan.hpp"
@@ -29,9 +30,13 @@ struct MemoryUse {
 /// micro-batches that the schedule keeps in flight, and one layer's or the head's working set; the fullest
 /// stage decides.
 /// @param collective_buffers memory of the communicators of one rank
+/// @param lead      how far the host is ahead: what it frees after a collective stays reserved until the GPU
+///   is through (record_stream; PyTorch's documentation of it: memory depends on the host's lead)
+/// @param capacity  of the GPU: no more than that is reserved; 0: not known
 /// Not modelled: fragmentation, beyond the stack's framework_memory.
 MemoryUse memory_use(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
-                     const ParallelPlan& plan, Bytes collective_buffers);
+                     const ParallelPlan& plan, Bytes collective_buffers, const HostLead& lead = {},
+                     Bytes capacity = {});
 /// Bytes of activations that one transformer layer of a kind keeps for one micro-batch on one rank until its
 /// backward.
 ///

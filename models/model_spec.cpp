@@ -191,7 +191,7 @@ ModelSpec read_dimensions(const SpecReader& reader) {
                "mtp_layers",      "qk_norm",      "attention_sinks",
                "rotary_fraction", "rotary_scale", "clamped_activation",
                "max_positions",   "token_types",  "pooler",
-               "masked_fraction", "objective"});
+               "masked_fraction", "objective",    "embedding_norm"});
   model.layers = count_at(reader, "layers", 1);
   model.hidden = width_at(reader, "hidden");
   model.vocab = width_at(reader, "vocab");
@@ -207,6 +207,10 @@ ModelSpec read_dimensions(const SpecReader& reader) {
   model.bias = flag_at(reader, "bias", true);
   model.pooler = flag_at(reader, "pooler", false);
   if (model.mtp_layers > 0 && model.pooler) reader.at("pooler").refuse("false with mtp_layers above 0");
+  model.embedding_norm = flag_at(reader, "embedding_norm", false);
+  if (model.embedding_norm && model.objective == Objective::masked_lm) {
+    reader.at("embedding_norm").refuse("false with objective \"masked_lm\", which has one");
+  }
   model.qk_norm = flag_at(reader, "qk_norm", false);
   if (model.qk_norm && model.attention == AttentionKind::mla) {
     reader.at("qk_norm").refuse("false with attention kind \"mla\", whose latents are normalised");
@@ -300,8 +304,8 @@ double embedding_parameters(const ModelSpec& model, std::int64_t positions) {
   if (model.position == PositionEncoding::learned) {
     rows += static_cast<double>(model.max_positions > 0 ? model.max_positions : positions);
   }
-  const double norm = model.objective == Objective::masked_lm ? norm_parameters(model, model.hidden) : 0.0;
-  return rows * width + norm;
+  const bool normalised = model.objective == Objective::masked_lm || model.embedding_norm;
+  return rows * width + (normalised ? norm_parameters(model, model.hidden) : 0.0);
 }
 
 double head_parameters(const ModelSpec& model) {

@@ -44,6 +44,7 @@ struct ModelSpec {
       0;  ///< rows of a learned position table; 0: the sequence length of the training
   std::int64_t token_types = 0;
   bool pooler = false;
+  bool embedding_norm = false;  ///< a norm behind the embedding (a masked_lm has one in any case)
   bool bias = true;
   bool causal = true;
   AttentionKind attention = AttentionKind::mha;

@@ -297,10 +297,12 @@ void read_memory(const SpecReader& reader, SoftwareStack& stack) {
     stack.loss_kept_bytes_per_logit = kept;
   }
   read_number(reader, "kept_gradient_bytes", 0, 1e4, stack.kept_gradient_bytes);
+  read_number(reader, "backward_gradient_bytes", 0, 1e4, stack.backward_gradient_bytes);
   read_number(reader, "gradient_cast_bytes", 0, 1e4, stack.gradient_cast_bytes);
   read_count(reader, "pipeline_buffers", 0, stack.pipeline_buffers);
   read_count(reader, "reduction_buffers", 0, stack.reduction_buffers);
   read_count(reader, "gathered_buffers", 0, stack.gathered_buffers);
+  read_count(reader, "recorded_activations", 0, stack.recorded_activations);
   read_flag(reader, "logs_first_stage", stack.logs_first_stage);
   read_flag(reader, "logs_reserved", stack.logs_reserved);
   read_number(reader, "step_buffer_bytes", 0, 1e4, stack.step_buffer_bytes);
@@ -320,13 +322,15 @@ void read_offloads(const SpecReader& reader, SoftwareStack::Offloads& offloads) 
 
 void read_sharding(const SpecReader& reader, SoftwareStack::Sharding& sharding) {
   reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero_with_pipeline", "hooks",
-               "reduces_to_all", "gather_copy_bytes", "gather_copies_per_layer", "gather_buffer_bytes"});
+               "reduces_to_all", "gather_copy_bytes", "gather_copies_per_layer", "gather_buffer_bytes",
+               "gather_bucket_parameters"});
   if (!reader.is_object()) return;
   read_flag(reader, "hooks", sharding.hooks);
   read_flag(reader, "reduces_to_all", sharding.reduces_to_all);
   read_number(reader, "gather_copy_bytes", 0, 1e4, sharding.gather_copy_bytes);
   read_count(reader, "gather_copies_per_layer", 0, sharding.gather_copies_per_layer);
   read_number(reader, "gather_buffer_bytes", 0, 1e4, sharding.gather_buffer_bytes);
+  read_number(reader, "gather_bucket_parameters", 0, 1e15, sharding.gather_bucket_parameters);
   read_count(reader, "prefetch_forward", 0, sharding.prefetch_forward);
   read_count(reader, "prefetch_backward", 0, sharding.prefetch_backward);
   read_flag(reader, "keeps_last", sharding.keeps_last);
@@ -419,10 +423,12 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "fp8_activation_input",
                "loss_kept_bytes_per_logit",
                "kept_gradient_bytes",
+               "backward_gradient_bytes",
                "gradient_cast_bytes",
                "pipeline_buffers",
                "reduction_buffers",
                "gathered_buffers",
+               "recorded_activations",
                "logs_first_stage",
                "logs_reserved",
                "step_buffer_bytes",

@@ -194,6 +194,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     int gather_copies_per_layer = 0;
     double gather_buffer_bytes =
         0;  ///< a parameter that the gather holds outside the allocator's free blocks
+    /// Parameters that are gathered at a time (at least so many, below twice); 0: all.
+    double gather_bucket_parameters = 0;
   } sharding;
   bool overlap_gradient = false, overlap_parameter = false;
   bool overlap_tensor = false, overlap_pipeline = false;  ///< the latter under an interleaved schedule only
@@ -221,8 +223,10 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   bool embedding_as_layer = false;  ///< splits stages by parameters with the embedding as a layer of its own
   double activation_bytes_extra = 0;  ///< bytes per token x hidden a layer beyond the analytic activations
   /// Activations at a stage's borders that a micro-batch keeps from its forward to its backward, beside what
-  /// its layers keep.
+  /// its layers keep; a tensor rank's slice of them where slices are sent (scatter_gather_pipeline).
   int pipeline_buffers = 0;
+  /// Bytes a trained parameter of gradients that exist from a backward until all of it is done.
+  double backward_gradient_bytes = 0;
   /// Bytes a trained parameter of gradients that stay beside the main ones.
   double kept_gradient_bytes = 0;
   /// Bytes a parameter of the largest tensor, while its gradient is cast to the main gradients' type.
@@ -233,8 +237,11 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// is that of separate kernels.
   std::optional<double> loss_kept_bytes_per_logit;
   double gated_activation_bytes_extra = 0;  ///< bytes per token and feed-forward element of a gated layer
-  int reduction_buffers = 0;                ///< flat copies of a gradient bucket that stay allocated
-  int gathered_buffers = 0;       ///< whole activations (tokens x hidden) that tensor gathers write to, kept
+  int reduction_buffers = 0;                ///< flat copies of a gradient bucket while it is reduced
+  int gathered_buffers = 0;  ///< whole activations (tokens x hidden) that tensor gathers write to, kept
+  /// Whole activations (tokens x hidden) a layer's forward frees that a tensor collective on a stream of its
+  /// own has worked on: the allocator hands them out again only when the GPU is through with it.
+  int recorded_activations = 0;
   bool logs_first_stage = false;  ///< the framework's log has the peak of the first stage, not the fullest
   bool logs_reserved = false;     ///< and of what the allocator reserves, not of what it hands out
   double step_buffer_bytes = 0;   ///< of a locally updated parameter, allocated in the optimizer's step

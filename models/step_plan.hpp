@@ -33,6 +33,8 @@ struct CostInputs;
 struct PassCost {
   std::vector<Piece> pieces;
   Seconds duration;                               ///< sum of the pieces
+  Seconds host;                                   ///< what the host needs to launch it
+  int launches = 0;                               ///< collectives with them
   std::array<double, kBreakdownTerms> by_term{};  ///< seconds of the pieces by term
 };
 

@@ -293,9 +293,10 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.hfu = work.hardware_flops / (step * work.peak_flops);
 
   const Bytes communicators = communicator_memory(experiment, *models.collectives);
-  prediction.memory = memory_use(experiment.model, experiment.training, experiment.software,
-                                 experiment.parallel, communicators);
   prediction.memory_capacity = experiment.device.memory_capacity;
+  prediction.memory =
+      memory_use(experiment.model, experiment.training, experiment.software, experiment.parallel,
+                 communicators, host_lead(*plan.costs), prediction.memory_capacity);
   prediction.calibration = {
       models.kernels->profile_name(),
       models.kernels->profile_source() + "; collectives: " + models.collectives->profile_source(),

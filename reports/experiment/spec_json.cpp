@@ -73,6 +73,7 @@ Json model_json(const ModelSpec& model, std::int64_t vocab) {
   if (model.max_positions > 0) json["max_positions"] = model.max_positions;
   json["token_types"] = model.token_types;
   json["pooler"] = model.pooler;
+  if (model.embedding_norm) json["embedding_norm"] = true;
   json["bias"] = model.bias;
   json["causal"] = model.causal;
   json["attention"] = attention_json(model);
