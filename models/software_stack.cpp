@@ -305,6 +305,12 @@ void read_memory(const SpecReader& reader, SoftwareStack& stack) {
   read_count(reader, "recorded_activations", 0, stack.recorded_activations);
   read_flag(reader, "logs_first_stage", stack.logs_first_stage);
   read_flag(reader, "logs_reserved", stack.logs_reserved);
+  if (reader.has("communicators")) {
+    stack.communicators.clear();
+    for (const SpecReader& element : reader.at("communicators").elements()) {
+      stack.communicators.push_back(static_cast<FurtherGroup>(element.choice(kFurtherGroups)));
+    }
+  }
   read_number(reader, "step_buffer_bytes", 0, 1e4, stack.step_buffer_bytes);
   if (reader.has("framework_memory")) {
     stack.framework_memory = reader.at("framework_memory").quantity<Bytes>(true);
@@ -431,6 +437,7 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "recorded_activations",
                "logs_first_stage",
                "logs_reserved",
+               "communicators",
                "step_buffer_bytes",
                "offloads",
                "framework_memory",

@@ -28,6 +28,12 @@ struct GraphScope {
 };
 inline constexpr std::array<std::string_view, 3> kGraphParts = {"attention", "moe_router", "moe_preprocess"};
 
+/// Groups of ranks that a framework creates a communicator for beside those that the plan needs: all, those
+/// of one copy of the model, of its stages, its tensor ranks once more, the first and the last stage.
+enum class FurtherGroup : std::uint8_t { world, model, pipeline, tensor, ends };
+inline constexpr std::array<std::string_view, 5> kFurtherGroups = {"world", "model", "pipeline", "tensor",
+                                                                   "ends"};
+
 /// In the order of AttentionKernel.
 inline constexpr std::array<std::string_view, 6> kAttentionKernels = {"unfused", "flash1", "flash2",
                                                                       "flash3",  "flash4", "cudnn"};
@@ -244,6 +250,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   int recorded_activations = 0;
   bool logs_first_stage = false;  ///< the framework's log has the peak of the first stage, not the fullest
   bool logs_reserved = false;     ///< and of what the allocator reserves, not of what it hands out
+  std::vector<FurtherGroup> communicators;  ///< beside those of the plan's own groups
   double step_buffer_bytes = 0;   ///< of a locally updated parameter, allocated in the optimizer's step
   Bytes framework_memory;         ///< allocator reserve and workspace kept by the framework
   Bytes context_memory;           ///< CUDA context and libraries
