@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "sim/engine/keep_fetches.hpp"
+
 namespace orrery {
 
 namespace {
@@ -16,13 +18,33 @@ class SentOverTime {
   SentOverTime(const WorkloadGraph& graph, const StepTimeline& timeline, const Traffic& traffic, int parts)
       : parts_(static_cast<size_t>(parts)), sent_(traffic.flows.size() * parts_, 0.0) {
     const double part_s = timeline.makespan_s / parts;
+    struct Sent {
+      double bytes;  // 0: on no link
+      double latency;
+    };
+    std::vector<Sent> of_communication;
+    of_communication.reserve(traffic.flows.size());
+    for (size_t i = 0; i < traffic.flows.size(); ++i) {
+      of_communication.push_back({traffic.footprints[i].empty() ? 0.0 : traffic.flows[i].wire_bytes,
+                                  graph.communications[i].latency.base()});
+    }
+    // Neighbouring tasks are of other communications: the lines of rows to come are fetched.
+    constexpr size_t kAhead = 16;
+    const auto fetch = [&](size_t task) {
+      keep_fetches();
+      if (task >= graph.tasks.size() || graph.tasks[task].kind != TaskKind::communication) return;
+      const double part = std::min(timeline.end_s[task] / part_s, static_cast<double>(parts - 1));
+      __builtin_prefetch(
+          &sent_[static_cast<size_t>(graph.tasks[task].index) * parts_ + static_cast<size_t>(part)], 1);
+    };
     for (size_t i = 0; i < graph.tasks.size() && part_s > 0.0; ++i) {
+      fetch(i + kAhead);
       if (graph.tasks[i].kind != TaskKind::communication) continue;
       const auto index = static_cast<size_t>(graph.tasks[i].index);
-      const double bytes = traffic.flows[index].wire_bytes;
-      if (bytes <= 0.0 || traffic.footprints[index].empty()) continue;
+      const auto [bytes, latency] = of_communication[index];
+      if (bytes <= 0.0) continue;
       const double end = timeline.end_s[i];
-      const double begin = std::min(end, timeline.start_s[i] + graph.communications[index].latency.base());
+      const double begin = std::min(end, timeline.start_s[i] + latency);
       if (begin >= timeline.makespan_s) continue;
       const size_t first = std::min(parts_ - 1, static_cast<size_t>(begin / part_s));
       const size_t last = std::min(parts_ - 1, static_cast<size_t>(end / part_s));
@@ -45,7 +67,7 @@ class SentOverTime {
 
  private:
   size_t parts_;
-  std::vector<double> sent_;
+  LargeArray<double> sent_;
 };
 
 struct Crossing {

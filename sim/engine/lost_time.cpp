@@ -25,7 +25,7 @@ void LostTimeAccount::begin(std::int32_t flow, double bound, double now) {
   begun.rate = 0.0;
   begun.since = now;
   begun.resource = -1;
-  begun.lost.clear();
+  begun.lost.resize(0);
 }
 
 void LostTimeAccount::set(std::int32_t flow, double rate, std::int32_t resource, double now) {
@@ -38,7 +38,7 @@ void LostTimeAccount::set(std::int32_t flow, double rate, std::int32_t resource,
 std::span<const LostTime> LostTimeAccount::end(std::int32_t flow, double now) {
   Flow& each = flows_[static_cast<size_t>(flow)];
   bring_up_to(each, now);
-  return each.lost;
+  return {each.lost.begin(), each.lost.size()};
 }
 
 }  // namespace orrery

@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "sim/engine/short_list.hpp"
+
 namespace orrery {
 
 /// What a flow lost to one resource: the time by which it ended later because the resource was its
@@ -25,10 +27,11 @@ class LostTimeAccount {
   std::span<const LostTime> end(std::int32_t flow, double now);
 
  private:
-  struct Flow {
+  /// A cache line where it loses to one resource.
+  struct alignas(64) Flow {
     double bound = 0.0, rate = 0.0, since = 0.0;
     std::int32_t resource = -1;
-    std::vector<LostTime> lost;  // few
+    ShortList<LostTime, 1> lost;
   };
   static void bring_up_to(Flow& flow, double now);
 

@@ -29,7 +29,6 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
       resources_(resources),
       platform_(platform),
       clock_(graph),
-      tasks_(graph.tasks.size()),
       sent_(graph.communications.size()),
       observed_(std::min(observed, static_cast<std::int64_t>(graph.tasks.size()))),
       observed_left_(observed_),
@@ -50,7 +49,11 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
                 .share_count = static_cast<std::uint32_t>(shares.size()),
                 .shares = shares.data()};
   }
-  for (size_t i = 0; i < tasks_.size(); ++i) {
+  // A task's predecessors, which come before it, count themselves: its state is made when the first does, and
+  // these few are in the cache still when the task's own turn comes.
+  tasks_.reserve(graph.tasks.size());
+  for (size_t i = 0; i < graph.tasks.size(); ++i) {
+    if (tasks_.size() == i) tasks_.emplace_back();
     TaskState& task = tasks_[i];
     const bool segment = graph.tasks[i].kind == TaskKind::segment;
     task.index = segment ? ~graph.tasks[i].index : graph.tasks[i].index;
@@ -60,7 +63,10 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
       std::copy(successors.begin(), successors.end(), task.successors);
     }
     if (segment) task.successors[2] = graph.tasks[i].rank;
-    for (const std::int32_t successor : successors) ++state(successor).waiting_for;
+    for (const std::int32_t successor : successors) {
+      while (tasks_.size() <= static_cast<size_t>(successor)) tasks_.emplace_back();
+      ++state(successor).waiting_for;
+    }
   }
   timeline_.end_s.assign(graph.tasks.size(), 0.0);
 }
@@ -181,7 +187,9 @@ void StepExecutor::fetch_first() const {
 StepTimeline StepExecutor::run() {
   platform_.on_flow_end([this](std::int32_t task, std::span<const LostTime> lost) {
     const double now = platform_.now();
-    lost_[static_cast<size_t>(state(task).waiting_for)].assign(lost.begin(), lost.end());
+    auto& kept = lost_[static_cast<size_t>(state(task).waiting_for)];
+    kept.resize(lost.size());
+    std::copy(lost.begin(), lost.end(), kept.begin());
     push({now, task, EventKind::shared_flow_end});
     platform_.set_alarm(now);
   });

@@ -154,7 +154,7 @@ class StepExecutor {
   LargeArray<ResourceUse> use_;
   std::vector<ResourceCount> counts_;  // by resource
   LargeArray<Flow> slots_;
-  std::vector<std::vector<LostTime>> lost_;  // by slot; of a flow that the solver has ended
+  std::vector<ShortList<LostTime, 2>> lost_;  // by slot; of a flow that the solver has ended
   std::vector<std::int32_t> free_slots_;
   std::vector<std::int32_t> starting_;  // tasks whose latency has passed at this instant
   std::vector<std::int32_t> to_share_;  // slots of flows to hand to SimGrid at this instant

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/base/large_array.hpp"
 #include "sim/base/quantity.hpp"
 #include "sim/workload/workload_graph.hpp"
 
@@ -22,8 +23,8 @@ struct LinkContention {
 
 /// When each task of a graph ran. Times from the start of the step.
 struct StepTimeline {
-  std::vector<double> start_s;  ///< by task; of a communication: when it was ready to start
-  std::vector<double> end_s;    ///< by task
+  LargeArray<double> start_s;  ///< by task; of a communication: when it was ready to start
+  LargeArray<double> end_s;    ///< by task
   double makespan_s = 0.0;
   bool contended = false;          ///< some communication took longer (by 0.1 %) than it would have alone
   bool others_contended = false;   ///< one of the tasks that are not observed did

@@ -114,22 +114,26 @@ void WorkloadGraphBuilder::depend(std::int32_t after, std::int32_t before) {
 
 WorkloadGraph WorkloadGraphBuilder::finish() {
   const size_t tasks = graph_.tasks.size();
+  checked_index(edges_.size(), "dependencies");
+  // Counted by the earlier end and dealt out: while that goes on, a task's begin is where its next one goes.
+  LargeArray<std::int32_t>& begin = graph_.successor_begin;
+  begin.assign(tasks + 1, 0);
+  bool sorted = true;
+  std::int32_t last_after = 0;
   for (const auto& [before, after] : edges_) {
     if (before < 0 || before >= after || static_cast<size_t>(after) >= tasks) {
       throw std::logic_error("workload graph: task " + std::to_string(after) + " cannot wait for task " +
                              std::to_string(before) + ": edges go from an earlier task to a later one");
     }
+    ++begin[static_cast<size_t>(before)];
+    sorted = sorted && last_after <= after;
+    last_after = after;
   }
   // Whoever adds each task's dependencies with the task has sorted them by the later end already.
-  const auto earlier_end = [](const Edge& a, const Edge& b) { return a.second < b.second; };
-  if (!std::is_sorted(edges_.begin(), edges_.end(), earlier_end)) {
-    std::stable_sort(edges_.begin(), edges_.end(), earlier_end);
+  if (!sorted) {
+    std::stable_sort(edges_.begin(), edges_.end(),
+                     [](const Edge& a, const Edge& b) { return a.second < b.second; });
   }
-  checked_index(edges_.size(), "dependencies");
-  // Counted by the earlier end and dealt out: while that goes on, a task's begin is where its next one goes.
-  std::vector<std::int32_t>& begin = graph_.successor_begin;
-  begin.assign(tasks + 1, 0);
-  for (const auto& [before, after] : edges_) ++begin[static_cast<size_t>(before)];
   std::exclusive_scan(begin.begin(), begin.end(), begin.begin(), 0);
   graph_.successors.resize(edges_.size());
   for (const auto& [before, after] : edges_) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/base/evidence.hpp"
+#include "sim/base/large_array.hpp"
 #include "sim/base/quantity.hpp"
 #include "sim/workload/collective.hpp"
 
@@ -100,14 +101,14 @@ struct WorkloadGraph {
   std::vector<std::string> rank_names;
   std::vector<Segment> segments;
   std::vector<Communication> communications;
-  std::vector<Task> tasks;
+  LargeArray<Task> tasks;
   /// Successors of task t: successors[successor_begin[t] .. successor_begin[t+1]).
-  std::vector<std::int32_t> successor_begin;
-  std::vector<std::int32_t> successors;
+  LargeArray<std::int32_t> successor_begin;
+  LargeArray<std::int32_t> successors;
   /// Ranks that take part in a communication task and therefore wait in its row: participants of task t in
   /// participants[participant_begin[t] .. participant_begin[t+1]) (empty for segments).
-  std::vector<std::int32_t> participant_begin;
-  std::vector<std::int32_t> participants;
+  LargeArray<std::int32_t> participant_begin;
+  LargeArray<std::int32_t> participants;
 
   std::span<const std::int32_t> successors_of(std::int32_t task) const {
     return std::span(successors)
@@ -141,7 +142,7 @@ class WorkloadGraphBuilder {
 
  private:
   WorkloadGraph graph_;
-  std::vector<std::pair<std::int32_t, std::int32_t>> edges_;
+  LargeArray<std::pair<std::int32_t, std::int32_t>> edges_;
 };
 
 }  // namespace orrery

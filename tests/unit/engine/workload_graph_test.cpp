@@ -27,8 +27,8 @@ TEST(WorkloadGraphBuilder, SortsDependenciesAndDropsDuplicates) {
   builder.depend(1, 0);
   builder.depend(3, 2);
   const WorkloadGraph graph = builder.finish();
-  EXPECT_EQ(graph.successor_begin, (std::vector<std::int32_t>{0, 2, 3, 4, 4}));
-  EXPECT_EQ(graph.successors, (std::vector<std::int32_t>{1, 3, 2, 3}));
+  EXPECT_EQ(graph.successor_begin, (LargeArray<std::int32_t>{0, 2, 3, 4, 4}));
+  EXPECT_EQ(graph.successors, (LargeArray<std::int32_t>{1, 3, 2, 3}));
   EXPECT_EQ(graph.predecessor_counts(), (std::vector<std::int32_t>{0, 1, 1, 2}));
 }
 
@@ -68,7 +68,7 @@ TEST(WorkloadGraphBuilder, RefusesTasksOfUnknownSegmentsAndRanks) {
 
 TEST(WorkloadGraphBuilder, AnEmptyGraphHasOneBoundary) {
   const WorkloadGraph graph = WorkloadGraphBuilder(1).finish();
-  EXPECT_EQ(graph.successor_begin, std::vector<std::int32_t>{0});
+  EXPECT_EQ(graph.successor_begin, LargeArray<std::int32_t>{0});
   EXPECT_TRUE(graph.predecessor_counts().empty());
 }
 
