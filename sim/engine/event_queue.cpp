@@ -8,6 +8,7 @@ namespace orrery {
 namespace {
 
 constexpr std::size_t kEventsABucket = 128;
+constexpr std::size_t kEventsALine = 64 / sizeof(EventQueue::Event);
 constexpr std::size_t kMostBuckets = 1U << 16U;
 
 bool later(const EventQueue::Event& a, const EventQueue::Event& b) { return b < a; }
@@ -57,6 +58,10 @@ void EventQueue::refill() {
   }
   std::sort(sorted_.begin(), sorted_.end());
   began_bucket_ = true;
+  if (bucket_ == buckets_.size()) return;
+  // The next one has been filled bit by bit over a long time.
+  const std::vector<Event>& next = buckets_[bucket_];
+  for (std::size_t i = 0; i < next.size(); i += kEventsALine) __builtin_prefetch(&next[i]);
 }
 
 /// Buckets from the earliest of the far events on, so wide that about half of these fall into them.

@@ -114,8 +114,9 @@ void LocalMaxMin::freeze(std::int32_t number, double rate, std::int32_t bottlene
   each.new_rate = rate;
   each.bottleneck = bottleneck;
   for (const ResourceShare& share : each.shares) {
-    Link& crossed = link(share.resource);
-    if (!crossed.in_solve) continue;
+    const std::int32_t place = link(share.resource).in_solve;
+    if (place < 0) continue;
+    LinkInSolve& crossed = links_in_solve_[static_cast<size_t>(place)];
     crossed.left -= share.weight * rate;
     crossed.weight -= share.weight;
     crossed.fastest = std::max(crossed.fastest, rate);
@@ -123,52 +124,52 @@ void LocalMaxMin::freeze(std::int32_t number, double rate, std::int32_t bottlene
   }
 }
 
+void LocalMaxMin::leave_links() {
+  for (const LinkInSolve& each : links_in_solve_) link(each.link).in_solve = -1;
+  links_in_solve_.clear();
+}
+
 /// Progressive filling of what the flows not solved for leave of the links.
 void LocalMaxMin::fill() {
   flows_solved_ += static_cast<std::int64_t>(flows_in_solve_.size());
-  for (const std::int32_t number : links_in_solve_) link(number).in_solve = false;
-  links_in_solve_.clear();
+  leave_links();
+  by_bound_.clear();
   for (const std::int32_t number : flows_in_solve_) {
     Flow& each = flow(number);
     each.frozen = false;
+    by_bound_.emplace_back(each.bound, number);
     for (const ResourceShare& share : each.shares) {
       Link& crossed = link(share.resource);
-      if (!crossed.in_solve) {
+      if (crossed.in_solve < 0) {
         if (!can_bind(crossed)) continue;
-        crossed.in_solve = true;
-        links_in_solve_.push_back(share.resource);
-        crossed.taken = crossed.load;
-        crossed.weight = 0.0;
-        crossed.fastest = 0.0;
-        crossed.level = -1.0;
-        crossed.unfrozen = 0;
+        crossed.in_solve = static_cast<std::int32_t>(links_in_solve_.size());
+        links_in_solve_.push_back({.link = share.resource, .taken = crossed.load});
       }
-      crossed.taken -= share.weight * each.rate;
-      crossed.weight += share.weight;
-      ++crossed.unfrozen;
+      LinkInSolve& solved = links_in_solve_[static_cast<size_t>(crossed.in_solve)];
+      solved.taken -= share.weight * each.rate;
+      solved.weight += share.weight;
+      ++solved.unfrozen;
     }
   }
   levels_.clear();
-  for (const std::int32_t number : links_in_solve_) {
-    Link& each = link(number);
-    const bool shared = static_cast<size_t>(each.unfrozen) < each.flows.size();
-    each.left = std::max(0.0, each.capacity - (shared ? each.taken : 0.0));
-    levels_.emplace_back(each.left / each.weight, number);
+  for (size_t place = 0; place < links_in_solve_.size(); ++place) {
+    LinkInSolve& each = links_in_solve_[place];
+    const Link& crossed = link(each.link);
+    const bool shared = static_cast<size_t>(each.unfrozen) < crossed.flows.size();
+    each.left = std::max(0.0, crossed.capacity - (shared ? each.taken : 0.0));
+    levels_.emplace_back(each.left / each.weight, each.link, static_cast<std::int32_t>(place));
   }
   std::make_heap(levels_.begin(), levels_.end(), std::greater<>());
-  by_bound_ = flows_in_solve_;
-  std::sort(by_bound_.begin(), by_bound_.end(), [this](std::int32_t a, std::int32_t b) {
-    return flow(a).bound != flow(b).bound ? flow(a).bound < flow(b).bound : a < b;
-  });
+  std::sort(by_bound_.begin(), by_bound_.end());
   double reached = 0.0;
   for (size_t next = 0;;) {
-    while (next < by_bound_.size() && flow(by_bound_[next]).frozen) ++next;
+    while (next < by_bound_.size() && flow(by_bound_[next].second).frozen) ++next;
     if (next == by_bound_.size()) return;
     // A link's level only rises while flows freeze below it, so what the heap says is a lower bound.
     double level = kNever;
     while (!levels_.empty()) {
-      const auto [stored, number] = levels_.front();
-      const Link& each = link(number);
+      const auto [stored, number, place] = levels_.front();
+      const LinkInSolve& each = links_in_solve_[static_cast<size_t>(place)];
       const double present = each.unfrozen == 0 ? kNever : std::max(0.0, each.left) / each.weight;
       if (present <= stored) {
         level = std::max(reached, stored);
@@ -177,18 +178,18 @@ void LocalMaxMin::fill() {
       std::pop_heap(levels_.begin(), levels_.end(), std::greater<>());
       levels_.pop_back();
       if (present == kNever) continue;
-      levels_.emplace_back(present, number);
+      levels_.emplace_back(present, number, place);
       std::push_heap(levels_.begin(), levels_.end(), std::greater<>());
     }
-    const double bound = flow(by_bound_[next]).bound;
+    const auto [bound, slowest] = by_bound_[next];
     if (bound <= level) {
       reached = std::max(reached, bound);
-      freeze(by_bound_[next], bound, -1);
+      freeze(slowest, bound, -1);
       continue;
     }
     reached = level;
-    const std::int32_t full = levels_.front().second;
-    link(full).level = level;
+    const auto [stored, full, place] = levels_.front();
+    links_in_solve_[static_cast<size_t>(place)].level = level;
     for (const OnLink& on : link(full).flows) {
       const Flow& each = flow(on.flow);
       if (each.solved_for && !each.frozen) freeze(on.flow, level, full);
@@ -199,15 +200,15 @@ void LocalMaxMin::fill() {
 /// Notes the flows whose rates are no longer right beside those just found.
 bool LocalMaxMin::take_in_others() {
   const size_t before = flows_in_solve_.size();
-  for (const std::int32_t number : links_in_solve_) {
-    const Link& each = link(number);
-    const bool full = each.left <= each.capacity * kRounding;
-    const double too_fast = each.level < 0.0 ? kNever : each.level * (1.0 + tolerance_);
-    const double too_slow = full ? each.fastest * (1.0 - tolerance_) : kNever;
+  for (const LinkInSolve& solved : links_in_solve_) {
+    const Link& each = link(solved.link);
+    const bool full = solved.left <= each.capacity * kRounding;
+    const double too_fast = solved.level < 0.0 ? kNever : solved.level * (1.0 + tolerance_);
+    const double too_slow = full ? solved.fastest * (1.0 - tolerance_) : kNever;
     for (const OnLink& on : each.flows) {
       const Flow& other = flow(on.flow);
       if (other.solved_for) continue;
-      if (other.rate > too_fast || (other.bottleneck == number && other.rate < too_slow)) {
+      if (other.rate > too_fast || (other.bottleneck == solved.link && other.rate < too_slow)) {
         solve_for(on.flow);
       }
     }
@@ -216,8 +217,7 @@ bool LocalMaxMin::take_in_others() {
 }
 
 void LocalMaxMin::apply() {
-  for (const std::int32_t number : links_in_solve_) link(number).in_solve = false;
-  links_in_solve_.clear();
+  leave_links();
   for (const std::int32_t number : flows_in_solve_) {
     Flow& each = flow(number);
     each.solved_for = false;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,19 @@ class LocalMaxMin {
     }
     keep_fetches();
   }
+  /// Fetches what remove() will need: of the flow, then its shares, then its links.
+  void expect_removal(std::int32_t flow) const {
+    __builtin_prefetch(&flows_[static_cast<size_t>(flow)]);
+    __builtin_prefetch(&flows_[static_cast<size_t>(flow)].place);
+    keep_fetches();
+  }
+  void expect_removal_shares(std::int32_t flow) const {
+    const auto shares = flows_[static_cast<size_t>(flow)].shares;
+    __builtin_prefetch(shares.data());
+    if (!shares.empty()) __builtin_prefetch(&shares.back());
+    keep_fetches();
+  }
+  void expect_removal_links(std::int32_t flow) const { expect(flows_[static_cast<size_t>(flow)].shares); }
   /// Finds the rates after what was added and removed. @returns the flows whose rates have changed
   std::span<const std::pair<std::int32_t, double>> settle();
 
@@ -67,22 +81,25 @@ class LocalMaxMin {
     std::int32_t flow;
     std::uint32_t share;
   };
-  /// Two cache lines: in the first what every flow that comes or goes needs, its flows included where they
-  /// are few; in the second what is of a solve, which links that cannot bind have no part in.
+  /// A cache line where it has few flows.
   struct alignas(64) Link {
     double capacity = 0.0;
     double potential = 0.0;  ///< load if all flows ran at their bounds
     double load = 0.0;
-    std::int32_t unfrozen = 0;  ///< of a solve
-    bool in_solve = false;
-    bool relieved = false;  ///< in relieved_
+    std::int32_t in_solve = -1;  ///< place in links_in_solve_; -1: none
+    bool relieved = false;       ///< in relieved_
     ShortList<OnLink, 2> flows;
-    // Of a solve.
-    double taken = 0.0;   ///< by flows that are not solved for
+  };
+  /// What a solve knows of a link; those that cannot bind have no part in it. Few at a time, so they lie
+  /// close together wherever the links do.
+  struct LinkInSolve {
+    std::int32_t link;
+    std::int32_t unfrozen = 0;
+    double taken;         ///< by flows that are not solved for
     double left = 0.0;    ///< what is not given away yet
     double weight = 0.0;  ///< of flows that are not frozen
     double fastest = 0.0;
-    double level = 0.0;  ///< rate of the flows that it froze; -1: none
+    double level = -1.0;  ///< rate of the flows that it froze; -1: none
   };
 
   Flow& flow(std::int32_t number) { return flows_[static_cast<size_t>(number)]; }
@@ -91,6 +108,7 @@ class LocalMaxMin {
   void solve_for(std::int32_t number);
   void free_held_flows();
   void fill();
+  void leave_links();
   void freeze(std::int32_t number, double rate, std::int32_t bottleneck);
   bool take_in_others();
   void apply();
@@ -99,10 +117,12 @@ class LocalMaxMin {
   LargeArray<Link> links_;
   LargeArray<Flow> flows_;
   std::vector<std::int32_t> free_;
-  std::vector<std::int32_t> flows_in_solve_, links_in_solve_;
-  std::vector<std::int32_t> relieved_;  ///< links that could bind and have lost flows
-  std::vector<std::int32_t> by_bound_;
-  std::vector<std::pair<double, std::int32_t>> levels_;  ///< a heap of links by the level that fills them
+  std::vector<std::int32_t> flows_in_solve_;
+  std::vector<LinkInSolve> links_in_solve_;
+  std::vector<std::int32_t> relieved_;                     ///< links that could bind and have lost flows
+  std::vector<std::pair<double, std::int32_t>> by_bound_;  ///< flows in a solve by their bounds
+  /// A heap of links by the level that fills them, then by their number; third the place in links_in_solve_.
+  std::vector<std::tuple<double, std::int32_t, std::int32_t>> levels_;
   std::vector<std::pair<std::int32_t, double>> changed_;
   std::vector<std::int32_t> held_anew_;
   std::int64_t flows_solved_ = 0;

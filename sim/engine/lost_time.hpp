@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "sim/engine/keep_fetches.hpp"
 #include "sim/engine/short_list.hpp"
 
 namespace orrery {
@@ -25,6 +26,11 @@ class LostTimeAccount {
   void set(std::int32_t flow, double rate, std::int32_t resource, double now);
   /// The span holds until the flow's number begins anew.
   std::span<const LostTime> end(std::int32_t flow, double now);
+  /// Fetches what end() will need.
+  void expect_end(std::int32_t flow) const {
+    __builtin_prefetch(&flows_[static_cast<size_t>(flow)]);
+    keep_fetches();
+  }
 
  private:
   /// A cache line where it loses to one resource.

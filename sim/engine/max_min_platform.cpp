@@ -33,6 +33,7 @@ void MaxMinPlatform::start_flow(std::int32_t flow, std::int32_t communication, d
   live_.resize(std::max(live_.size(), static_cast<size_t>(number) + 1));
   Live& started = live_[static_cast<size_t>(number)];
   started.flow = flow;
+  started.communication = communication;
   started.left = std::max(1e-3, bytes);  // nothing left still ends by itself
   started.since = now_;
   started.rate = 0.0;
@@ -81,8 +82,28 @@ void MaxMinPlatform::end_flows() {
     if (!changed_) due_ = now_ + kTolerance * (now_ - last_start_);
     changed_ = true;
     solver_.remove(end.number);
+    fetch_next_ends();
     flow_ended_(std::exchange(each.flow, -1), lost_.end(end.number, now_));
   }
+}
+
+/// The next end is the first of the heap, the one after it one of the next two, and so on: the nearer, the
+/// further what it needs is fetched.
+void MaxMinPlatform::fetch_next_ends() const {
+  constexpr size_t kShares = 1, kFlow = 3, kEnd = 7;
+  for (size_t i = kFlow; i < std::min(kEnd, ends_.size()); ++i) {
+    solver_.expect_removal(ends_[i].number);
+    __builtin_prefetch(&live_[static_cast<size_t>(ends_[i].number)]);
+  }
+  for (size_t i = kShares; i < std::min(kFlow, ends_.size()); ++i) {
+    solver_.expect_removal_shares(ends_[i].number);
+  }
+  if (ends_.empty()) return;
+  const std::int32_t next = ends_.front().number;
+  solver_.expect_removal_links(next);
+  lost_.expect_end(next);
+  const Live& ending = live_[static_cast<size_t>(next)];
+  if (ending.flow >= 0 && expected_end_) expected_end_(ending.flow, ending.communication);
 }
 
 void MaxMinPlatform::run() {

@@ -22,6 +22,9 @@ class MaxMinPlatform : public FlowPlatform {
   MaxMinPlatform(const SharedResources& resources, std::span<const double> rate_bound);
 
   void on_flow_end(FlowEnd callback) override { flow_ended_ = std::move(callback); }
+  void on_expected_end(std::function<void(std::int32_t, std::int32_t)> callback) override {
+    expected_end_ = std::move(callback);
+  }
   void expect_flow(std::int32_t communication) override {
     solver_.expect(resources_.shares_of(communication));
   }
@@ -34,7 +37,8 @@ class MaxMinPlatform : public FlowPlatform {
  private:
   struct Live {
     std::int32_t flow = -1;  ///< the caller's number; -1: none
-    double left = 0.0;       ///< bytes, at `since`
+    std::int32_t communication = -1;
+    double left = 0.0;  ///< bytes, at `since`
     double since = 0.0;
     double rate = 0.0;
     std::uint32_t version = 0;  ///< of its end
@@ -50,6 +54,7 @@ class MaxMinPlatform : public FlowPlatform {
 
   double next_end();
   void end_flows();
+  void fetch_next_ends() const;
   void find_rates();
 
   const SharedResources& resources_;
@@ -59,6 +64,7 @@ class MaxMinPlatform : public FlowPlatform {
   std::vector<Live> live_;  // by the solver's number
   std::vector<End> ends_;   // a heap
   FlowEnd flow_ended_;
+  std::function<void(std::int32_t, std::int32_t)> expected_end_;
   std::function<void()> alarm_;
   double alarm_time_ = std::numeric_limits<double>::infinity();
   double now_ = 0.0;

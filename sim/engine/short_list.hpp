@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <utility>
 
 namespace orrery {
 
@@ -16,9 +16,9 @@ class ShortList {
  public:
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  T* begin() { return away_ ? more_->data() : here_; }
+  T* begin() { return away_ ? more_.get() : here_; }
   T* end() { return begin() + size_; }
-  const T* begin() const { return away_ ? more_->data() : here_; }
+  const T* begin() const { return away_ ? more_.get() : here_; }
   const T* end() const { return begin() + size_; }
   T& operator[](std::size_t i) { return begin()[i]; }
   const T& operator[](std::size_t i) const { return begin()[i]; }
@@ -29,28 +29,36 @@ class ShortList {
   }
   void pop_back() {
     --size_;
-    if (!away_) return;
-    more_->pop_back();
-    if (size_ <= N / 2) {  // comes back late, lest it go to and fro
-      std::copy(more_->begin(), more_->end(), here_);
-      away_ = false;
+    if (away_ && size_ <= N / 2) {  // comes back late, lest it go to and fro
+      std::copy_n(more_.get(), size_, here_);
+      away_ = 0;
     }
   }
   /// New elements have any value.
   void resize(std::size_t size) {
-    if (!away_ && size > N) {
-      if (!more_) more_ = std::make_unique<std::vector<T>>();
-      more_->assign(here_, here_ + size_);
-      away_ = true;
-    }
-    if (away_) more_->resize(size);
+    if (size > (away_ ? capacity_ : N)) move_away(size);
     size_ = static_cast<std::uint32_t>(size);
   }
 
  private:
-  std::unique_ptr<std::vector<T>> more_;
+  void move_away(std::size_t size) {
+    if (size > capacity_) {
+      const std::size_t grown = std::max(size, std::size_t{2} * capacity_);
+      std::unique_ptr<T[]> larger(new T[grown]);
+      std::copy_n(begin(), size_, larger.get());
+      more_ = std::move(larger);
+      capacity_ = static_cast<std::uint32_t>(grown) & kMost;
+    } else {
+      std::copy_n(here_, size_, more_.get());
+    }
+    away_ = 1;
+  }
+
+  static constexpr std::uint32_t kMost = (std::uint32_t{1} << 31U) - 1;
+  std::unique_ptr<T[]> more_;
   std::uint32_t size_ = 0;
-  bool away_ = false;  ///< in more_
+  std::uint32_t capacity_ : 31 = 0;  ///< of more_
+  std::uint32_t away_ : 1 = 0;       ///< in more_
   T here_[N];
 };
 

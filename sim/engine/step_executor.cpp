@@ -68,7 +68,6 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
       ++state(successor).waiting_for;
     }
   }
-  timeline_.end_s.assign(graph.tasks.size(), 0.0);
 }
 
 std::vector<std::int64_t> StepExecutor::executions() const {
@@ -193,6 +192,14 @@ StepTimeline StepExecutor::run() {
     push({now, task, EventKind::shared_flow_end});
     platform_.set_alarm(now);
   });
+  platform_.on_expected_end([this](std::int32_t task, std::int32_t communication) {
+    __builtin_prefetch(&state(task));
+    __builtin_prefetch(&sent(communication));
+    for (const ResourceShare& share : resources_.shares_of(communication)) {
+      __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
+    }
+    keep_fetches();
+  });
   platform_.on_alarm([this] { advance(); });
   for (size_t task = 0; task < tasks_.size(); ++task) {
     if (tasks_[task].waiting_for == 0) {
@@ -207,7 +214,11 @@ StepTimeline StepExecutor::run() {
                              " tasks of the step never ended");
   }
   timeline_.start_s.reserve(tasks_.size());
-  for (const TaskState& task : tasks_) timeline_.start_s.push_back(task.start);
+  timeline_.end_s.reserve(tasks_.size());
+  for (const TaskState& task : tasks_) {
+    timeline_.start_s.push_back(task.start);
+    timeline_.end_s.push_back(task.end());
+  }
   return std::move(timeline_);
 }
 
@@ -316,10 +327,9 @@ void StepExecutor::start_task(std::int32_t task, double now) {
 }
 
 void StepExecutor::end_task(std::int32_t task, double end) {
-  timeline_.end_s[static_cast<size_t>(task)] = end;
   timeline_.makespan_s = std::max(timeline_.makespan_s, end);
   ++ended_;
-  const TaskState& ended = state(task);
+  TaskState& ended = state(task);
   if (!ended.is_segment()) {
     Sent& communication = sent(ended.index);
     if (task < observed_) ++communication.executions;
@@ -337,6 +347,7 @@ void StepExecutor::end_task(std::int32_t task, double end) {
       start_task(successor, next.start);
     }
   }
+  ended.set_end(end);
   if (task < observed_ && --observed_left_ == 0) timeline_.contention = contention(end);
 }
 

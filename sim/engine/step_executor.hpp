@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -52,12 +54,18 @@ class StepExecutor {
     std::int32_t waiting_for = 0;  // predecessors that have not ended; then the slot of its flow
     std::int32_t index = 0;        // of its communication; of its segment, complemented
     std::int32_t successor_count = 0;
-    std::int32_t successors[3] = {};  // the last is a segment's rank
+    std::int32_t successors[3] = {};  // the last is a segment's rank; once it has ended, its end before that
 
     bool is_segment() const { return index < 0; }
     std::int32_t rank() const { return successors[2]; }
     /// Successors that there is room for; if a task has more, they are in the graph.
     std::int32_t room() const { return is_segment() ? 2 : 3; }
+    void set_end(double end) {
+      const auto halves = std::bit_cast<std::array<std::int32_t, 2>>(end);
+      std::copy(halves.begin(), halves.end(), successors);
+      successor_count = 0;
+    }
+    double end() const { return std::bit_cast<double>(std::array{successors[0], successors[1]}); }
     /// All of them, or none where there are too many.
     std::span<const std::int32_t> few_successors() const {
       return {successors, static_cast<size_t>(successor_count <= room() ? successor_count : 0)};
