@@ -67,10 +67,7 @@ FootprintBuilder::FootprintBuilder(const Topology& topology)
     : FootprintBuilder(topology, std::make_shared<Trunks>(topology)) {}
 
 FootprintBuilder::FootprintBuilder(const Topology& topology, std::shared_ptr<Trunks> trunks)
-    : topology_(topology),
-      domain_of_gpu_(scale_up_domains(topology)),
-      trunks_(std::move(trunks)),
-      weight_(topology.links().size(), 0.0) {
+    : topology_(topology), domain_of_gpu_(scale_up_domains(topology)), trunks_(std::move(trunks)) {
   nics_of_gpu_.reserve(domain_of_gpu_.size());
   for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
     nics_of_gpu_.push_back(std::max<std::uint64_t>(1, topology.nics_of_gpu(gpu).size()));
@@ -101,47 +98,18 @@ std::vector<LinkLoad> FootprintBuilder::put_together(const Parts& parts) {
     return parts.links;
   }
   for (const LinkLoad& load : parts.links) {
-    add_link(load.link, load.weight);
+    on_links_.add(load.link, load.weight);
   }
   for (const auto& [trunk, weight] : parts.trunks) {
     for (const RouteLink& link : trunks_->links_of(trunk)) {
-      add_link(link.link, weight * link.share);
+      on_links_.add(link.link, weight * link.share);
     }
   }
-  return take_loads();
+  return on_links_.take<LinkLoad>();
 }
 
 FootprintBuilder::Parts FootprintBuilder::take_parts() {
-  Parts parts;
-  parts.links = take_loads();
-  std::sort(touched_trunks_.begin(), touched_trunks_.end());
-  for (const std::int32_t trunk : touched_trunks_) {
-    double& weight = trunk_weight_[static_cast<size_t>(trunk)];
-    parts.trunks.emplace_back(trunk, weight);
-    weight = 0.0;
-  }
-  touched_trunks_.clear();
-  return parts;
-}
-
-std::vector<LinkLoad> FootprintBuilder::take_loads() {
-  std::sort(touched_.begin(), touched_.end());
-  std::vector<LinkLoad> loads;
-  loads.reserve(touched_.size());
-  for (const LinkId link : touched_) {
-    loads.push_back({link, weight_[static_cast<size_t>(link)]});
-    weight_[static_cast<size_t>(link)] = 0.0;
-  }
-  touched_.clear();
-  return loads;
-}
-
-void FootprintBuilder::add_link(LinkId link, double weight) {
-  double& total = weight_[static_cast<size_t>(link)];
-  if (total == 0.0) {
-    touched_.push_back(link);
-  }
-  total += weight;
+  return {on_links_.take<LinkLoad>(), on_trunks_.take<std::pair<std::int32_t, double>>()};
 }
 
 void FootprintBuilder::add_group(const Communication& communication, const Members& group) {
@@ -243,18 +211,8 @@ void FootprintBuilder::add_storage_path(int gpu, bool read) {
 
 void FootprintBuilder::add_flow(VertexId from, VertexId to, std::uint64_t flow, double weight) {
   const Trunks::Way& way = trunks_->way(from, to, flow);
-  for (const RouteLink& link : way.own) {
-    add_link(link.link, weight * link.share);
-  }
-  if (way.trunk < 0) {
-    return;
-  }
-  trunk_weight_.resize(std::max(trunk_weight_.size(), trunks_->count()), 0.0);
-  double& total = trunk_weight_[static_cast<size_t>(way.trunk)];
-  if (total == 0.0) {
-    touched_trunks_.push_back(way.trunk);
-  }
-  total += weight;
+  for (const RouteLink& link : way.own) on_links_.add(link.link, weight * link.share);
+  if (way.trunk >= 0) on_trunks_.add(way.trunk, weight);
 }
 
 }  // namespace orrery

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/engine/trunks.hpp"
+#include "sim/engine/weight_sums.hpp"
 #include "sim/network/topology.hpp"
 #include "sim/workload/workload_graph.hpp"
 
@@ -69,8 +70,6 @@ class FootprintBuilder {
  private:
   using Members = std::vector<int>;
   Parts take_parts();
-  std::vector<LinkLoad> take_loads();
-  void add_link(LinkId link, double weight);
   void add_group(const Communication& communication, const Members& group);
   void add_ring(const Communication& communication, const Members& group);
   void add_ring_in_domain(const Members& members, double weight, bool open);
@@ -83,10 +82,8 @@ class FootprintBuilder {
   std::vector<int> domain_of_gpu_;
   std::vector<std::uint64_t> nics_of_gpu_;
   std::shared_ptr<Trunks> trunks_;
-  std::vector<double> weight_;  // by link, zero outside footprint()
-  std::vector<LinkId> touched_;
-  std::vector<double> trunk_weight_;  // by trunk, zero outside footprint()
-  std::vector<std::int32_t> touched_trunks_;
+  WeightSums on_links_;  // empty outside footprint(), as is the next
+  WeightSums on_trunks_;
 };
 
 }  // namespace orrery

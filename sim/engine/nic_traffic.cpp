@@ -1,9 +1,9 @@
 #include "sim/engine/nic_traffic.hpp"
 
-#include <algorithm>
 #include <numeric>
 
 #include "sim/engine/ring_crossings.hpp"
+#include "sim/engine/weight_sums.hpp"
 
 namespace orrery {
 namespace {
@@ -14,8 +14,7 @@ class NicLinks {
   explicit NicLinks(const ClusterShape& cluster)
       : cluster_(cluster),
         shares_nics_(cluster.nics_per_node < cluster.gpus_per_node),
-        first_nic_(2 * cluster.gpus),
-        weight_(static_cast<size_t>(first_nic_ + nic_links()), 0.0) {}
+        first_nic_(2 * cluster.gpus) {}
 
   std::vector<double> capacities() const {
     // A GPU with NICs of its own uses them alike: with its own link they are one.
@@ -23,7 +22,7 @@ class NicLinks {
     BytesPerSecond of_gpu = cluster_.host_link;
     if (!shares_nics_) of_gpu = min(of_gpu, nic * nics_of_gpu());
     std::vector<double> result(static_cast<size_t>(first_nic_), of_gpu.base());
-    result.resize(weight_.size(), nic.base());
+    result.resize(static_cast<size_t>(first_nic_ + nic_links()), nic.base());
     return result;
   }
 
@@ -31,15 +30,7 @@ class NicLinks {
   std::vector<LinkLoad> loads_of(const Communication& communication) {
     if (communication.storage != StorageUse::none) return {};
     for (const std::vector<int>& group : communication.groups) add_group(communication, group);
-    std::sort(touched_.begin(), touched_.end());
-    std::vector<LinkLoad> loads;
-    loads.reserve(touched_.size());
-    for (const LinkId link : touched_) {
-      loads.push_back({link, weight_[static_cast<size_t>(link)]});
-      weight_[static_cast<size_t>(link)] = 0.0;
-    }
-    touched_.clear();
-    return loads;
+    return sums_.take<LinkLoad>();
   }
 
  private:
@@ -114,24 +105,17 @@ class NicLinks {
 
   void add(int gpu, Direction direction, double weight) {
     if (weight <= 0.0) return;
-    add_to_link(2 * gpu + direction, weight);
+    sums_.add(2 * gpu + direction, weight);
     if (!shares_nics_) return;
     const int node = gpu / cluster_.gpus_per_node;
     const int nic = node * cluster_.nics_per_node + nic_of(gpu);
-    add_to_link(first_nic_ + 2 * nic + direction, weight);
-  }
-
-  void add_to_link(LinkId link, double weight) {
-    double& total = weight_[static_cast<size_t>(link)];
-    if (total == 0.0) touched_.push_back(link);
-    total += weight;
+    sums_.add(first_nic_ + 2 * nic + direction, weight);
   }
 
   const ClusterShape& cluster_;
   bool shares_nics_;
   int first_nic_;
-  std::vector<double> weight_;  // by link, zero outside loads_of()
-  std::vector<LinkId> touched_;
+  WeightSums sums_;  // by link, empty outside loads_of()
 };
 
 }  // namespace
