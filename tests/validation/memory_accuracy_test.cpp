@@ -3,21 +3,25 @@
 
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <map>
+#include <numeric>
 #include <string>
+#include <vector>
 
 #include "reports/answers/validate.hpp"
 #include "reports/experiment/settings.hpp"
+#include "sim/base/quantile.hpp"
 
 namespace orrery {
 namespace {
 
 // Rows that the verdicts get wrong, counted; the printed lists name them.
 constexpr int kDoNotFitAtMore = 0;
-/// Of the 28 BLOOM runs, which are 9 % low: nvidia-smi shows what the caching allocator reserves, which is
-/// more than it hands out and than the run needs, and one row (tp 8, pp 6, micro-batch 2) is above its own
+/// Of the 28 BLOOM runs: nvidia-smi shows what the caching allocator reserves, which is more than it hands
+/// out and than the run needs (docs/accuracy.md), and one row (tp 8, pp 6, micro-batch 2) is above its own
 /// twin with micro-batch 4.
-constexpr int kFitAtLess = 19;
+constexpr int kFitAtLess = 21;
 /// Of 690: two of Nemotron-8B (0.6 %).
 constexpr int kPublishedThatDoNotFit = 2;
 
@@ -43,9 +47,8 @@ bool fits_in(const RunRecord& run, double capacity, CalibrationStore& calibratio
 }
 
 TEST(MemoryAccuracy, OfThePublishedPeaksBySource) {
-  // Goals of issue 6: 3 % of allocator peaks; of the whole GPU as nvidia-smi rounds it 8 %, which is missed:
-  // it shows what the caching allocator reserves, not what it hands out.
-  const std::map<std::string, double> most = {{"SimuMax real runs", 0.03}, {"BLOOM prequel", 0.10}};
+  // Goals of issue 6: 3 % of allocator peaks; of the whole GPU as nvidia-smi rounds it 8 %.
+  const std::map<std::string, double> most = {{"SimuMax real runs", 0.03}, {"BLOOM prequel", 0.08}};
   const Validation validation = validate(runs_with_peak(), with_estimate());
   int sources = 0;
   for (const ValidationSummary& line : validation.summary) {
@@ -60,6 +63,26 @@ TEST(MemoryAccuracy, OfThePublishedPeaksBySource) {
   for (const ValidationRow& row : validation.rows) {
     EXPECT_EQ(row.memory_of_gpu, row.source_group == "BLOOM prequel") << row.id;
   }
+}
+
+TEST(MemoryAccuracy, OfNanotronsReservedPool) {
+  // Goal of issue 6: 8 %, missed: near twins publish pools up to twice as large, as the host was ahead or
+  // not. Twins, plans alike but for their data ranks, predict one another no better than to 6.6 %.
+  const std::filesystem::path file =
+      std::filesystem::path(ORRERY_SOURCE_DIR) / "calibration/data/runs_nanotron.jsonl";
+  const std::vector<RunRecord> runs =
+      select_runs(read_runs({file.string()}), {.ids = {}, .confidences = {"high"}, .sources = {}});
+  std::vector<double> errors;
+  for (const ValidationRow& row : validate(runs, with_estimate()).rows) {
+    ASSERT_TRUE(row.peak_memory_error) << row.id;
+    errors.push_back(std::abs(*row.peak_memory_error));
+  }
+  const double mean = std::accumulate(errors.begin(), errors.end(), 0.0) / static_cast<double>(errors.size());
+  const double median = quantile(errors, 0.5).value();
+  std::printf("nanotron             %3zu rows  memory MAPE %.1f %%  median %.1f %%\n", errors.size(),
+              100 * mean, 100 * median);
+  EXPECT_LE(mean, 0.11);
+  EXPECT_LE(median, 0.07);
 }
 
 TEST(MemoryAccuracy, VerdictTurnsAtThePublishedPeak) {
