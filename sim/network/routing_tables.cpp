@@ -51,6 +51,16 @@ RoutingTables::RoutingTables(const std::vector<Vertex>& vertices, const std::vec
       nics_by_node_[vertices[v].node].push_back(static_cast<VertexId>(v));
     if (kind == VertexKind::gpu) by_node[vertices[v].node].push_back(static_cast<VertexId>(v));
   }
+  first_into_switch_.reserve(index_of(switches_) + 1);
+  for (std::size_t v = 0; v < vertices.size(); ++v) {
+    if (switch_numbers_[v] < 0) continue;
+    first_into_switch_.push_back(into_switch_.size());
+    for (const LinkId l : in(static_cast<VertexId>(v))) {
+      const std::int32_t from = switch_numbers_[index_of(link(l).from)];
+      if (from >= 0) into_switch_.push_back(from);
+    }
+  }
+  first_into_switch_.push_back(into_switch_.size());
   for (const auto& [node, gpus] : by_node) {
     const std::size_t begin = gpus_by_node_.size();
     gpus_by_node_.insert(gpus_by_node_.end(), gpus.begin(), gpus.end());
@@ -260,16 +270,19 @@ const RoutingTables::Hops& RoutingTables::hops_to(std::int32_t destination_class
   auto found = std::make_unique<Hops>();
   found->numbers_ = &switch_numbers_;
   found->hops_.assign(index_of(switches_), -1);
-  std::vector<VertexId> frontier = classes_[index_of(destination_class)];
-  for (const VertexId target : frontier) found->hops_[index_of(switch_numbers_[index_of(target)])] = 0;
+  std::vector<std::int32_t> frontier;  // numbers of switches
+  for (const VertexId target : classes_[index_of(destination_class)]) {
+    frontier.push_back(switch_numbers_[index_of(target)]);
+    found->hops_[index_of(frontier.back())] = 0;
+  }
   for (std::size_t i = 0; i < frontier.size(); ++i) {
-    const std::int32_t next = found->from(frontier[i]) + 1;
-    for (const LinkId l : in(frontier[i])) {
-      const VertexId from = link(l).from;
-      const std::int32_t number = switch_numbers_[index_of(from)];
-      if (number < 0 || found->hops_[index_of(number)] >= 0) continue;
-      found->hops_[index_of(number)] = next;
-      frontier.push_back(from);
+    const std::size_t reached = index_of(frontier[i]);
+    const std::int32_t next = found->hops_[reached] + 1;
+    for (std::size_t l = first_into_switch_[reached]; l < first_into_switch_[reached + 1]; ++l) {
+      std::int32_t& hops = found->hops_[index_of(into_switch_[l])];
+      if (hops >= 0) continue;
+      hops = next;
+      frontier.push_back(into_switch_[l]);
     }
   }
   kept = std::move(found);

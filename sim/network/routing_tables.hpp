@@ -141,6 +141,10 @@ class RoutingTables {
   LinkLists out_, in_;
   std::vector<std::int32_t> switch_numbers_, transit_states_;
   std::int32_t switches_ = 0;
+  /// Numbers of the switches with links into each, link by link, so that a search reads them in a row: those
+  /// into number n from first_into_switch_[n] on.
+  std::vector<std::size_t> first_into_switch_;
+  std::vector<std::int32_t> into_switch_;
   std::int32_t states_ = 0;
   std::vector<std::size_t> first_port_;  ///< into ports_, a vertex; of its NICs alone where nics_only_
   std::vector<VertexId> ports_;
