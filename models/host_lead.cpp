@@ -5,12 +5,13 @@
 namespace orrery {
 namespace {
 
-/// Launches that wait in a stream before the next one blocks the host. Source: measured, "about 1000"
-/// (forums.developer.nvidia.com, thread 68937).
+/// Launches that wait in a stream before the next one blocks the host. Assumed for every driver: measured,
+/// "about 1000" (forums.developer.nvidia.com, thread 68937).
 constexpr double kQueuedLaunches = 1000.0;
 
-/// First message between two ranks, when their connection is set up. Source: measured on a DGX H100 by
-/// NVIDIA (github.com/NVIDIA/nccl, issue 1487: 214.5 ms, the next ones 3 to 14 us).
+/// First message between two ranks, when their connection is set up. Assumed for every pair: measured inside
+/// a DGX H100 by NVIDIA, the communicator being there (github.com/NVIDIA/nccl, issue 1487: 214.5 ms, the next
+/// ones 3 to 14 us; whoever opened the issue saw 700 ms).
 constexpr Seconds kFirstMessage = milliseconds(214.5);
 
 }  // namespace

@@ -171,6 +171,7 @@ class LayerBuilder {
                             bool beside_next = false) {
     if (plan_.tensor == 1) return;
     LayerCommunication communication{name, GroupKind::tensor, op, Bytes(payload)};
+    communication.cut_up = plan_.overlap.tensor && stack_.tensor_overlap_exposed < 1.0;
     communication.exposed_share = plan_.overlap.tensor ? stack_.tensor_overlap_exposed : 1.0;
     communication.beside_next_operator = beside_next;
     items_.push_back({part, communication});

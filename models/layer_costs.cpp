@@ -213,11 +213,12 @@ class PassCoster {
   /// What of a collective outlasts the product that runs beside it. A library's collective holds SMs: of a
   /// persistent product's blocks, one an SM, some begin only when the collective or the first blocks end, and
   /// take as long as all do. The product ends after product + min(collective, product), the last of both
-  /// after max(collective, that). Userbuffers are tuned to hold few SMs. Source: pytorch/pytorch issue 143988
-  /// and pull request 144974 (products beside NCCL on H100: two waves, twice the time).
+  /// after max(collective, that). Source: pytorch/pytorch issue 143988 and pull request 144974 (products
+  /// beside NCCL on H100: two waves, twice the time). Not modelled: products of fewer blocks than SMs, which
+  /// wait for nothing, and what userbuffers hold up, whose kernels are given few SMs.
   double exposed_beside(const LayerCommunication& communication, double total_s, double product_s) const {
     const double outlasts = std::max(0.0, total_s - product_s);
-    const bool waits = inputs_.cost.device().persistent_products && communication.exposed_share >= 1.0;
+    const bool waits = inputs_.cost.device().persistent_products && !communication.cut_up;
     return waits ? std::max(outlasts, std::min(total_s, product_s)) : outlasts;
   }
 

@@ -273,9 +273,7 @@ double embedding_parameters_per_rank(const ModelSpec& model, const TrainingSpec&
   }
   rows += as_double(model.token_types);
   double parameters = rows * hidden;
-  // BERT normalises the sum of its embeddings.
-  if (model.objective == Objective::masked_lm || model.embedding_norm)
-    parameters += held_norm_parameters(model, hidden);
+  if (model.normalises_embedding()) parameters += held_norm_parameters(model, hidden);
   return parameters;
 }
 

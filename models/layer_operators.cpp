@@ -184,18 +184,18 @@ void embedding_forward(const ModelSpec& model, LayerBuilder& forward) {
   if (adds_positions(model)) {
     forward.memory(LayerPart::residual, "position_embedding", 3.0 * shape.hidden_elements * shape.element);
   }
-  // Read and write.
-  if (model.embedding_norm) {
-    forward.memory(LayerPart::residual, "embedding_norm", 2.0 * shape.hidden_elements * shape.element);
+  if (model.normalises_embedding()) {
+    forward.memory(LayerPart::norm, "embedding_norm", 2.0 * shape.hidden_elements * shape.element,
+                   MemoryKind::norm);
   }
 }
 
 void embedding_backward(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
                         LayerBuilder& backward) {
   const RankShape& shape = backward.shape();
-  // The input's gradient reads two and writes one, the weight's reads the same two.
-  if (model.embedding_norm) {
-    backward.memory(LayerPart::residual, "embedding_norm", 5.0 * shape.hidden_elements * shape.element);
+  if (model.normalises_embedding()) {
+    backward.memory(LayerPart::norm, "embedding_norm", 3.0 * shape.hidden_elements * shape.element,
+                    MemoryKind::norm);
   }
   if (adds_positions(model)) {
     backward.memory(LayerPart::residual, "position_embedding", 2.0 * shape.hidden_elements * shape.element);

@@ -25,6 +25,7 @@ struct LayerCommunication {
   Bytes payload;               ///< nccl-tests' size
   int count = 1;               ///< calls one after the other (ring steps)
   double exposed_share = 1.0;  ///< of each call: below 1 under overlap.tensor (userbuffers)
+  bool cut_up = false;         ///< by userbuffers, under overlap.tensor where the stack has them
   /// Attention kernels that this hides behind (context ring): exposed is max(0, communication - these
   /// operators' time).
   bool overlaps_attention = false;

@@ -437,8 +437,8 @@ class StageCounter {
 
   /// What the embedding keeps of a micro-batch: its dropout's mask and the input of its norm.
   double embedding_bytes() const {
-    return shape_.hidden_elements *
-           ((trains_with_dropout(model_) ? 1.0 : 0.0) + (model_.embedding_norm ? shape_.element : 0.0));
+    return shape_.hidden_elements * ((trains_with_dropout(model_) ? 1.0 : 0.0) +
+                                     (model_.normalises_embedding() ? shape_.element : 0.0));
   }
 
   /// Activations that the multi-token-prediction layers keep for one micro-batch: their transformer layers',

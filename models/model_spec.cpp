@@ -304,8 +304,7 @@ double embedding_parameters(const ModelSpec& model, std::int64_t positions) {
   if (model.position == PositionEncoding::learned) {
     rows += static_cast<double>(model.max_positions > 0 ? model.max_positions : positions);
   }
-  const bool normalised = model.objective == Objective::masked_lm || model.embedding_norm;
-  return rows * width + (normalised ? norm_parameters(model, model.hidden) : 0.0);
+  return rows * width + (model.normalises_embedding() ? norm_parameters(model, model.hidden) : 0.0);
 }
 
 double head_parameters(const ModelSpec& model) {

@@ -45,6 +45,7 @@ struct ModelSpec {
   std::int64_t token_types = 0;
   bool pooler = false;
   bool embedding_norm = false;  ///< a norm behind the embedding (a masked_lm has one in any case)
+  bool normalises_embedding() const { return embedding_norm || objective == Objective::masked_lm; }
   bool bias = true;
   bool causal = true;
   AttentionKind attention = AttentionKind::mha;

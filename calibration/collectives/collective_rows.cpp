@@ -186,6 +186,9 @@ void take_copy_out(CollectiveRow& row, const MeasuredMachines& machines) {
   const double bandwidth = machines.gpu(row.gpu).copy_bandwidth;
   if (!(bandwidth > 0.0)) throw std::invalid_argument("how fast a " + row.gpu + " copies is not known");
   row.seconds -= 2.0 * row.bytes / bandwidth;
+  if (!(row.seconds > 0.0))
+    throw std::invalid_argument("a call of a " + row.gpu +
+                                " took less than the copy of its payload: " + row.source);
 }
 
 bool inside_one_domain(const CollectiveRow& row, const MeasuredMachines& machines) {

@@ -475,6 +475,8 @@ std::map<FabricKey, std::vector<AcrossRow>> across_by_fabric(const std::vector<C
     const LibraryConstants& library = model->second.constants().library;
     AcrossRow across{row, *shape, inner, &library, inside.start_in(row)};
     across.row.seconds -= across.start;
+    if (!(across.row.seconds > 0.0))
+      throw std::invalid_argument("a call of " + row.gpu + " took less than its start: " + row.source);
     by_fabric[{fabric_library(library), shape->protocol}].push_back(std::move(across));
   }
   return by_fabric;

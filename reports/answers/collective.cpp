@@ -268,6 +268,10 @@ void count_set_up(const CollectiveQuestion& question, CollectiveOp op, int ranks
     refuse("--calls-in-a-row", fmt::format("{} with --library {}", calls, answer.library),
            "--library nccl, whose calls were timed both ways");
   }
+  if (question.calls_in_a_row && gpus > 1) {
+    refuse("--calls-in-a-row", fmt::format("{} with --gpus-per-thread {}", calls, gpus),
+           "--gpus-per-thread 1: a start holds a launch, and nobody timed both together");
+  }
   answer.gpus_per_thread = gpus;
   answer.calls_in_a_row = question.calls_in_a_row;
   const OneThreadConstants constants = load_one_thread_constants();
@@ -299,6 +303,12 @@ void count_set_up(const CollectiveQuestion& question, CollectiveOp op, int ranks
         "one thread launches the kernels of {} GPUs one after the other, as in nccl-tests -g {} (calls "
         "in a row); {} of {} sizes take what the launches take",
         gpus, gpus, held_up, answer.rows.size()));
+  }
+  if (calls > kCallsInARow) {
+    answer.notes.push_back(
+        fmt::format("calls timed {} at a time are predicted as {:.0f} are: what is left of their "
+                    "start was not measured",
+                    calls, kCallsInARow));
   }
   if (start > 0.0) {
     answer.notes.push_back(fmt::format(

@@ -24,7 +24,7 @@ class LostTimeAccount {
   void begin(std::int32_t flow, double bound, double now);
   /// From now on the flow runs at `rate`, held by `resource` (-1: none).
   void set(std::int32_t flow, double rate, std::int32_t resource, double now);
-  /// The span holds until the flow's number begins anew.
+  /// The span holds until the next begin().
   std::span<const LostTime> end(std::int32_t flow, double now);
   /// Fetches what end() will need.
   void expect_end(std::int32_t flow) const {

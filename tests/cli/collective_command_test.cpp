@@ -220,6 +220,10 @@ TEST(CollectiveCommand, CallsTimedByThemselvesHoldTheirStart) {
   // Published for eight H200 with an event before and one behind each call: 39.1 us (all_reduce_bench.py).
   EXPECT_NEAR(lone["rows"][0]["time_s"].get<double>(), 39.1e-6, 5e-6);
   EXPECT_EQ(reduce({"--calls-in-a-row", "20"})["rows"], usual["rows"]);
+  EXPECT_EQ(
+      refusal({"dgx-h100", "--calls-in-a-row", "1", "--gpus-per-thread", "8"}),
+      "--calls-in-a-row: found 1 with --gpus-per-thread 8, expected --gpus-per-thread 1: a start holds a "
+      "launch, and nobody timed both together\n");
   EXPECT_EQ(refusal({"dgx-h100", "--calls-in-a-row", "x"}),
             "--calls-in-a-row: found \"x\", expected an integer of at least 1\n");
   EXPECT_EQ(refusal({"dgx-h100", "--library", "mpi", "--calls-in-a-row", "1"}),

@@ -107,6 +107,24 @@ TEST(TensorParallel, EmbeddingIsSummedOverTheVocabularyShards) {
   EXPECT_EQ(kinds(embedding(true).backward), Kinds({kAllGather}));
 }
 
+TEST(Embedding, ItsNormIsReadAndWrittenOnceAndItsGradientReadsTwo) {
+  const auto passes = [](const ModelSpec& model, bool forward) {
+    const LayerWork work = embedding_work(model, training(2048, 8), stack(), plan(8));
+    double bytes = 0;
+    for (const MemoryShape& memory :
+         shapes_named<MemoryShape>(forward ? work.forward : work.backward, "embedding_norm")) {
+      EXPECT_EQ(memory.kind, MemoryKind::norm);
+      bytes += memory.traffic.base();
+    }
+    return bytes / (2048.0 * 12288 * 2);
+  };
+  ModelSpec model = gpt3_175b();
+  EXPECT_EQ(passes(model, true), 0);
+  model.embedding_norm = true;
+  EXPECT_EQ(passes(model, true), 2);
+  EXPECT_EQ(passes(model, false), 3);
+}
+
 ParallelPlan context_plan(int context, ContextMethod method) {
   ParallelPlan degrees = plan(2);
   degrees.context = context;
