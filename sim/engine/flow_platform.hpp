@@ -16,8 +16,9 @@ class FlowPlatform {
   using FlowEnd = std::function<void(std::int32_t flow, std::span<const LostTime> lost)>;
   /// Called at the simulated time at which a flow has ended, before any alarm set then.
   virtual void on_flow_end(FlowEnd callback) = 0;
+  using ExpectedEnd = std::function<void(std::int32_t flow, std::int32_t communication)>;
   /// What is called of a flow that is likely to end next, a chance to fetch what that needs; perhaps never.
-  virtual void on_expected_end(std::function<void(std::int32_t flow, std::int32_t communication)>) {}
+  virtual void on_expected_end(const ExpectedEnd& /*callback*/) {}
   /// A flow of the communication will be started now: a chance to fetch what that needs.
   virtual void expect_flow(std::int32_t /*communication*/) {}
   /// Starts a flow of a communication now. Call it before run() or from a callback. `flow` comes back at its

@@ -22,9 +22,7 @@ class MaxMinPlatform : public FlowPlatform {
   MaxMinPlatform(const SharedResources& resources, std::span<const double> rate_bound);
 
   void on_flow_end(FlowEnd callback) override { flow_ended_ = std::move(callback); }
-  void on_expected_end(std::function<void(std::int32_t, std::int32_t)> callback) override {
-    expected_end_ = std::move(callback);
-  }
+  void on_expected_end(const ExpectedEnd& callback) override { expected_end_ = callback; }
   void expect_flow(std::int32_t communication) override {
     solver_.expect(resources_.shares_of(communication));
   }
@@ -64,7 +62,7 @@ class MaxMinPlatform : public FlowPlatform {
   std::vector<Live> live_;  // by the solver's number
   std::vector<End> ends_;   // a heap
   FlowEnd flow_ended_;
-  std::function<void(std::int32_t, std::int32_t)> expected_end_;
+  ExpectedEnd expected_end_;
   std::function<void()> alarm_;
   double alarm_time_ = std::numeric_limits<double>::infinity();
   double now_ = 0.0;

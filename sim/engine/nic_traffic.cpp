@@ -22,7 +22,7 @@ class NicLinks {
     BytesPerSecond of_gpu = cluster_.host_link;
     if (!shares_nics_) of_gpu = min(of_gpu, nic * nics_of_gpu());
     std::vector<double> result(static_cast<size_t>(first_nic_), of_gpu.base());
-    result.resize(static_cast<size_t>(first_nic_ + nic_links()), nic.base());
+    result.resize(static_cast<size_t>(first_nic_) + static_cast<size_t>(nic_links()), nic.base());
     return result;
   }
 
