@@ -342,16 +342,17 @@ TEST(GenerationFit, OddRanksSlowWhatIsTransferred) {
   }
 }
 
+CollectiveRow read_row(const std::string& keys) {
+  const Json json = parse_json(R"({"nodes": 1, "gpu": "x", "source": "s", )" + keys + "}", "line");
+  Problems problems("line");
+  CollectiveRow made = collective_row(SpecReader(json, "", problems));
+  problems.throw_if_any();
+  return made;
+}
+
 TEST(CollectiveRows, ThreadsWithSeveralGpusAreReadAndKeptOutOfFits) {
   const auto read = [](const std::string& more) {
-    const Json json = parse_json(
-        R"({"op": "all_gather", "ranks": 4, "nodes": 1, "gpu": "x", "bytes": 8192, "time_s": 1e-5, "source": "s")" +
-            more + "}",
-        "line");
-    Problems problems("line");
-    CollectiveRow made = collective_row(SpecReader(json, "", problems));
-    problems.throw_if_any();
-    return made;
+    return read_row(R"("op": "all_gather", "ranks": 4, "bytes": 8192, "time_s": 1e-5)" + more);
   };
   EXPECT_EQ(read("").gpus_per_thread, 1);
   EXPECT_FALSE(is_held_up_by_launches(read("")));
@@ -365,14 +366,7 @@ TEST(CollectiveRows, ThreadsWithSeveralGpusAreReadAndKeptOutOfFits) {
 
 TEST(CollectiveRows, SingleCallsAndCopiesAreReadAndTakenOut) {
   const auto read = [](const std::string& more) {
-    const Json json = parse_json(
-        R"({"op": "all_reduce", "ranks": 8, "nodes": 1, "gpu": "x", "bytes": 1e9, "time_s": 5e-3, "source": "s")" +
-            more + "}",
-        "line");
-    Problems problems("line");
-    CollectiveRow made = collective_row(SpecReader(json, "", problems));
-    problems.throw_if_any();
-    return made;
+    return read_row(R"("op": "all_reduce", "ranks": 8, "bytes": 1e9, "time_s": 5e-3)" + more);
   };
   CollectiveRow usual = read("");
   EXPECT_EQ(usual.calls_in_a_row, kCallsInARow);
