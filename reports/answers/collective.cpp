@@ -289,7 +289,7 @@ void count_set_up(const CollectiveQuestion& question, CollectiveOp op, int ranks
       row.relative_spread = kLaunchSpread;
       row.evidence = weaker(row.evidence, evidence);
     }
-    const double without = time_of_one_thread(row.time.base(), gpus, launch, calls);
+    const double without = time_of_one_thread(row.time.base(), gpus, launch);
     row.time = seconds(without + start);
     if (start > 0.0) {
       row.relative_spread = std::hypot(row.relative_spread * without, kStartSpread * start) / row.time.base();

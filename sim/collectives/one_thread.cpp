@@ -29,10 +29,10 @@ double time_in_a_row(double alone, double start, double calls) {
   return alone + start * std::max(0.0, 1.0 / calls - 1.0 / kCallsInARow);
 }
 
-double time_of_one_thread(double alone, int gpus, double launch, double calls) {
+double time_of_one_thread(double alone, int gpus, double launch) {
   if (gpus < 2) return alone;
   const double host = gpus * launch;
-  return std::max(alone, host) + std::min(alone, host) / calls;
+  return std::max(alone, host) + std::min(alone, host) / kCallsInARow;
 }
 
 }  // namespace orrery

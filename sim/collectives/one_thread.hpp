@@ -49,11 +49,12 @@ double time_in_a_row(double alone, double start, double calls);
 /// kernels one after the other, and goes on to the next call while they run. Launches and kernels are a
 /// pipeline of two stages: k calls take k max(t, n launch) + min(t, n launch), so one takes
 ///     max(t, n launch) + min(t, n launch) / k
+/// with k = kCallsInARow.
 ///
 /// Sources: NVIDIA/nccl-tests src/common.cu (BenchTime, startColl: one group for the GPUs of a thread),
 /// README.md (-g, -n); NVIDIA/nccl src/group.cc (doLaunches).
 /// @param alone  the call with a thread for each GPU   @param gpus  of one thread; 1 changes nothing
-/// @param launch of one GPU   @param calls in a row
-double time_of_one_thread(double alone, int gpus, double launch, double calls = kCallsInARow);
+/// @param launch of one GPU
+double time_of_one_thread(double alone, int gpus, double launch);
 
 }  // namespace orrery

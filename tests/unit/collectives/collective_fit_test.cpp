@@ -279,6 +279,25 @@ TEST(GenerationFit, ASourceFarFromTheOthersCountsForLess) {
   }
 }
 
+/// All-to-alls of 8 KiB to 16 GiB on racks of 72 GPUs.
+/// @param truth time (s) by ranks and bytes
+template <typename Truth>
+std::vector<CollectiveRow> all_to_alls_of_racks(const std::vector<int>& measured, const Truth& truth) {
+  std::vector<CollectiveRow> rows;
+  for (const int ranks : measured) {
+    for (int k = 13; k <= 34; ++k) {
+      CollectiveRow made = row(std::ldexp(1.0, k), 0.0);
+      made.op = CollectiveOp::all_to_all;
+      made.gpu = made.source = "rack";
+      made.tool = "nccl-tests";
+      made.ranks = ranks;
+      made.seconds = truth(ranks, made.bytes);
+      rows.push_back(made);
+    }
+  }
+  return rows;
+}
+
 // All-to-alls on racks of four-GPU hosts whose transfer is twice as fast once a peer's share is above 512
 // KiB. At 32 ranks, not measured, that is above 16 MiB, at 8 and 64, which were, above 4 and 32 MiB.
 TEST(GenerationFit, SharesOfPeersOverHostsChangeTogether) {
@@ -290,18 +309,7 @@ TEST(GenerationFit, SharesOfPeersOverHostsChangeTogether) {
     machines.gpus = {made_gpu("rack", 900e9)};
     machines.gpus[0].gpus_per_domain = 72;
     machines.gpus[0].gpus_per_host = gpus_per_host;
-    std::vector<CollectiveRow> rows;
-    for (const int ranks : {8, 64}) {
-      for (int k = 13; k <= 34; ++k) {
-        CollectiveRow made = row(std::ldexp(1.0, k), 0.0);
-        made.op = CollectiveOp::all_to_all;
-        made.gpu = made.source = "rack";
-        made.tool = "nccl-tests";
-        made.ranks = ranks;
-        made.seconds = truth(ranks, made.bytes);
-        rows.push_back(made);
-      }
-    }
+    const std::vector<CollectiveRow> rows = all_to_alls_of_racks({8, 64}, truth);
     const GenerationModel model(CollectiveOp::all_to_all, rows, machines);
     double worst = 0.0;
     for (const double bytes : {8388608.0, 16777216.0, 33554432.0, 67108864.0}) {
@@ -314,7 +322,7 @@ TEST(GenerationFit, SharesOfPeersOverHostsChangeTogether) {
 }
 
 // The same start on 8 to 36 ranks; numbers of ranks that are no power of two transfer at half the rate. What
-// is short must not take after what is long.
+// is short must not take after what is long. 18 ranks were not measured.
 TEST(GenerationFit, OddRanksSlowWhatIsTransferred) {
   MeasuredMachines machines;
   machines.gpus = {made_gpu("rack", 900e9)};
@@ -323,18 +331,7 @@ TEST(GenerationFit, OddRanksSlowWhatIsTransferred) {
   const auto truth = [&](int ranks, double bytes) {
     return 12e-6 + 0.5e-6 * ranks + bytes * (ranks - 1.0) / ranks / (odd(ranks) ? 300e9 : 600e9);
   };
-  std::vector<CollectiveRow> rows;
-  for (const int ranks : {8, 16, 18, 32, 36}) {
-    for (int k = 13; k <= 34; ++k) {
-      CollectiveRow made = row(std::ldexp(1.0, k), 0.0);
-      made.op = CollectiveOp::all_to_all;
-      made.gpu = made.source = "rack";
-      made.tool = "nccl-tests";
-      made.ranks = ranks;
-      made.seconds = truth(ranks, made.bytes);
-      if (ranks != 18) rows.push_back(made);
-    }
-  }
+  const std::vector<CollectiveRow> rows = all_to_alls_of_racks({8, 16, 32, 36}, truth);
   const GenerationModel model(CollectiveOp::all_to_all, rows, machines);
   for (const double bytes : {16384.0, 65536.0, 268435456.0, 4294967296.0}) {
     EXPECT_NEAR(model.time(model.weights(), machines.gpus[0], 18, bytes) / truth(18, bytes), 1.0, 0.06)
