@@ -54,9 +54,15 @@ double head_factor(const AttentionParameters& parameters, const AttentionShape& 
   return std::pow(wide, (size - 128.0) / 64.0);
 }
 
+/// cuDNN's backward in 8 bits masks what is outside a window, but works through it.
+bool ignores_window(const AttentionShape& shape) {
+  return shape.kernel == AttentionKernel::cudnn && shape.pass == AttentionPass::backward &&
+         is_quantized(shape.precision);
+}
+
 /// The window that covers the key tiles which a query tile touches; 0 without one.
 std::int64_t worked_window(const AttentionShape& shape) {
-  return shape.window > 0 ? rounded_up(shape.window, kTile) + kTile / 2 : 0;
+  return shape.window > 0 && !ignores_window(shape) ? rounded_up(shape.window, kTile) + kTile / 2 : 0;
 }
 
 /// Keys that the SM with most to do works through.

@@ -89,6 +89,27 @@ TEST(AttentionForm, AWindowWorksOnWholeTilesAndHalfAOneAtItsFarEdge) {
   EXPECT_NEAR(attention_pieces({}, round_device(), shape).compute.base(), 2 * 555.75 * a_key, 1e-9);
 }
 
+TEST(AttentionForm, BackwardsOfCudnnInEightBitsGoThroughWhatAWindowMasks) {
+  DeviceSpec device = round_device();
+  device.peak[static_cast<size_t>(Precision::mxfp8)] = device.peak_for(Precision::bf16);
+  AttentionShape windowed = call(1, 8192, 25, true);
+  windowed.window = 512;
+  AttentionShape causal = windowed;
+  causal.window = 0;
+  const auto ratio = [&](Precision precision, AttentionPass pass, AttentionKernel kernel) {
+    for (AttentionShape* shape : {&windowed, &causal}) {
+      shape->precision = precision;
+      shape->pass = pass;
+      shape->kernel = kernel;
+    }
+    return attention_pieces({}, device, windowed).compute / attention_pieces({}, device, causal).compute;
+  };
+  EXPECT_EQ(ratio(Precision::mxfp8, AttentionPass::backward, AttentionKernel::cudnn), 1.0);
+  EXPECT_LT(ratio(Precision::mxfp8, AttentionPass::forward, AttentionKernel::cudnn), 0.2);
+  EXPECT_LT(ratio(Precision::mxfp8, AttentionPass::backward, AttentionKernel::flash4), 0.2);
+  EXPECT_LT(ratio(Precision::bf16, AttentionPass::backward, AttentionKernel::cudnn), 0.2);
+}
+
 TEST(AttentionForm, LongCallsThrottle) {
   // 4 x 25 x 65536^2 x 128 FLOP at 100 TFLOP/s are 0.55 s; of a share of 0.2, 0.55 / 0.56 is lost.
   AttentionParameters parameters;
