@@ -324,7 +324,7 @@ void LayerBuilder::expert_activation(const MoeShape& moe, bool forward) {
 /// adds its own.
 void LayerBuilder::expert_output_bias(const MoeShape& moe, double passes,
                                       const UnvectorisedKernels& kernels) {
-  if (!model_.bias) return;
+  if (!model_.bias || fuses_experts(moe)) return;
   unvectorised(LayerPart::moe, "bias_by_element", kernels, moe.rows * static_cast<double>(shape_.hidden));
   moe_memory(LayerPart::moe, "expert_output_bias",
              passes * moe.rows * static_cast<double>(shape_.hidden) * shape_.element, moe.local_experts,
@@ -338,14 +338,14 @@ double LayerBuilder::sum_traffic() const { return 3.0 * shape_.hidden_elements *
 bool LayerBuilder::knows_counts() const { return model_.moe->capacity_factor && stack_.moe.pads_to_capacity; }
 
 /// Whether one kernel makes an expert's first product, its activation and the casts of the result, and one
-/// the mirror of it. Widths and biases that these kernels do not take: Transformer Engine pytorch/ops/fused/
-/// forward_grouped_mlp.py, fuse_forward_ops.
+/// the mirror of it; biases are added in the products. What such kernels take: Transformer Engine
+/// pytorch/ops/fused/grouped_mlp.py, validate_grouped_mlp_dims, and the text of `fused_experts_multiple`.
 bool LayerBuilder::fuses_experts(const MoeShape& moe) const {
   const int multiple = stack_.moe.fused_experts_multiple;
   // The one kernel leaves no activation behind that could be dropped and run again.
   if (recomputes_module(training_, "moe_act")) return false;
-  return multiple > 0 && is_quantized(training_.precision) && model_.gated && !model_.bias &&
-         !model_.clamped_activation && shape_.hidden % multiple == 0 && moe.ffn % multiple == 0;
+  return multiple > 0 && is_quantized(training_.precision) && model_.gated && shape_.hidden % multiple == 0 &&
+         moe.ffn % multiple == 0;
 }
 
 /// Fills up the rows of each expert to what products of 8 and 4 bits need, and strips them again. A fixed

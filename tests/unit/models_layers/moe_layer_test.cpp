@@ -195,8 +195,12 @@ TEST(MoeLayer, FusedExpertsWriteTheirActivationFromTheProduct) {
   odd.moe->ffn_hidden = 14336 + 64;
   EXPECT_EQ(shapes_named<MemoryShape>(work(odd).forward, "expert_activation").size(), 1U);
   ModelSpec biased = mixtral_layer_model();
-  biased.bias = true;
-  EXPECT_EQ(shapes_named<MemoryShape>(work(biased).forward, "expert_activation").size(), 1U);
+  biased.bias = biased.clamped_activation = true;
+  software.moe.output_bias_passes_forward = software.moe.output_bias_passes_backward = 7;
+  for (const LayerPass& pass : {work(biased).forward, work(biased).backward}) {
+    EXPECT_TRUE(shapes_named<MemoryShape>(pass, "expert_activation").empty());
+    EXPECT_TRUE(shapes_named<MemoryShape>(pass, "expert_output_bias").empty());
+  }
   // What shall run again has to be a kernel of its own.
   quantized.recompute = Recompute::selective;
   quantized.recompute_modules = {"moe_act"};
