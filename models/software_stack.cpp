@@ -507,6 +507,15 @@ void SoftwareStack::choose_for_architecture(const std::string& architecture, boo
   }
 }
 
+void SoftwareStack::run_on_host(double speed) {
+  for (Seconds* time :
+       {&host.per_kernel, &host.per_layer_forward, &host.per_layer_backward, &host.per_collective,
+        &host.per_step, &host.per_graph, &host.per_moe_router, &host.per_moe_preprocess,
+        &host.per_moe_experts, &host.per_expert, &host.per_gather_copy}) {
+    *time /= speed;
+  }
+}
+
 StackAsked asked_of_stack(const TrainingSpec& training, const Json& parallel) {
   StackAsked asked{training.gradient_dtype, training.precision, std::nullopt};
   // Workers of their own reduce no gradients within a step: nothing to overlap (as read_parallel_plan has

@@ -98,7 +98,8 @@ NodeSpec read_node(const SpecReader& value, Provenance& provenance, const std::s
   const Json whole = provenance.expand(value, "topologies/presets/nodes", path, &node.preset);
   if (value.problems().list().size() > problems_before) return node;
   const SpecReader reader(whole, value.pointer(), value.problems());
-  reader.only({"gpu", "gpus", "scale_up", "nics", "host_link", "host_memory", "sources", "note"});
+  reader.only(
+      {"gpu", "gpus", "scale_up", "nics", "host_link", "host_memory", "host_speed", "sources", "note"});
   const SpecReader gpu = reader.at("gpu");
   if (reader.has("gpu")) {
     node.gpu = read_gpu(gpu, provenance, path + ".gpu");
@@ -109,6 +110,7 @@ NodeSpec read_node(const SpecReader& value, Provenance& provenance, const std::s
   if (reader.has("scale_up") || node.gpus > 1) {
     read_scale_up(reader.at("scale_up"), provenance, path + ".scale_up", node);
   }
+  if (reader.has("host_speed")) node.host_speed = reader.at("host_speed").number(0.01, 100.0);
   if (reader.has("nics")) read_nics(reader.at("nics"), provenance, path + ".nics", node.nics);
   if (node.scale_up.kind == ScaleUpKind::pcie) {
     // One bus serves both: two rates or latencies for it would contradict each other.

@@ -33,6 +33,7 @@ struct NodeSpec {
   /// Between a GPU and the host's memory, one direction: the host link where nothing else is said.
   BytesPerSecond host_memory_link;
   BytesPerSecond host_memory_bandwidth;  ///< of the node's host memory; zero: not known
+  double host_speed = 1.0;  ///< of a host's thread in a framework's code, over the x86 host of an H100
 
   /// PCIe switches: the most that GPUs and NICs can be dealt over evenly; one under scale-up by PCIe.
   int pcie_switches() const;

@@ -79,6 +79,7 @@ void put_node(Writer& writer, const NodeSpec& node) {
   if (node.host_memory_link.base() > 0.0 && node.host_memory_link.base() != node.host_link.base()) {
     writer.put("node.host_memory.link", node.host_memory_link);
   }
+  if (node.host_speed != 1.0) writer.put("node.host_speed", Json(node.host_speed));
 }
 
 Json cable_json(const CableName& cable) { return Json::array({cable.from, cable.to}); }

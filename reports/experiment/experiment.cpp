@@ -190,6 +190,7 @@ Experiment read_experiment(const SpecReader& reader) {
     experiment.device = device_spec(experiment.cluster);
     experiment.software.choose_for_architecture(experiment.device.architecture,
                                                 experiment.model.has_unequal_heads());
+    experiment.software.run_on_host(experiment.cluster.node.host_speed);
   }
   // With problems so far, read_parallel_plan checks the keys alone and leaves the GPUs out of it.
   experiment.parallel =

@@ -43,6 +43,13 @@ TEST(HostTime, AddsLaunchesCollectivesTheLayerAndItsExperts) {
               1e-12);
 }
 
+TEST(HostTime, OfASlowHostIsLonger) {
+  SoftwareStack software = stack_with_host_times();
+  software.run_on_host(0.5);
+  EXPECT_NEAR(host_time(pass_of_experts(), software, microseconds(1000)).base(), (1000 + 2 * 1810) * 1e-6,
+              1e-12);
+}
+
 TEST(HostTime, BlockedLaunchesTakeLongerCollectivesAndGraphsToo) {
   SoftwareStack software = stack_with_host_times();
   software.host.per_blocked_launch = microseconds(4);

@@ -95,6 +95,13 @@ TEST(Cluster, KnowsTheHostsMemory) {
             0.0);
 }
 
+TEST(Cluster, KnowsHowFastItsHostsAre) {
+  EXPECT_EQ(read_text(R"("dgx-h100")").spec.node.host_speed, 1.0);
+  const Cluster grace = read_text(R"({"node": "gb200-tray", "nodes": 1, "fabric": {"kind": "nvl72"}})");
+  EXPECT_LT(grace.spec.node.host_speed, 1.0);
+  EXPECT_EQ(read_text(R"({"preset": "dgx-h100", "node": {"host_speed": 1.5}})").spec.node.host_speed, 1.5);
+}
+
 TEST(Cluster, ReadsACustomGpu) {
   const Cluster cluster =
       read_text(R"({"node": {"gpu": {"preset": "h100-sxm-80gb", "sms": 114}, "gpus": 1}, "nodes": 1})");
