@@ -242,6 +242,7 @@ class LayerBuilder {
   void tokens_to_experts(const MoeShape& moe, bool forward);
   void tokens_from_experts(const MoeShape& moe, bool forward);
   void exchange_tokens(const MoeShape& moe, bool dispatches, double element);
+  void gather_routing_map(const MoeShape& moe);
   void sort_by_expert(const MoeShape& moe);
   double received_tokens(const MoeShape& moe) const;
   bool knows_counts() const;

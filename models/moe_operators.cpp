@@ -61,6 +61,7 @@ void LayerBuilder::tokens_to_experts(const MoeShape& moe, bool forward) {
   const double element = forward ? moe.dispatch_bytes : shape_.element;
   const double row_bytes = static_cast<double>(shape_.hidden) * shape_.element;
   if (stack_.moe_dispatcher != MoeDispatcher::all_to_all) {
+    if (forward) gather_routing_map(moe);
     exchange_tokens(moe, true, element);
     if (forward) wait_for_counts(moe);
     moe_memory(LayerPart::moe, forward ? "permute" : "unpermute",
@@ -115,6 +116,21 @@ void LayerBuilder::tokens_from_experts(const MoeShape& moe, bool forward) {
              permute_traffic(static_cast<double>(moe.tokens), moe.copies, shape_.hidden, shape_.element), 1,
              MemoryKind::permute);
   mark_graphed(first, !forward && stack_.graph_scope.moe_preprocess);
+}
+
+/// HybridEP gives every rank of the group the map of tokens and experts (one byte an entry) of all of them.
+/// One kernel makes of it a place for each token on each rank (4 bytes) and the entries of this rank's
+/// experts, which another reads (deep_ep hybrid-ep, csrc/hybrid_ep/executor/executor.cu:
+/// allgather_routing_map, metadata_preprocess_core, permute_preprocessing).
+void LayerBuilder::gather_routing_map(const MoeShape& moe) {
+  const int group = plan_.expert * plan_.expert_tensor;
+  if (stack_.moe_dispatcher != MoeDispatcher::hybridep || group == 1) return;
+  const double tokens = static_cast<double>(moe.tokens) * group;
+  const double experts = static_cast<double>(moe.experts) * plan_.expert_tensor;
+  items_.push_back({LayerPart::moe, expert_communication("expert routing map", CollectiveOp::all_gather,
+                                                         tokens * experts, Members::tensor_and_expert)});
+  moe_memory(LayerPart::moe, "routing_metadata", tokens * (experts + 4.0 + 2.0 * moe.local_experts), 2,
+             MemoryKind::streaming);
 }
 
 /// Rows arrive by source rank and are wanted by expert: one pass over them, where there is more than one of

@@ -277,6 +277,27 @@ TEST(MoeLayer, AFixedCapacityNeedsNoCounts) {
   EXPECT_TRUE(calls_named(mixture_work(model, experts_over(8), software).forward, "expert counts").empty());
 }
 
+TEST(MoeLayer, HybridEpGathersTheMapOfTokensAndExperts) {
+  SoftwareStack software = stack();
+  software.moe_dispatcher = MoeDispatcher::hybridep;
+  const LayerWork work = mixture_work(mixtral_layer_model(), experts_over(4), software);
+  // One byte for each of 8 experts from 4096 tokens of each of 4 ranks.
+  const LayerCommunication map = calls_named(work.forward, "expert routing map").at(0);
+  EXPECT_EQ(map.payload.base(), 4.0 * 4096 * 8);
+  EXPECT_EQ(map.op, CollectiveOp::all_gather);
+  // It is read; 4 bytes a token and one for each of the rank's two experts are written, these read again.
+  EXPECT_EQ(shapes_named<MemoryShape>(work.forward, "routing_metadata").at(0).traffic.base(),
+            4.0 * 4096 * (8 + 4 + 2 * 2));
+  EXPECT_TRUE(calls_named(work.backward, "expert routing map").empty());
+  EXPECT_TRUE(calls_named(mixture_work(mixtral_layer_model(), experts_over(1), software).forward,
+                          "expert routing map")
+                  .empty());
+  software.moe_dispatcher = MoeDispatcher::deepep;
+  EXPECT_TRUE(calls_named(mixture_work(mixtral_layer_model(), experts_over(4), software).forward,
+                          "expert routing map")
+                  .empty());
+}
+
 TEST(MoeLayer, KernelsOfTheirOwnSendATokenOncePerRank) {
   SoftwareStack software = stack();
   software.moe_dispatcher = MoeDispatcher::deepep;
