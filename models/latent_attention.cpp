@@ -37,13 +37,15 @@ std::int64_t LayerBuilder::latent_rows() const {
 /// rotary slice; queries are turned in place by fused kernels, else copied too
 /// (fused_mla_yarn_rope_apply.py). The rotary passes are the stack's, over the turned columns alone.
 /// Backward: the same tensors the other way.
-double LayerBuilder::assembly_traffic(const PassBytes& of_stack) const {
+double LayerBuilder::assembly_traffic(const ElementwisePasses& of_stack) const {
   const double heads = static_cast<double>(shape_.heads);
   const double made = static_cast<double>(shape_.head_dim + shape_.value_dim);
   const double read = static_cast<double>(model_.qk_nope_dim + shape_.value_dim);
   double traffic = heads * (read + made) + static_cast<double>(model_.qk_rope_dim);
-  if (stack_.fusion != Fusion::full) traffic += 2.0 * heads * static_cast<double>(shape_.head_dim);
-  return of_stack.rope + traffic * static_cast<double>(shape_.tokens) * shape_.element;
+  if (stack_.fusion != Fusion::full || of_stack.rope_latent > 0.0) {
+    traffic += 2.0 * heads * static_cast<double>(shape_.head_dim);
+  }
+  return passes(of_stack).rope + traffic * static_cast<double>(shape_.tokens) * shape_.element;
 }
 
 void LayerBuilder::gather_latent(LayerPart part, std::int64_t columns, bool for_weight_gradient) {
@@ -106,7 +108,6 @@ LayerBuilder::LatentProducts LayerBuilder::key_latent() const {
 }
 
 void LayerBuilder::latent_projections_forward() {
-  const PassBytes traffic = passes(stack_.forward_passes);
   const PassBytes cast = casts(stack_.quantize.forward);
   // Of a norm's output, as the stack casts the hidden one: half of its two norms'.
   const double cast_passes = cast.hidden / 2.0 / (shape_.hidden_elements * shape_.element);
@@ -119,16 +120,15 @@ void LayerBuilder::latent_projections_forward() {
             training_.precision, shape_.element);
   }
   latent_forward(key_latent(), cast_passes);
-  memory(LayerPart::latent_up, "rope_and_assembly", assembly_traffic(traffic));
+  memory(LayerPart::latent_up, "rope_and_assembly", assembly_traffic(stack_.forward_passes));
   // Beyond the one product and the one copy that a stack counts: products, norms.
   extra_kernels_ += model_.q_lora_rank > 0 ? 3 + 2 : 2 + 1;
 }
 
 void LayerBuilder::latent_projections_backward() {
-  const PassBytes traffic = passes(stack_.backward_passes);
   const PassBytes cast = casts(stack_.quantize.backward);
   const double cast_passes = cast.sharded / kQkvGradientWidth / (shape_.sharded_elements * shape_.element);
-  memory(LayerPart::qkv, "rope_and_assembly", assembly_traffic(traffic));
+  memory(LayerPart::qkv, "rope_and_assembly", assembly_traffic(stack_.backward_passes));
   latent_backward(key_latent(), cast_passes);
   if (model_.q_lora_rank > 0) {
     latent_backward(query_latent(), cast_passes);

@@ -54,6 +54,7 @@ struct PassBytes {
                  ? rotary(passes, model) * shape.rotary_elements * shape.element
                  : 0.0) {}
   static double rotary(const ElementwisePasses& passes, const ModelSpec& model) {
+    if (model.kv_lora_rank > 0 && passes.rope_latent > 0.0) return passes.rope_latent;
     return model.rotary_scale != 1.0 && passes.rope_scaled > 0.0 ? passes.rope_scaled : passes.rope;
   }
 };
@@ -219,7 +220,7 @@ class LayerBuilder {
   LatentProducts query_latent() const;
   LatentProducts key_latent() const;
   std::int64_t latent_rows() const;
-  double assembly_traffic(const PassBytes& of_stack) const;
+  double assembly_traffic(const ElementwisePasses& of_stack) const;
   void gather_latent(LayerPart part, std::int64_t columns, bool for_weight_gradient = false);
   void reduce_latent(LayerPart part, std::int64_t columns, bool beside_next = false);
   void latent_forward(const LatentProducts& of, double cast_passes);

@@ -137,7 +137,7 @@ enum class PassesOf { layers, casts };
 ElementwisePasses read_passes(const SpecReader& reader, PassesOf of = PassesOf::layers) {
   ElementwisePasses passes;
   std::vector<std::string> keys = {"hidden", "sharded", "ffn", "ffn_gated"};
-  if (of == PassesOf::layers) keys.insert(keys.end(), {"ffn_clamp", "rope", "rope_scaled"});
+  if (of == PassesOf::layers) keys.insert(keys.end(), {"ffn_clamp", "rope", "rope_scaled", "rope_latent"});
   reader.only(keys);
   const auto count = [&reader](std::string_view key, double& target) {
     if (reader.has(key)) target = reader.at(key).number(0.0, 1e4);
@@ -149,6 +149,7 @@ ElementwisePasses read_passes(const SpecReader& reader, PassesOf of = PassesOf::
   count("ffn_clamp", passes.ffn_clamp);
   count("rope", passes.rope);
   count("rope_scaled", passes.rope_scaled);
+  count("rope_latent", passes.rope_latent);
   return passes;
 }
 

@@ -50,6 +50,7 @@ struct ElementwisePasses {
   double ffn_clamp = 0;  ///< of clamping a gated activation's inputs in kernels of their own, beside it
   double rope = 0;
   double rope_scaled = 0;  ///< where turned queries and keys are scaled, too; 0: as `rope`
+  double rope_latent = 0;  ///< latent attention without a kernel that turns queries in place; 0: as `rope`
   double feed_forward(bool gated, bool clamped = false) const {
     return (gated ? ffn_gated : ffn) + (clamped ? ffn_clamp : 0.0);
   }

@@ -177,6 +177,23 @@ TEST(RotaryPositions, AreTurnedByAnotherKernelWhereTheyAreScaled) {
   EXPECT_EQ(turned(), plain);
 }
 
+TEST(RotaryPositions, OfLatentsAreTurnedOutOfPlaceWhereTheStackSaysSo) {
+  SoftwareStack software = stack();
+  software.forward_passes.rope = software.backward_passes.rope = 2;
+  const auto turned = [&] {
+    const LayerWork work = transformer_layer_work(latent_model(), training(4096, 8), software, plan(1));
+    return std::pair(traffic(work.forward, "rope_and_assembly"), traffic(work.backward, "rope_and_assembly"));
+  };
+  const auto plain = turned();
+  software.forward_passes.rope_latent = 14;
+  software.backward_passes.rope_latent = 17;
+  // 4096 tokens: 12 and 15 passes more over 64 columns of 128 heads and the shared keys, and queries of 192
+  // read and written, in 2 B.
+  const double column = 4096.0 * 2;
+  EXPECT_NEAR(turned().first - plain.first, column * (12 * 129 * 64 + 2 * 128 * 192), 1.0);
+  EXPECT_NEAR(turned().second - plain.second, column * (15 * 129 * 64 + 2 * 128 * 192), 1.0);
+}
+
 TEST(RotaryPositions, WithAScaleRunElementByElementWhereTheStackSaysSo) {
   SoftwareStack software = stack();
   software.unvectorised.strided = Seconds(0.5e-9);
