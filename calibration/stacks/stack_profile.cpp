@@ -27,7 +27,6 @@ Json entries_json(const FactorModel& model, const std::string& stack) {
   Json json = Json::array();
   for (const FactorEntry& entry : model.entries) {
     Json one = {{"factor", std::string(factor_names()[static_cast<size_t>(entry.term.factor)])}};
-    if (!entry.term.gpu.empty()) one["gpu"] = entry.term.gpu;
     if (!entry.term.kernels_of.empty()) one["kernels_of"] = entry.term.kernels_of;
     if (!entry.term.precision.empty()) one["precision"] = entry.term.precision;
     if (entry.term.stack != stack) one["learned_from"] = kAllStacks;
@@ -45,14 +44,13 @@ std::vector<FactorEntry> read_entries(const SpecReader& reader, const std::strin
   const auto& names = factor_names();
   for (const SpecReader& element : reader.elements()) {
     if (stack.empty()) {
-      element.only({"factor", "gpu", "years", "value"});  // one site's machines are of one chip
+      element.only({"factor", "years", "value"});  // one site's machines are of one chip
     } else {
-      element.only({"factor", "gpu", "kernels_of", "precision", "learned_from", "years", "value"});
+      element.only({"factor", "kernels_of", "precision", "learned_from", "years", "value"});
     }
     FactorEntry entry;
     entry.term.factor =
         static_cast<Factor>(element.at("factor").choice(std::span<const std::string_view>(names)));
-    if (element.has("gpu")) entry.term.gpu = element.at("gpu").text();
     if (element.has("kernels_of")) entry.term.kernels_of = element.at("kernels_of").text();
     if (element.has("precision")) {
       const auto precisions = precision_names();
@@ -309,7 +307,7 @@ std::string text_of(const FactorModel& model) {
     if (!text.empty()) text += ", ";
     text += factor_names()[static_cast<size_t>(entry.term.factor)];
     const FactorTerm& term = entry.term;
-    std::string of = term.kernels_of.empty() ? term.gpu : "kernels of " + term.kernels_of;
+    std::string of = term.kernels_of;
     if (!term.precision.empty()) of += (of.empty() ? "" : " in ") + term.precision;
     if (!of.empty()) text += " (" + of + ")";
     if (term.first_year != FactorTerm::kAnyYear) {

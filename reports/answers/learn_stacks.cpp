@@ -23,13 +23,9 @@ struct Candidate {
 
 using FactorRows = std::vector<const FactorRow*>;
 
-/// Rows of candidates, after others, of all families or all but one.
-FactorRows rows_of(const std::vector<Candidate>& candidates, const std::string& without_family = "",
-                   const FactorRows& others = {}) {
+/// Rows of candidates, of all families or all but one.
+FactorRows rows_of(const std::vector<Candidate>& candidates, const std::string& without_family = "") {
   FactorRows rows;
-  for (const FactorRow* other : others) {
-    if (without_family.empty() || other->family != without_family) rows.push_back(other);
-  }
   for (const Candidate& candidate : candidates) {
     if (without_family.empty() || candidate.linear.row.family != without_family)
       rows.push_back(&candidate.linear.row);
@@ -53,58 +49,64 @@ std::vector<Candidate> linearise_all(const std::vector<const RunRecord*>& record
   return candidates;
 }
 
-/// Everything about one stack, once its runs are linear.
-/// @param others  runs of all other stacks: its kernels' factors are learned from them too
-StackProfile learn_stack(const std::string& software, std::vector<Candidate> candidates,
-                         const FactorRows& others, const PredictOptions& options, int threads,
-                         CalibrationStore& calibrations) {
-  StackProfile profile;
-  profile.software = software;
-  std::vector<double> measured;
-  for (const Candidate& candidate : candidates) {
-    profile.runs.push_back({candidate.linear.row, candidate.linear.spread, candidate.linear.residual,
-                            candidate.linear.residual});
-    measured.push_back(candidate.linear.residual);
+/// What of a model moves one of some runs.
+FactorModel part_of(const FactorModel& model, const std::vector<LearnedRun>& runs) {
+  std::vector<size_t> kept;
+  for (size_t j = 0; j < model.entries.size(); ++j) {
+    const FactorTerm& term = model.entries[j].term;
+    if (std::any_of(runs.begin(), runs.end(),
+                    [&term](const LearnedRun& run) { return term.matches(run.row.traits); }))
+      kept.push_back(j);
   }
-  profile.measured = profile.cross_validated = summary_of_residuals(measured);
-  profile.source =
-      fmt::format("learned from the step times of {} runs (orrery_update_stacks)", measured.size());
-  FactorModel model = learn_factors(rows_of(candidates, "", others), software);
-  if (model.entries.empty()) return profile;
-
-  std::vector<const RunRecord*> records;
-  records.reserve(candidates.size());
-  for (const Candidate& candidate : candidates) records.push_back(candidate.record);
-  candidates = linearise_all(records, options, model, threads, calibrations, candidates);
-  for (size_t i = 0; i < candidates.size(); ++i) profile.runs[i].row = candidates[i].linear.row;
-  model = learn_factors(rows_of(candidates, "", others), software);
-
-  std::map<std::string, std::string> families;  // and their sources
-  for (const Candidate& candidate : candidates)
-    families[candidate.linear.row.family] = candidate.linear.row.source_group;
-  for (const auto& [family, source] : families) profile.folds.push_back({family, source, {}});
-  for_each_number(profile.folds.size(), threads, [&](size_t f) {
-    profile.folds[f].model = learn_factors(rows_of(candidates, profile.folds[f].family, others), software);
-    profile.folds[f].model.covariance.clear();
-  });
-  std::vector<double> left_out(candidates.size());
-  for_each_number(candidates.size(), threads, [&](size_t i) {
-    const FactorRow& row = candidates[i].linear.row;
-    const Factors factors = profile.fold(row.family)->model.factors_for(row.traits);
-    left_out[i] = *residual_of(*candidates[i].record, options, factors, calibrations);
-  });
-  const ErrorSummary cross_validated = summary_of_residuals(left_out);
-  if (model.entries.empty() || cross_validated.mape > profile.measured.mape - kLeastGain) {
-    profile.folds.clear();
-    return profile;
+  FactorModel part;
+  for (const size_t j : kept) {
+    part.entries.push_back(model.entries[j]);
+    if (model.covariance.empty()) continue;
+    part.covariance.emplace_back();
+    for (const size_t k : kept) part.covariance.back().push_back(model.covariance[j][k]);
   }
-  const bool pooled = std::any_of(model.entries.begin(), model.entries.end(),
-                                  [](const FactorEntry& entry) { return entry.term.stack.empty(); });
-  profile.source = fmt::format("learned from the step times of {} runs{} (orrery_update_stacks)",
-                               measured.size(), pooled ? ", of kernels from those of other stacks, too" : "");
+  return part;
+}
+
+/// What all runs teach, and what they teach with one family left out, choice of factors included.
+struct Learned {
+  FactorModel model;
+  std::map<std::string, FactorModel> without;  ///< by family
+};
+
+Learned learn_from(const std::vector<Candidate>& candidates, int threads) {
+  Learned learned;
+  learned.model = learn_factors(rows_of(candidates));
+  for (const Candidate& candidate : candidates) learned.without[candidate.linear.row.family];
+  std::vector<std::pair<const std::string, FactorModel>*> folds;
+  for (auto& fold : learned.without) folds.push_back(&fold);
+  for_each_number(folds.size(), threads, [&](size_t f) {
+    folds[f]->second = learn_factors(rows_of(candidates, folds[f]->first));
+    folds[f]->second.covariance.clear();
+  });
+  return learned;
+}
+
+/// One stack's part of what was learned; none of it where its runs are not predicted better by what other
+/// families teach.
+/// @param profile    with its runs at tier measured
+/// @param residuals  of these under what their families took no part in
+StackProfile with_factors(StackProfile profile, const Learned& learned,
+                          const std::vector<double>& residuals) {
+  const ErrorSummary cross_validated = summary_of_residuals(residuals);
+  FactorModel model = part_of(learned.model, profile.runs);
+  if (model.entries.empty() || cross_validated.mape > profile.measured.mape - kLeastGain) return profile;
   profile.model = std::move(model);
   profile.cross_validated = cross_validated;
-  for (size_t i = 0; i < left_out.size(); ++i) profile.runs[i].residual = left_out[i];
+  std::map<std::string, std::vector<LearnedRun>> families;
+  for (size_t i = 0; i < residuals.size(); ++i) {
+    profile.runs[i].residual = residuals[i];
+    families[profile.runs[i].row.family].push_back(profile.runs[i]);
+  }
+  for (const auto& [family, runs] : families) {
+    profile.folds.push_back(
+        {family, runs.front().row.source_group, part_of(learned.without.at(family), runs)});
+  }
   return profile;
 }
 
@@ -137,20 +139,46 @@ std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs,
   std::vector<const RunRecord*> records;
   records.reserve(runs.size());
   for (const RunRecord& run : runs) records.push_back(&run);
-  std::map<std::string, std::vector<Candidate>> stacks;
-  for (Candidate& candidate : linearise_all(records, predict, {}, options.threads, calibrations)) {
-    const std::string software = candidate.linear.row.traits.stack;
-    if (!software.empty()) stacks[software].push_back(std::move(candidate));
+  std::vector<Candidate> candidates = linearise_all(records, predict, {}, options.threads, calibrations);
+  std::erase_if(candidates, [](const Candidate& c) { return c.linear.row.traits.stack.empty(); });
+  std::vector<double> measured;
+  measured.reserve(candidates.size());
+  for (const Candidate& candidate : candidates) measured.push_back(candidate.linear.residual);
+
+  const FactorModel first = learn_factors(rows_of(candidates));
+  records.clear();
+  for (const Candidate& candidate : candidates) records.push_back(candidate.record);
+  candidates = linearise_all(records, predict, first, options.threads, calibrations, candidates);
+  tell("each family left out");
+  const Learned learned = learn_from(candidates, options.threads);
+  std::vector<double> left_out(candidates.size());
+  for_each_number(candidates.size(), options.threads, [&](size_t i) {
+    const FactorRow& row = candidates[i].linear.row;
+    const Factors factors = learned.without.at(row.family).factors_for(row.traits);
+    left_out[i] = *residual_of(*candidates[i].record, predict, factors, calibrations);
+  });
+
+  struct OfStack {
+    StackProfile profile;
+    std::vector<double> measured, left_out;
+  };
+  std::map<std::string, OfStack> parts;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const LinearisedRun& run = candidates[i].linear;
+    OfStack& part = parts[run.row.traits.stack];
+    part.profile.runs.push_back({run.row, run.spread, measured[i], measured[i]});
+    part.measured.push_back(measured[i]);
+    part.left_out.push_back(left_out[i]);
   }
   std::vector<StackProfile> profiles;
-  profiles.reserve(stacks.size());
-  for (const auto& [software, candidates] : stacks) {
-    tell(software);
-    FactorRows others;
-    for (const auto& [other, of_other] : stacks) {
-      if (other != software) others = rows_of(of_other, "", others);
-    }
-    profiles.push_back(learn_stack(software, candidates, others, predict, options.threads, calibrations));
+  profiles.reserve(parts.size());
+  for (auto& [software, part] : parts) {
+    part.profile.software = software;
+    part.profile.source =
+        fmt::format("learned from the step times of {} runs, {} of this stack (orrery_update_stacks)",
+                    candidates.size(), part.measured.size());
+    part.profile.measured = part.profile.cross_validated = summary_of_residuals(part.measured);
+    profiles.push_back(with_factors(std::move(part.profile), learned, part.left_out));
   }
   return profiles;
 }

@@ -16,14 +16,12 @@ struct LearnStacksOptions {
 
 /// Learns the profile of every software stack that measured runs are of, with the closed form at tier
 /// measured as it stands:
-/// - terms are chosen and fitted (learn_factors, with the runs of other stacks beside) along slopes at one,
-///   and again along slopes at what that gave;
-/// - for each family all of it is done without the family, choice of terms included, and the family's runs
-/// are
-///   predicted (not along slopes) with what comes out: the cross-validated errors;
-/// - a stack whose errors that does not lower by a tenth of a point keeps all factors at one.
-/// Runs of other stacks are taken along slopes at one. Runs that are refused are left out; rows keep the
-/// order of the input.
+/// - factors are chosen and fitted (learn_factors) to the runs of all stacks along slopes at one, and again
+///   along slopes at what that gave;
+/// - for each family all of it is done without the family, choice of factors included, and the family's runs
+///   are predicted (not along slopes) with what comes out: the cross-validated errors;
+/// - a stack gets what moves its runs, or nothing if that does not lower its errors by a tenth of a point.
+/// Runs that are refused are left out; rows keep the order of the input.
 std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs, const LearnStacksOptions& options);
 
 struct LearnSiteOptions {

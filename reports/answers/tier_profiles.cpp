@@ -86,10 +86,13 @@ const FactorModel& TierProfiles::without(const StackProfile& profile, const Scor
     // A family that only other stacks' runs are of may have taught this one its kernels.
     if (!is_known(left_out)) return profile.model;
   }
-  // Where no factor is worth shipping with all sources, none is without one: the nested cross-validation that
-  // says so takes minutes (learn_stacks), so that this decision alone is not made again.
-  if (profile.model.entries.empty()) return profile.model;
-  const std::string key = profile.software + "\n" + left_out;
+  // The cross-validation by which a stack ships no factor is not made again without a source, unless that
+  // source alone decided it.
+  const bool own = std::any_of(profile.runs.begin(), profile.runs.end(), [&](const LearnedRun& run) {
+    return scored.leave_out == LeaveOut::family || run.row.source_group != left_out;
+  });
+  if (profile.model.entries.empty() && own) return profile.model;
+  const std::string& key = left_out;
   const auto known = refits_.find(key);
   if (known != refits_.end()) return known->second;
   std::vector<const FactorRow*> others;
@@ -98,7 +101,7 @@ const FactorModel& TierProfiles::without(const StackProfile& profile, const Scor
       if (other.row.*group != left_out) others.push_back(&other.row);
     }
   }
-  return refits_.emplace(key, learn_factors(others, profile.software)).first->second;
+  return refits_.emplace(key, learn_factors(others)).first->second;
 }
 
 TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& options,

@@ -53,7 +53,7 @@ class TierProfiles {
 
   bool loaded_ = false;
   std::vector<StackProfile> stacks_;
-  std::map<std::string, FactorModel> refits_;  // by software and what was left out
+  std::map<std::string, FactorModel> refits_;  // by what was left out
   std::map<std::string, int> behind_;          // by software
   std::map<std::string, SiteProfile> sites_;
 };
