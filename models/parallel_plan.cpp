@@ -6,6 +6,7 @@
 #include <numeric>
 #include <string_view>
 
+#include "models/accepted_keys.hpp"
 #include "models/graph_checks.hpp"
 #include "models/layer_shapes.hpp"
 #include "models/training_checks.hpp"
@@ -37,30 +38,32 @@ class PlanReader {
       : reader_(reader), model_(model), training_(training), stack_(stack), gpus_(gpus) {}
 
   ParallelPlan read() {
-    reader_.only({"tensor", "pipeline", "context", "expert", "expert_tensor", "data", "sequence",
-                  "interleave", "schedule", "stage_layers", "context_method", "zero", "shard_group",
-                  "overlap", "bucket", "placement"});
+    reader_.only(std::vector<std::string>(kPlanKeys.begin(), kPlanKeys.end()));
     if (!reader_.is_object()) return plan_;
+    model_is_known_ = AcceptedKeys(reader_).sections({"model"});
     read_degrees();
     read_expert_degrees();
     read_schedule();
     read_options();
     read_overlap();
     read_placement();
-    // What was refused above or in the model, the training or the stack has a stand-in value: checks against
-    // it would report problems that the input does not have.
-    if (!reader_.problems().empty()) return plan_;
-    derive_data();
-    if (!reader_.problems().empty()) return plan_;
-    check_workers(reader_, training_, plan_);
-    if (!reader_.problems().empty()) return plan_;
-    check_batch();
-    check_shapes();
-    check_attention();
-    check_adapters();
-    check_optimizer(reader_, model_, training_, stack_, plan_);
-    check_sequence();
-    deal_layers();
+    // Each check runs where all that it reads was accepted.
+    const AcceptedKeys accepted(reader_);
+    const bool training = accepted.sections({"training"});
+    const bool model = accepted.sections({"model", "training"});
+    const bool stack = accepted.sections({"model", "training", "software"});
+    const bool data = accepted.sections({"cluster"}) &&
+                      accepted.plan({"tensor", "pipeline", "context", "data"}) && derive_data();
+    const bool workers = data && training && accepted.plan({"schedule", "interleave"}) && workers_agree();
+    if (workers) check_batch();
+    if (stack && accepted.plan({"tensor", "context", "context_method"})) check_shapes();
+    if (stack && accepted.plan({"context", "context_method"})) check_attention();
+    if (stack) check_adapters();
+    const bool all = stack && workers && accepted.whole_plan();
+    if (all) check_optimizer(reader_, model_, training_, stack_, plan_);
+    if (model && accepted.plan({"tensor", "context", "context_method", "sequence"})) check_sequence();
+    if (stack && accepted.plan({"pipeline", "interleave", "schedule", "stage_layers"})) deal_layers();
+    if (!all) return plan_;
     check_zero();
     check_experts();
     check_graph_scope(reader_, model_, training_, stack_, plan_);
@@ -101,7 +104,7 @@ class PlanReader {
   void read_expert_degrees() {
     for (const std::string_view key : {"expert", "expert_tensor"}) {
       const int found = degree(key);
-      if (found > 1 && !model_.moe) {
+      if (found > 1 && !model_.moe && model_is_known_) {
         reader_.at(key).refuse_message("is only legal above 1 with a mixture of experts (model.moe)");
         continue;
       }
@@ -182,7 +185,7 @@ class PlanReader {
     if (plan_.overlap.gradient && !reduces) {
       overlap.at("gradient").refuse("false" + of_own_workers() + ", where a step reduces no gradients");
     }
-    if (plan_.overlap.expert && !model_.moe && overlap.has("expert")) {
+    if (plan_.overlap.expert && !model_.moe && model_is_known_ && overlap.has("expert")) {
       overlap.at("expert").refuse_message("is only legal with a mixture of experts (model.moe)");
     }
   }
@@ -216,7 +219,8 @@ class PlanReader {
     return text;
   }
 
-  void derive_data() {
+  /// The data degree, if the GPUs divide by the others; tells whether they do.
+  bool derive_data() {
     const std::int64_t without_data = std::int64_t{plan_.tensor} * plan_.pipeline;
     // Degrees go to 2^20, so three of them fit 64 bits and the fourth might not: divide instead of
     // multiplying it in.
@@ -229,14 +233,21 @@ class PlanReader {
         reader_.problems().add_message("", "plan needs a multiple of " + text_of(model_gpus) + " GPUs (" +
                                                product_text(false) + "), cluster has " + text_of(gpus_));
       }
-      return;
+      return divides;
     }
-    if (divides && gpus_ / model_gpus == plan_.data) return;
+    if (divides && gpus_ / model_gpus == plan_.data) return true;
     const double needed = static_cast<double>(model_gpus) * plan_.data;
     std::string message = "plan needs " + shortest_number(needed) + " GPUs (" + product_text(true) +
                           "), cluster has " + text_of(gpus_);
     if (divides) message += "; data " + text_of(gpus_ / model_gpus) + " would fit";
     reader_.problems().add_message("", message);
+    return false;
+  }
+
+  bool workers_agree() const {
+    const size_t before = reader_.problems().list().size();
+    check_workers(reader_, training_, plan_);
+    return reader_.problems().list().size() == before;
   }
 
   void check_batch() const {
@@ -374,6 +385,12 @@ class PlanReader {
 
   void check_sequence() const {
     const std::int64_t length = training_.seq_length;
+    if (model_.position == PositionEncoding::learned && model_.max_positions > 0 &&
+        length > model_.max_positions) {
+      refuse_beside("training/seq_length", text_of(length),
+                    "at most " + text_of(model_.max_positions) +
+                        ", the positions that the model has learned (model.max_positions)");
+    }
     const std::int64_t context = plan_.context;
     // A causal sequence is cut into 2 x context pieces and dealt from both ends, so that ranks work equally.
     const bool two_ended = context > 1 && model_.causal && plan_.context_method != ContextMethod::ulysses;
@@ -663,6 +680,7 @@ class PlanReader {
   const TrainingSpec& training_;
   const SoftwareStack& stack_;
   int gpus_;
+  bool model_is_known_ = true;  ///< it was not refused
   ParallelPlan plan_;
 };
 

@@ -1,5 +1,6 @@
 #include <optional>
 
+#include "reports/answers/calibrated_models.hpp"
 #include "reports/answers/predict.hpp"
 #include "reports/cli/commands.hpp"
 #include "reports/cli/options.hpp"
@@ -53,6 +54,28 @@ std::string formatted(const Prediction& prediction, OutputFormat format) {
   return prediction_text(prediction);
 }
 
+/// The experiment and the name of its calibration, all that is wrong with either at once.
+Experiment read_checked(const ExperimentDocument& document, const std::string& calibration) {
+  std::vector<InputProblem> problems;
+  const auto collect = [&problems](const auto& work) {
+    try {
+      work();
+    } catch (const InputError& error) {
+      problems.insert(problems.end(), error.problems().begin(), error.problems().end());
+    }
+  };
+  Experiment experiment;
+  collect([&] { experiment = read_experiment(document.json, document.file); });
+  const Json::json_pointer place("/calibration");
+  if (!calibration.empty()) {
+    collect([&] { check_calibration_name(calibration, "--calibration", ""); });
+  } else if (document.json.is_object() && document.json.contains(place) && document.json[place].is_string()) {
+    collect([&] { check_calibration_name(document.json[place], document.file, place.to_string()); });
+  }
+  if (!problems.empty()) throw InputError(std::move(problems));
+  return experiment;
+}
+
 int run_predict(const PredictArguments& arguments) {
   const CommonOptions& common = arguments.common;
   RunOptions options = check_common_options(common, EngineKind::simulate);
@@ -63,7 +86,7 @@ int run_predict(const PredictArguments& arguments) {
   Stopwatch stopwatch(common.timing);
   ExperimentDocument document = read_experiment_document(arguments.experiment);
   for (const std::string& setting : common.settings) apply_setting(document.json, setting);
-  const Experiment experiment = read_experiment(document.json, document.file);
+  const Experiment experiment = read_checked(document, common.calibration);
   read_beside(arguments, options.predict);
   stopwatch.lap("reading");
   const Prediction prediction = predict(experiment, options.predict);

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "models/accepted_keys.hpp"
 #include "models/layer_operators.hpp"
 #include "sim/cost/year_month.hpp"
 
@@ -85,17 +86,11 @@ void check_fp8_attention(const SpecReader& reader, const Experiment& experiment)
   }
 }
 
-/// The GPU has units for the products' format.
-void check_precision(const SpecReader& reader, const Experiment& experiment) {
+/// The GPU has units for the products' format; tells whether it has.
+bool check_precision(const SpecReader& reader, const Experiment& experiment) {
   const DeviceSpec& device = experiment.device;
   const Precision asked = experiment.training.precision;
-  if (device.peak_for(asked)) {
-    check_parameter_gather(reader, experiment);
-    check_activation_input(reader, experiment);
-    check_output_projection(reader, experiment);
-    check_fp8_attention(reader, experiment);
-    return;
-  }
+  if (device.peak_for(asked)) return true;
   std::vector<std::string> available;
   for (const std::string_view name : precision_names()) {
     if (device.peak_for(*precision_named(name))) available.emplace_back(name);
@@ -107,6 +102,15 @@ void check_precision(const SpecReader& reader, const Experiment& experiment) {
       reader.pointer() + "/training/precision", fmt::format("\"{}\"", name_of(asked)),
       fmt::format("a precision that {} has matrix units for: {}; the nearest is {}", device.name,
                   list_names(available), name_of(static_cast<Precision>(nearest))));
+  return false;
+}
+
+/// What the software does in 8 bits goes with the precision's recipe, the GPU and the plan.
+void check_narrow_formats(const SpecReader& reader, const Experiment& experiment) {
+  check_parameter_gather(reader, experiment);
+  check_activation_input(reader, experiment);
+  check_output_projection(reader, experiment);
+  check_fp8_attention(reader, experiment);
 }
 
 /// Muon orthogonalises its updates by products in bf16, whatever the model is trained in.
@@ -137,10 +141,14 @@ void check_host_memory(const SpecReader& reader, const Experiment& experiment) {
 }
 
 /// What reads well on its own but cannot be predicted, or not together.
-void cross_check(const SpecReader& reader, const Experiment& experiment) {
+/// @param accepted of the sections, before the plan was read
+/// @param plan_accepted whether the plan was, too
+void cross_check(const SpecReader& reader, const Experiment& experiment, const AcceptedKeys& accepted,
+                 bool plan_accepted) {
   Problems& problems = reader.problems();
-  if (!problems.empty()) return;
-  if (!experiment.shape.storage.exists) {
+  if (!accepted.sections({"cluster"})) return;
+  const bool training = accepted.sections({"training"});
+  if (training && !experiment.shape.storage.exists) {
     const std::string expected =
         "cluster.storage, such as {\"kind\": \"local\", \"read_bandwidth\": \"14 GB/s\"}";
     const auto refuse_without_storage = [&](std::string_view key, std::string_view what) {
@@ -160,8 +168,11 @@ void cross_check(const SpecReader& reader, const Experiment& experiment) {
   };
   if (experiment.cluster.power) refuse_of_plan("power", "energy and peak power");
   if (experiment.cluster.reliability) refuse_of_plan("reliability", "failures and goodput");
+  if (!training) return;
   check_host_memory(reader, experiment);
-  check_precision(reader, experiment);
+  const bool has_precision = check_precision(reader, experiment);
+  if (has_precision && plan_accepted && accepted.sections({"model", "software"}))
+    check_narrow_formats(reader, experiment);
   check_muon(reader, experiment);
 }
 
@@ -171,8 +182,7 @@ Experiment read_experiment(const SpecReader& reader) {
   Experiment experiment;
   experiment.file = reader.problems().file();
   experiment.document = reader.json();
-  reader.only(
-      {"schema", "name", "cluster", "model", "training", "software", "parallel", "measured", "calibration"});
+  reader.only(std::vector<std::string>(kExperimentKeys.begin(), kExperimentKeys.end()));
   if (!reader.is_object()) return experiment;
   if (reader.has("schema")) reader.at("schema").choice({"orrery.experiment/1"});
   if (reader.has("name")) experiment.name = reader.at("name").text();
@@ -184,19 +194,18 @@ Experiment read_experiment(const SpecReader& reader) {
   experiment.software =
       read_software_stack(optional_section(reader, "software"),
                           asked_of_stack(experiment.training, optional_section(reader, "parallel").json()));
-  const bool cluster_is_sound = reader.problems().empty();
-  if (cluster_is_sound) {
+  const SpecReader parallel = optional_section(reader, "parallel");
+  const AcceptedKeys accepted(parallel);
+  if (accepted.sections({"cluster"})) {
     experiment.shape = cluster_shape(experiment.cluster);
     experiment.device = device_spec(experiment.cluster);
     experiment.software.choose_for_architecture(experiment.device.architecture,
                                                 experiment.model.has_unequal_heads());
     experiment.software.run_on_host(experiment.cluster.node.host_speed);
   }
-  // With problems so far, read_parallel_plan checks the keys alone and leaves the GPUs out of it.
-  experiment.parallel =
-      read_parallel_plan(optional_section(reader, "parallel"), experiment.model, experiment.training,
-                         experiment.software, cluster_is_sound ? experiment.shape.gpus : 1);
-  cross_check(reader, experiment);
+  experiment.parallel = read_parallel_plan(parallel, experiment.model, experiment.training,
+                                           experiment.software, experiment.shape.gpus);
+  cross_check(reader, experiment, accepted, AcceptedKeys(parallel).whole_plan());
   if (experiment.name.empty() && reader.problems().empty()) experiment.name = default_name(experiment);
   return experiment;
 }

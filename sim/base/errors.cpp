@@ -99,6 +99,18 @@ void Problems::add(InputProblem problem) {
   if (known_.insert(problem).second) list_.push_back(std::move(problem));
 }
 
+std::set<std::string> Problems::refused_below(std::string_view pointer) const {
+  std::set<std::string> keys;
+  for (const InputProblem& problem : list_) {
+    const std::string_view place = problem.pointer;
+    if (problem.file != file_ || place.size() <= pointer.size() || !place.starts_with(pointer)) continue;
+    if (place[pointer.size()] != '/') continue;
+    const std::string_view rest = place.substr(pointer.size() + 1);
+    keys.emplace(rest.substr(0, rest.find('/')));
+  }
+  return keys;
+}
+
 void Problems::throw_if_any() const {
   if (!list_.empty()) throw InputError(list_);
 }

@@ -47,6 +47,8 @@ class Problems {
   void add(InputProblem problem);
   bool empty() const { return list_.empty(); }
   const std::vector<InputProblem>& list() const { return list_; }
+  /// Keys of the object at `pointer` of this file at or below which something was refused.
+  std::set<std::string> refused_below(std::string_view pointer) const;
   /// @throws InputError if anything was added.
   void throw_if_any() const;
 

@@ -43,6 +43,19 @@ TEST(Problems, AreThrownTogetherInTheOrderFound) {
   }
 }
 
+TEST(Problems, SayWhichKeysWereRefused) {
+  Problems problems("f.json");
+  problems.add("/plan/tensor", "0", "1");
+  problems.add("/plan/stages/2/layers", "0", "1");
+  problems.add("/planned/data", "0", "1");
+  problems.add("/plan", "0", "1");
+  problems.add_message("", "of the whole file");
+  problems.add(InputProblem{"other.json", "/plan/zero", "0", "1", {}});
+  EXPECT_EQ(problems.refused_below("/plan"), (std::set<std::string>{"tensor", "stages"}));
+  EXPECT_EQ(problems.refused_below(""), (std::set<std::string>{"plan", "planned"}));
+  EXPECT_TRUE(problems.refused_below("/plan/tensor").empty());
+}
+
 TEST(NearestName, CountsInsertionsDeletionsReplacementsAndSwaps) {
   const Names keys = {"tensor", "pipeline", "data"};
   EXPECT_EQ(nearest_name("tensor", keys), "tensor");
