@@ -7,9 +7,15 @@ constexpr const char* kKeys =
     "at least one of step_time_s, tokens_per_s_per_gpu, model_tflops_per_gpu, "
     "hardware_tflops_per_gpu, mfu, peak_memory_bytes";
 
+/// Far beyond what anything measures, and near enough that errors and their means stay numbers.
+constexpr double kLeastMeasured = 1e-12, kMostMeasured = 1e30;
+
 std::optional<double> positive(const SpecReader& reader, std::string_view key) {
   if (!reader.has(key)) return std::nullopt;
-  return reader.at(key).number_above(0.0);
+  const double value = reader.at(key).number_above(0.0);
+  if (value < kLeastMeasured || value > kMostMeasured)
+    reader.at(key).refuse("a number in [1e-12, 1e+30]", true);
+  return value;
 }
 
 }  // namespace
@@ -28,6 +34,8 @@ MeasuredRun read_measured_run(const SpecReader& reader) {
   measured.model_tflops_per_gpu = positive(reader, "model_tflops_per_gpu");
   measured.hardware_tflops_per_gpu = positive(reader, "hardware_tflops_per_gpu");
   measured.mfu = positive(reader, "mfu");
+  if (measured.mfu && *measured.mfu > 1.0)
+    reader.at("mfu").refuse("a share of the peak, above 0 and at most 1", true);
   if (const auto value = positive(reader, "peak_memory_bytes")) measured.peak_memory = bytes(*value);
   if (reader.has("peak_memory_scope")) {
     const SpecReader scope = reader.at("peak_memory_scope");
