@@ -9,6 +9,7 @@
 
 #include "reports/answers/run_description.hpp"
 #include "sim/base/data_files.hpp"
+#include "sim/base/hash.hpp"
 #include "sim/engine/child_process.hpp"
 
 namespace orrery {
@@ -51,8 +52,16 @@ RunRecord read_record(const Json& json, const std::string& place, std::vector<In
 }
 
 void read_file(const std::string& path, const std::string& name, std::vector<RunRecord>& runs,
-               std::vector<InputProblem>& refused) {
-  const std::string text = read_text_file(path);
+               std::vector<InputProblem>& refused, std::vector<InputHash>* inputs) {
+  std::string text;
+  try {
+    text = read_text_file(path);
+  } catch (const InputError& error) {
+    refused.insert(refused.end(), error.problems().begin(), error.problems().end());
+    return;
+  }
+  if (inputs != nullptr) inputs->push_back({name, content_hash(text)});
+  const size_t before = runs.size() + refused.size();
   size_t line_number = 0;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
@@ -67,6 +76,8 @@ void read_file(const std::string& path, const std::string& name, std::vector<Run
       refused.insert(refused.end(), error.problems().begin(), error.problems().end());
     }
   }
+  if (runs.size() + refused.size() == before)
+    refused.push_back({name, "", "no run", "a JSON object a line", ""});
 }
 
 void keep(std::vector<RunRecord>& runs, const std::vector<std::string>& wanted,
@@ -192,11 +203,13 @@ std::vector<ValidationRow> validate_run(const RunRecord& run, const std::vector<
 
 }  // namespace
 
-std::vector<RunRecord> read_runs(const std::vector<std::string>& files) {
+std::vector<RunRecord> read_runs(const std::vector<std::string>& files, std::vector<InputHash>* inputs) {
   std::vector<RunRecord> runs;
   std::vector<InputProblem> refused;
-  if (files.empty()) read_file((data_root() / kShippedRuns).string(), kShippedRuns, runs, refused);
-  for (const std::string& file : files) read_file(file, file, runs, refused);
+  if (std::count(files.begin(), files.end(), "-") > 1)
+    throw InputError(InputProblem{"orrery validate", "", "\"-\" twice", "standard input once", ""});
+  if (files.empty()) read_file((data_root() / kShippedRuns).string(), kShippedRuns, runs, refused, inputs);
+  for (const std::string& file : files) read_file(file, file, runs, refused, inputs);
   std::set<std::string> ids;
   for (const RunRecord& run : runs) {
     if (!run.id.empty() && !ids.insert(run.id).second) {

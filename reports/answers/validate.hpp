@@ -29,8 +29,11 @@ struct ValidateOptions {
 };
 
 /// Reads files of measured runs, one JSON object a line; an empty list reads the ones that ship.
-/// @throws InputError with all lines that are no such object, or a second row with the same id
-std::vector<RunRecord> read_runs(const std::vector<std::string>& files);
+/// @param inputs  if not null, receives the files' hashes
+/// @throws InputError with all files that cannot be read or hold no run, all lines that are no such object,
+/// or a second row with the same id
+std::vector<RunRecord> read_runs(const std::vector<std::string>& files,
+                                 std::vector<InputHash>* inputs = nullptr);
 
 /// Which rows to score; an empty list selects all.
 struct RunSelection {

@@ -10,6 +10,7 @@
 #include "reports/answers/plan_ranking.hpp"
 #include "reports/answers/predict_options.hpp"
 #include "reports/answers/prediction.hpp"
+#include "reports/experiment/resolved.hpp"
 
 namespace orrery {
 
@@ -76,6 +77,7 @@ struct Validation {
   std::vector<ValidationSummary> summary;
   std::vector<RefusalCount> refusals;  ///< most frequent first
   bool interrupted = false;            ///< rows that were not reached are left out
+  std::vector<InputHash> inputs;       ///< the files of runs
 };
 
 /// The null model: each row's step time as if it ran at the median MFU of the other rows with its source, GPU

@@ -81,7 +81,8 @@ int run_validate(const ValidateArguments& arguments) {
   const std::optional<Effect> without = read_effect(arguments.without, run.predict.engine);
   const double mfu_above = read_share("--mfu-above", arguments.mfu_above);
   Stopwatch stopwatch(arguments.common.timing);
-  const std::vector<RunRecord> runs = select_runs(read_runs(arguments.files), arguments.selection);
+  std::vector<InputHash> inputs;
+  const std::vector<RunRecord> runs = select_runs(read_runs(arguments.files, &inputs), arguments.selection);
   stopwatch.lap("reading");
 
   ValidateOptions options;
@@ -99,7 +100,8 @@ int run_validate(const ValidateArguments& arguments) {
     options.progress = work.progress();
     return validate(runs, options);
   };
-  const Validation validation = answer();
+  Validation validation = answer();
+  validation.inputs = std::move(inputs);
   stopwatch.lap("validating");
   if (validation.interrupted && !arguments.common.quiet)
     print_note("warning: interrupted, results are partial");

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "reports/experiment/version.hpp"
 #include "reports/writers/json_text.hpp"
 #include "reports/writers/text_table.hpp"
 #include "sim/base/unit_text.hpp"
@@ -155,6 +156,8 @@ Json validation_json(const Validation& validation) {
   for (const RefusalCount& refusal : validation.refusals) {
     json["refusals"].push_back({{"reason", refusal.reason}, {"rows", refusal.rows}});
   }
+  json["run"] = {{"version", version()}, {"inputs", Json::object()}};
+  for (const InputHash& input : validation.inputs) json["run"]["inputs"][input.name] = input.hash;
   return json;
 }
 

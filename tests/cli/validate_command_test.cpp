@@ -150,6 +150,18 @@ TEST(ValidateCommand, SwitchesOneEffectOffAndListsAll) {
   }
 }
 
+TEST(ValidateCommand, SaysWhichRunsItReadAndByWhichVersion) {
+  const std::string line = run_line("one", small_experiment(), 1.0);
+  const Json first = run_orrery({"validate", "-", "--format", "json", "--quiet"}, line).json();
+  const Json again = run_orrery({"validate", "-", "--format", "json", "--quiet"}, line).json();
+  const Json other =
+      run_orrery({"validate", "-", "--format", "json", "--quiet"}, run_line("two", small_experiment(), 1.0))
+          .json();
+  EXPECT_EQ(first.at("run"), again.at("run"));
+  EXPECT_NE(first.at("run").at("inputs").at("-"), other.at("run").at("inputs").at("-"));
+  EXPECT_EQ(first.at("run").at("version").get<std::string>() + "\n", run_orrery({"--version"}).out);
+}
+
 TEST(ValidateCommand, RefusesARepeatedId) {
   const TemporaryFolder folder;
   const std::string line = run_line("a", small_experiment(), 1.0);
