@@ -140,6 +140,7 @@ CalibratedKernelModel::CalibratedKernelModel(DeviceSpec device, const LoadedProf
     power_->evidence = weaker(power_->evidence, best_of(loaded.fit));
   }
   profile_name_ = profile.gpu;
+  profile_hash_ = profile.hash;
   profile_error_ = profile.typical_error();
   if (loaded.fit == ProfileFit::same_chip) {
     profile_source_ = fmt::format("profile of {}, the same chip as {}; ", profile.gpu, device_.name);

@@ -42,6 +42,7 @@ class CalibratedKernelModel final : public CostModel {
   const DeviceSpec& device() const override { return device_; }
   std::string profile_name() const override { return profile_name_; }
   std::string profile_source() const override { return profile_source_; }
+  const std::string& profile_hash() const { return profile_hash_; }
   double profile_error() const override { return profile_error_; }
 
  private:
@@ -81,7 +82,7 @@ class CalibratedKernelModel final : public CostModel {
   std::array<std::vector<std::int64_t>, 6> head_sizes_;     ///< of the rows, by AttentionKernel
   MemoryFit memory_;
   std::optional<PowerFit> power_;
-  std::string profile_name_, profile_source_;
+  std::string profile_name_, profile_source_, profile_hash_;
   double profile_error_ = 0.0;
 };
 

@@ -36,6 +36,11 @@ void check_calibration(const Experiment& experiment, const std::string& option) 
 
 }  // namespace
 
+std::string hash_of_profile(const CostModel& kernels) {
+  const auto* calibrated = dynamic_cast<const CalibratedKernelModel*>(&kernels);
+  return calibrated == nullptr ? std::string() : calibrated->profile_hash();
+}
+
 void check_calibration_name(const std::string& name, const std::string& file, const std::string& pointer) {
   if (name.empty() || name.find('/') != std::string::npos || name.ends_with(".json")) return;
   const std::vector<std::string> names = kernel_profile_names();
@@ -88,7 +93,7 @@ CalibratedModels CalibrationStore::models(const Experiment& experiment, const Pr
     const bool measured = options.tier != Tier::datasheet;
     const std::shared_ptr<const CostModel> costs = kernels(experiment, options, used);
     return {costs, collectives(experiment, measured ? used : ""), exchange(experiment),
-            tiers_.use(experiment, options, costs->profile_name())};
+            tiers_.use(experiment, options, costs->profile_name()), hash_of_profile(*costs)};
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});
   }

@@ -20,8 +20,12 @@ struct CalibratedModels {
   std::shared_ptr<const CollectiveModel> collectives;
   /// Of the stack's dispatcher of tokens, where it has kernels of its own.
   std::shared_ptr<const ExpertExchangeConstants> exchange;
-  TierUse tier = {};  ///< what the stack and the site add
+  TierUse tier = {};             ///< what the stack and the site add
+  std::string kernel_hash = {};  ///< of the kernel profile; empty: none is used
 };
+
+/// Hash of the profile behind a model of kernels; empty where there is none.
+std::string hash_of_profile(const CostModel& kernels);
 
 /// Refuses the name of a calibration that does not ship; empty names and files pass.
 /// @throws InputError at `file` and `pointer`, with the nearest name first

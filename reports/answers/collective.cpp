@@ -13,6 +13,7 @@
 #include "calibration/libraries/tuner_files.hpp"
 #include "reports/answers/latency_difference.hpp"
 #include "reports/answers/traffic.hpp"
+#include "sim/base/hash.hpp"
 #include "sim/collectives/expert_exchange.hpp"
 #include "sim/collectives/host_staged_model.hpp"
 #include "sim/collectives/library_formulas.hpp"
@@ -113,7 +114,7 @@ class Chooser {
   Chooser(const CollectiveQuestion& question, const DeviceSpec& device, const std::string& library)
       : explain_(question.explain), forced_(question.algorithm) {
     if (library == "nccl") {
-      tuner_ = load_nccl_tuner(question.version, device.architecture);
+      load_tuner(question.version, device);
     } else if (library == "rccl") {
       tuner_ = load_rccl_tuner();
     }
@@ -170,6 +171,20 @@ class Chooser {
   }
 
  private:
+  /// What the constants do not hold is said of the option that asked for it.
+  void load_tuner(const std::string& version, const DeviceSpec& device) {
+    try {
+      tuner_ = load_nccl_tuner(version, device.architecture);
+    } catch (const InputError& error) {
+      const InputProblem& problem = error.problems().front();
+      if (problem.file == "NCCL's version") refuse("--nccl-version", problem.found, problem.expected);
+      if (problem.pointer != "/constants/architectures") throw;
+      refuse("--library", "nccl on " + device.name,
+             "mpi or gloo: NCCL's constants are those of architectures " +
+                 problem.expected.substr(problem.expected.find(' ', 4) + 1));
+    }
+  }
+
   void fill_from_tuner(CollectiveAnswerRow& row, CollectiveOp op, const GroupShape& shape) const {
     const TunerTable table = tuner_table(*tuner_, op, row.bytes, shape, forced_options_);
     if (forced_.empty()) {
@@ -502,6 +517,7 @@ CollectiveCluster read_collective_cluster(const std::string& argument,
   const ClusterArgument given = read_cluster_argument(argument, settings);
   Problems problems(given.file);
   CollectiveCluster cluster;
+  cluster.hash = content_hash(given.json.dump());
   cluster.spec = read_cluster_spec(SpecReader(given.json, given.pointer, problems));
   problems.throw_if_any();
   if (!given_latency_keys(given.json).empty()) {
@@ -520,6 +536,8 @@ CollectiveAnswer answer_collective(const CollectiveCluster& given, const Collect
   answer.op = question.op;
   answer.gpu = device.name;
   answer.cluster = cluster.preset;
+  answer.resolved = cluster;
+  answer.cluster_hash = given.hash;
   answer.ranks = group.ranks;
   answer.nodes = group.nodes;
   answer.domains = group.domains;

@@ -64,6 +64,8 @@ struct CollectiveAnswer {
   std::string forced;
   std::vector<CollectiveAnswerRow> rows;
   std::vector<std::string> notes;
+  ClusterSpec resolved;
+  std::string cluster_hash;
 };
 
 /// Names that --op takes.
@@ -78,6 +80,7 @@ std::vector<double> read_sizes(const std::string& text, std::vector<InputProblem
 struct CollectiveCluster {
   ClusterSpec spec;
   std::optional<ClusterShape> usual;  ///< without the latencies that it gives itself, if it gives any
+  std::string hash;                   ///< of its text
 };
 /// @throws InputError
 CollectiveCluster read_collective_cluster(const std::string& argument,

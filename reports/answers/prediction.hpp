@@ -38,6 +38,7 @@ struct CalibrationUse {
   int stack_runs = 0, site_runs = 0;
   std::optional<double> stack_error, site_error;
   bool interval_from_residuals = false;  ///< the interval rests on cross-validated residuals of the tier
+  std::string hash;                      ///< of the kernel profile; empty where no measurement is used
 };
 
 /// Graph and timeline of a simulated step, for traces.

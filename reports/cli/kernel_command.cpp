@@ -190,6 +190,10 @@ KernelOptions check_options(const KernelArguments& arguments, const RunOptions& 
   if (options.tier == Tier::datasheet && !options.calibration.empty()) {
     problems.push_back({"--tier", "", "datasheet with --calibration", "one of the two", ""});
   }
+  if (options.tier == Tier::datasheet && !options.sustained) {
+    problems.push_back({"--conditions", "", "burst with --tier datasheet",
+                        "--tier measured: datasheets know one clock", ""});
+  }
   if (!problems.empty()) throw InputError(std::move(problems));
   return options;
 }

@@ -115,7 +115,8 @@ std::string collective_json(const CollectiveAnswer& answer, bool explain) {
   json["rows"] = Json::array();
   for (const CollectiveAnswerRow& row : answer.rows) json["rows"].push_back(row_json(row, explain));
   json["warnings"] = answer.notes;
-  json["run"] = {{"version", version()}};
+  json["resolved"] = resolved_cluster_json(answer.resolved);
+  json["run"] = {{"version", version()}, {"inputs", {{"cluster", answer.cluster_hash}}}};
   return json_text(json);
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "calibration/kernels/kernel_profile.hpp"
+#include "reports/answers/calibrated_models.hpp"
 #include "reports/experiment/version.hpp"
 #include "reports/writers/json_text.hpp"
 #include "reports/writers/text_table.hpp"
@@ -85,7 +86,7 @@ std::string_view meaning_of(Evidence evidence) {
 }  // namespace
 
 KernelDocument kernel_document(const CostModel& model, const KernelOptions& options) {
-  return {model.device().name, model.profile_name(), model.profile_source(),
+  return {model.device().name, model.profile_name(), model.profile_source(), hash_of_profile(model),
           options.tier,        options.sustained,    model.profile_error()};
 }
 
@@ -104,17 +105,22 @@ void KernelJsonWriter::head(std::string& text) {
   const auto quoted = [](const std::string& value) { return Json(value).dump(); };
   text += fmt::format(
       "{{\n  \"schema\": \"orrery.kernel/1\",\n  \"gpu\": {},\n  \"tier\": \"{}\",\n"
-      "  \"conditions\": \"{}\",\n  \"calibration\": {{\"profile\": {}, \"source\": {}, \"compute_error\": "
-      "{}}},\n"
+      "  \"conditions\": \"{}\",\n  \"calibration\": {{\"profile\": {}, \"source\": {}, \"hash\": {}, "
+      "\"compute_error\": {}}},\n"
       "  \"kernels\": [",
       quoted(document_.gpu), orrery::name_of(document_.tier), document_.sustained ? "sustained" : "burst",
-      quoted(document_.profile), quoted(document_.source), document_.error);
+      quoted(document_.profile), quoted(document_.source),
+      document_.hash.empty() ? "null" : quoted(document_.hash), document_.error);
 }
 
 void KernelJsonWriter::answer(const KernelLine& kernel, const KernelAnswer& answer, std::string& text) {
   text += first_ ? "\n    {" : ",\n    {";
   first_ = false;
   text += kernel.members;
+  // The default of what a line leaves out; in a name the quotes would be escaped.
+  if (answer.work.precision && kernel.members.find("\"precision\":") == std::string::npos)
+    fmt::format_to(std::back_inserter(text), ", \"precision\": \"{}\"",
+                   orrery::name_of(*answer.work.precision));
   fmt::format_to(std::back_inserter(text), ", \"time_s\": {}, \"interval_s\": [{}, {}]",
                  answer.time.time.base(), answer.interval[0].base(), answer.interval[1].base());
   if (answer.work.precision) {

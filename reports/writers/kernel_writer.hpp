@@ -20,7 +20,7 @@ class KernelWriter {
 
 /// What the answers of a document have in common.
 struct KernelDocument {
-  std::string gpu, profile, source;
+  std::string gpu, profile, source, hash;
   Tier tier = Tier::measured;
   bool sustained = true;
   double error = 0.0;  ///< cross-validated median error of the profile; 0: unknown

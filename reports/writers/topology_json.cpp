@@ -172,6 +172,7 @@ Json topology_json(const TopologyAnswer& answer, bool ids) {
   json["resolved"] = resolved_cluster_json(answer.cluster);
   json["cluster_hash"] = answer.cluster_hash;
   json["version"] = version();
+  json["run"] = {{"version", version()}, {"inputs", {{"cluster", answer.cluster_hash}}}};
   return json;
 }
 

@@ -332,10 +332,10 @@ TEST(CollectiveCommand, RefusesBadOptionsInOneLineEach) {
   EXPECT_EQ(refusal({"dgx-h100", "--ranks-per-node", "9"}),
             "--ranks-per-node: found 9, expected an integer in [1, 8]: the GPUs of a node\n");
   EXPECT_EQ(refusal({"dgx-h100", "--nccl-version", "2.10"}),
-            "NCCL's version: found \"2.10\", expected a version from 2.18 to 2.30, such as \"2.18\" or "
+            "--nccl-version: found \"2.10\", expected a version from 2.18 to 2.30, such as \"2.18\" or "
             "\"2.27.3\"\n");
   EXPECT_EQ(refusal({"dgx-h100", "--nccl-version", "9.9"}),
-            "NCCL's version: found \"9.9\", expected a version from 2.18 to 2.30, such as \"2.30\" or "
+            "--nccl-version: found \"9.9\", expected a version from 2.18 to 2.30, such as \"2.30\" or "
             "\"2.27.3\"\n");
   EXPECT_EQ(refusal({"dgx-h100", "--algorithm", "rign"})
                 .rfind("--algorithm: found \"rign\", expected \"ring\" or", 0),
@@ -354,6 +354,27 @@ TEST(CollectiveCommand, RefusesBadOptionsInOneLineEach) {
   EXPECT_NE(refusal({"dgx-h10"}).find("expected \"dgx-h100\""), std::string::npos);
   EXPECT_NE(refusal({"-"}, R"({"preset": "dgx-h100", "ndoes": 4})").find("/ndoes: found an unknown key"),
             std::string::npos);
+}
+
+TEST(CollectiveCommand, RefusesALibraryWithoutConstantsForTheGpuByItsOption) {
+  const CliRun run = run_orrery({"collective", "tpu-v4", "--sizes", "1MiB"});
+  EXPECT_EQ(run.err,
+            "--library: found nccl on tpu-v4, expected mpi or gloo: NCCL's constants are those of "
+            "architectures volta, "
+            "ampere, ada, hopper, blackwell\n");
+  EXPECT_EQ(run.exit_code, 2);
+}
+
+TEST(CollectiveCommand, CarriesItsClusterInFullAndItsHash) {
+  const auto of = [](const std::string& nodes) {
+    return run_orrery(
+               {"collective", "dgx-h100", "--set", "nodes=" + nodes, "--sizes", "1MiB", "--format", "json"})
+        .json();
+  };
+  const Json two = of("2");
+  EXPECT_EQ(two.at("resolved").at("nodes").at("value"), 2);
+  EXPECT_EQ(two.at("resolved").at("node").at("gpus").at("origin"), "preset dgx-h100");
+  EXPECT_NE(two.at("run").at("inputs").at("cluster"), of("4").at("run").at("inputs").at("cluster"));
 }
 
 TEST(CollectiveCommand, RefusesOptionsThatWouldChangeNothing) {
@@ -380,7 +401,7 @@ TEST(CollectiveCommand, RefusesBadSizes) {
             "--sizes: found \"1KiB:1MiB:2:2\", expected FROM:TO, FROM:TO:FACTOR or SIZE,SIZE,...\n");
   EXPECT_EQ(refusal({"dgx-h100", "--sizes", "1KiB:1GiB:1.001"}),
             "--sizes: found \"1KiB:1GiB:1.001\", expected at most 1000 sizes\n");
-  for (const char* bad : {"", "1024", "1 MX", "-1MiB", "1KiB,,2KiB", "0 B", "9000 PB"}) {
+  for (const char* bad : {"1024", "1 MX", "-1MiB", "1KiB,,2KiB", "0 B", "9000 PB"}) {
     EXPECT_EQ(refusal({"dgx-h100", "--sizes", bad}).rfind("--sizes: found \"", 0), 0U) << bad;
   }
 }

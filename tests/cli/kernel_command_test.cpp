@@ -46,9 +46,9 @@ TEST(KernelCommand, AnswersEveryLineWithItsKeysFirst) {
   ASSERT_EQ(result["kernels"].size(), 6U);
   std::vector<std::string> keys;
   for (const auto& [key, value] : result["kernels"][1].items()) keys.push_back(key);
-  EXPECT_EQ(keys, (std::vector<std::string>{"name", "count", "op", "k", "m", "n", "batch", "time_s",
-                                            "interval_s", "tflops", "bandwidth_bytes_per_s", "bound",
-                                            "evidence", "power_w", "power_evidence", "energy_j"}));
+  EXPECT_EQ(keys, (std::vector<std::string>{"name", "count", "op", "k", "m", "n", "batch", "precision",
+                                            "time_s", "interval_s", "tflops", "bandwidth_bytes_per_s",
+                                            "bound", "evidence", "power_w", "power_evidence", "energy_j"}));
   for (const Json& each : result["kernels"]) {
     const double time = each["time_s"];
     EXPECT_GT(time, 0.0);
@@ -98,6 +98,28 @@ TEST(KernelCommand, TheBurstIsNoSlowerThanTheSustainedRateAndATierOfItsOwn) {
   EXPECT_EQ(datasheet["kernels"][0]["evidence"], "datasheet");
   // Another GPU's profile is another architecture's parameters as far as anybody knows.
   EXPECT_EQ(with({"--calibration", "a100-sxm4-80gb"})["kernels"][0]["evidence"], "assumed");
+}
+
+TEST(KernelCommand, SaysThePrecisionThatALineLeavesOutAndTheHashOfItsProfile) {
+  const auto kernel = [](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"kernel",  "--gpu",    "h100-sxm-80gb", "--op", "gemm",
+                                          "--shape", "64,64,64", "--format",      "json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_orrery(arguments).json();
+  };
+  const Json left_out = kernel({});
+  EXPECT_EQ(left_out.at("kernels").at(0), kernel({"--precision", "bf16"}).at("kernels").at(0));
+  EXPECT_EQ(left_out.at("kernels").at(0).at("precision"), "bf16");
+  const Json profile =
+      read_json_file(std::string(ORRERY_SOURCE_DIR) + "/calibration/profiles/h100-sxm-80gb.json");
+  EXPECT_EQ(left_out.at("calibration").at("hash"), profile.at("hash"));
+  EXPECT_TRUE(kernel({"--tier", "datasheet"}).at("calibration").at("hash").is_null());
+  const CliRun burst = run_orrery({"kernel", "--gpu", "h100-sxm-80gb", "--op", "gemm", "--shape", "8,8,8",
+                                   "--tier", "datasheet", "--conditions", "burst"});
+  EXPECT_EQ(burst.err,
+            "--conditions: found burst with --tier datasheet, expected --tier measured: datasheets know one "
+            "clock\n");
+  EXPECT_EQ(burst.exit_code, 2);
 }
 
 TEST(KernelCommand, TextSaysTheProfileAndWhatEachKernelRestsOn) {
