@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <iostream>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -66,6 +67,25 @@ std::vector<InputProblem> unknown_arguments(const std::vector<Command>& commands
   return problems;
 }
 
+/// Options that were given an empty text: none takes one, and it must not pass for the option left out.
+std::vector<InputProblem> empty_values(const Command& command) {
+  std::vector<InputProblem> problems;
+  for (const CLI::Option* option : command.app->get_options()) {
+    const std::vector<std::string> values = option->results();
+    if (!option->get_lnames().empty() && std::find(values.begin(), values.end(), "") != values.end())
+      problems.push_back({"--" + option->get_lnames().front(), "", "an empty text", "a value", ""});
+  }
+  return problems;
+}
+
+/// Prints help or the version.
+int print_wanted(const CLI::App& application, const CLI::Success& wanted) {
+  const int code = application.exit(wanted);
+  if (std::cout.flush()) return code;
+  print_note("orrery: standard output cannot be written");
+  return kFailure;
+}
+
 int run(std::vector<std::string> arguments) {
   const bool as_json = wants_json(arguments);
   if (const auto problem = check_command(arguments)) {
@@ -85,7 +105,7 @@ int run(std::vector<std::string> arguments) {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes its arguments last first
     application.parse(arguments);
   } catch (const CLI::Success& wanted) {  // --help, --version
-    return application.exit(wanted);
+    return print_wanted(application, wanted);
   } catch (const CLI::ParseError& error) {
     std::vector<InputProblem> problems = unknown_arguments(commands);
     if (problems.empty()) problems.push_back({"orrery", "", "", "", error.what()});
@@ -94,7 +114,10 @@ int run(std::vector<std::string> arguments) {
   }
   try {
     for (const Command& command : commands) {
-      if (command.app->parsed()) return command.run();
+      if (!command.app->parsed()) continue;
+      const std::vector<InputProblem> problems = empty_values(command);
+      if (!problems.empty()) throw InputError(problems);
+      return command.run();
     }
     return kFailure;
   } catch (const InputError& error) {

@@ -95,6 +95,12 @@ void add_cluster_options(CLI::App& command, std::string& cluster, CommonOptions&
 void add_output_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--format", options.format, "text (default), json or csv")->type_name("FORMAT");
   command.add_flag("--timing", options.timing, "print how long we took, on stderr");
+  // A script may give these to every command; here nothing is drawn and nothing runs side by side.
+  if (command.get_option_no_throw("--seed") == nullptr) {
+    command.add_option("--seed", options.seed, "seed of everything random: nothing here is")->type_name("N");
+  }
+  command.add_option("--threads", options.threads, "threads to use: the result is the same at any number")
+      ->type_name("N");
   command.add_flag("--quiet", options.quiet, "no progress and warnings on stderr");
 }
 
@@ -109,7 +115,7 @@ RunOptions check_common_options(const CommonOptions& options, EngineKind default
   } else if (!options.engine.empty()) {
     refuse(problems, "--engine", options.engine, {"estimate", "simulate"});
   }
-  if (options.scope == "full" && options.engine == "estimate") {
+  if (options.scope == "full" && run.predict.engine == EngineKind::estimate) {
     problems.push_back(
         {"--scope", "", "full with --engine estimate", "--engine simulate, which has ranks", ""});
   } else if (options.scope == "full") {

@@ -30,7 +30,8 @@ struct RunOptions {
 void add_common_options(CLI::App& command, CommonOptions& options);
 /// The argument CLUSTER and --set, whose paths start at the cluster.
 void add_cluster_options(CLI::App& command, std::string& cluster, CommonOptions& options);
-/// --format, --timing and --quiet, for a command that takes few of the common options.
+/// --format, --timing, --quiet, --threads and, where the command has none of its own, --seed: for a command
+/// that takes few of the common options. Call it last.
 void add_output_options(CLI::App& command, CommonOptions& options);
 /// @param default_engine of the command
 /// @param default_tier   of the command; `measured` for one that knows of no software stack, which refuses

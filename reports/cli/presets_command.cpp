@@ -143,7 +143,7 @@ Command add_presets_command(CLI::App& application) {
   command->add_option("KIND", arguments->kind, "gpus, nodes, clusters, models, software or calibrations");
   command->add_option("NAME", arguments->name, "print this one");
   add_shape_options(*command, *arguments);
-  add_common_options(*command, arguments->common);
+  add_output_options(*command, arguments->common);
   return {command, [arguments] { return run_presets(*arguments); }};
 }
 

@@ -1,5 +1,10 @@
+#include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reports/answers/topology.hpp"
@@ -8,6 +13,7 @@
 #include "reports/cli/output.hpp"
 #include "reports/writers/json_text.hpp"
 #include "reports/writers/topology_writer.hpp"
+#include "sim/base/json_reader.hpp"
 
 namespace orrery {
 namespace {
@@ -18,14 +24,48 @@ struct TopologyArguments {
   CommonOptions common;
 };
 
+struct OutputFile {
+  std::string path, text;
+};
+
+void refuse_same_files(const TopologyArguments& arguments) {
+  std::vector<InputProblem> problems;
+  std::map<std::filesystem::path, std::string> taken;
+  for (const auto& [option, path] : {std::pair<std::string, std::string>{"--svg", arguments.svg},
+                                     {"--dot", arguments.dot},
+                                     {"--graph", arguments.graph}}) {
+    if (path.empty()) continue;
+    const auto [place, is_new] = taken.emplace(std::filesystem::absolute(path).lexically_normal(), option);
+    if (!is_new) problems.push_back({option, "", "the file of " + place->second, "a file of its own", ""});
+  }
+  if (!problems.empty()) throw InputError(std::move(problems));
+}
+
+/// Writes all files or none: what was written before one that cannot be is put back.
 void write_files(const TopologyArguments& arguments, const TopologyAnswer& answer) {
-  // Everything is made before anything is written.
-  const std::string svg = arguments.svg.empty() ? "" : topology_svg(answer);
-  const std::string dot = arguments.dot.empty() ? "" : topology_dot(answer);
-  const std::string graph = arguments.graph.empty() ? "" : json_text(topology_graph_json(answer));
-  if (!arguments.svg.empty()) write_text_file_atomically(arguments.svg, svg);
-  if (!arguments.dot.empty()) write_text_file_atomically(arguments.dot, dot);
-  if (!arguments.graph.empty()) write_text_file_atomically(arguments.graph, graph);
+  std::vector<OutputFile> files;
+  if (!arguments.svg.empty()) files.push_back({arguments.svg, topology_svg(answer)});
+  if (!arguments.dot.empty()) files.push_back({arguments.dot, topology_dot(answer)});
+  if (!arguments.graph.empty()) files.push_back({arguments.graph, json_text(topology_graph_json(answer))});
+  std::vector<std::function<void()>> undo;
+  try {
+    for (const OutputFile& file : files) {
+      const std::filesystem::path path = file.path;
+      std::error_code ignored;
+      std::optional<std::string> before;
+      if (std::filesystem::is_regular_file(path, ignored)) before = read_text_file(file.path);
+      const bool is_new = !std::filesystem::exists(path, ignored);
+      write_text_file_atomically(path, file.text);
+      undo.emplace_back([path, before, is_new] {
+        std::error_code failed;
+        if (before) write_text_file_atomically(path, *before);
+        if (is_new) std::filesystem::remove(path, failed);
+      });
+    }
+  } catch (...) {
+    for (const auto& put_back : undo) put_back();
+    throw;
+  }
 }
 
 int run_topology(const TopologyArguments& arguments) {
@@ -33,6 +73,7 @@ int run_topology(const TopologyArguments& arguments) {
   if (arguments.ids && run.format == OutputFormat::csv) {
     throw InputError(InputProblem{"--ids", "", "--format csv", "--ids with text or json", ""});
   }
+  refuse_same_files(arguments);
   Stopwatch watch(arguments.common.timing);
   const TopologyAnswer answer = answer_topology({arguments.cluster, arguments.common.settings});
   watch.lap("topology");

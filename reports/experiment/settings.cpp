@@ -25,6 +25,15 @@ bool is_file_argument(const std::string& argument) {
   return argument.find('/') != std::string::npos || argument.find(".json") != std::string::npos;
 }
 
+/// As the JSON library sees it.
+bool is_utf8(std::string_view text) {
+  try {
+    return !Json(text).dump().empty();
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 void apply_setting(Json& document, std::string_view assignment) {
@@ -32,6 +41,9 @@ void apply_setting(Json& document, std::string_view assignment) {
   if (equals == std::string_view::npos) {
     throw InputError(
         InputProblem{"--set", "", "\"" + std::string(assignment) + "\"", "path.to.key=value", ""});
+  }
+  if (!is_utf8(assignment)) {
+    throw InputError(InputProblem{"--set", "", "\"" + std::string(assignment) + "\"", "text in UTF-8", ""});
   }
   const std::string_view path = assignment.substr(0, equals);
   open_kind(document, path);

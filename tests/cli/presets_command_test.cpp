@@ -69,6 +69,21 @@ TEST(PresetsCommand, PrintsEveryPreset) {
   }
 }
 
+TEST(Program, EveryCommandTakesSeedAndThreads) {
+  const std::vector<std::vector<std::string>> commands = {
+      {"presets", "gpus"},
+      {"kernel", "--gpu", "l40s", "--op", "gemm", "--shape", "64,64,64"},
+      {"topology", "dgx-h100", "--set", "nodes=2"},
+      {"collective", "dgx-h100", "--sizes", "1MiB"}};
+  for (std::vector<std::string> command : commands) {
+    const CliRun plain = run_orrery(command);
+    command.insert(command.end(), {"--seed", "7", "--threads", "3"});
+    const CliRun given = run_orrery(command);
+    EXPECT_EQ(given.exit_code, 0) << command.front() << given.err;
+    EXPECT_EQ(given.out, plain.out) << command.front();
+  }
+}
+
 TEST(Program, HelpNamesBuiltCommandsOnly) {
   const CliRun run = run_orrery({"--help"});
   EXPECT_EQ(run.exit_code, 0);

@@ -201,6 +201,24 @@ TEST(TopologyCommand, RefusesInOneLineAndWritesNothing) {
   EXPECT_EQ(nowhere.out, "");
 }
 
+TEST(TopologyCommand, WritesAllOfItsFilesOrNone) {
+  const TemporaryFolder folder;
+  const std::string fresh = (folder.path() / "new.svg").string();
+  const std::string kept = folder.write("kept.svg", "before");
+  for (const std::string& svg : {fresh, kept}) {
+    const CliRun run = run_orrery(
+        {"topology", "dgx-h100", "--set", "nodes=2", "--svg", svg, "--dot", "/no-such-folder/x.dot"});
+    EXPECT_EQ(run.exit_code, 2);
+    EXPECT_EQ(run.err, "/no-such-folder/x.dot: cannot be written: No such file or directory\n");
+  }
+  EXPECT_FALSE(std::filesystem::exists(fresh));
+  EXPECT_EQ(read_text_file(kept), "before");
+  const CliRun same = run_orrery({"topology", "dgx-h100", "--set", "nodes=2", "--svg", fresh, "--graph",
+                                  (folder.path() / "." / "new.svg").string()});
+  EXPECT_EQ(same.err, "--graph: found the file of --svg, expected a file of its own\n");
+  EXPECT_EQ(same.exit_code, 2);
+}
+
 TEST(TopologyCommand, ReadsStandardInputAndExperiments) {
   const CliRun cluster =
       run_orrery({"topology", "-", "--format", "json"}, R"({"preset": "dgx-a100-80gb", "nodes": 4})");
