@@ -309,7 +309,13 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
       models.tier.site_runs,
       models.tier.stack_error,
       models.tier.site_error,
-      models.tier.from_residuals};
+      models.tier.from_residuals,
+      models.kernel_hash};
+  if (!models.tier.site_of.empty()) {
+    prediction.warnings.push_back(fmt::format(
+        "the site's factors were learned from runs of {}: that they hold for {} under {} is assumed",
+        models.tier.site_of, experiment.device.name, experiment.software.name));
+  }
   if (experiment.measured) {
     prediction.measured = experiment.measured;
     if (const auto measured = measured_step_time(*experiment.measured, work)) {

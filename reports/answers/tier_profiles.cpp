@@ -141,6 +141,8 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   use.site_factors = text_of(model, traits);
   use.site_runs = static_cast<int>(own.runs.size());
   use.site_error = own.left_out.mape;
+  if (own.gpu != traits.gpu || own.software.find(traits.stack) == std::string::npos)
+    use.site_of = own.gpu + " under " + own.software;
   use.interval_width = site_interval_width(own, use.interval_width, run != nullptr ? run->id : "");
   return use;
 }

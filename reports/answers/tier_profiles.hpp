@@ -24,6 +24,7 @@ struct TierUse {
   bool knows_model = false;                 ///< some of them of this very model
   int site_runs = 0;
   std::optional<double> site_error;  ///< of the site's runs, each left out
+  std::string site_of;  ///< GPU and software that the site's runs had, where the experiment has others
 };
 
 /// "dense", "moe", "encoder" or "lora".

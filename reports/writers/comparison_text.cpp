@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "reports/writers/comparison_writer.hpp"
+#include "reports/writers/prediction_title.hpp"
 #include "reports/writers/text_table.hpp"
 #include "sim/base/unit_text.hpp"
 
@@ -30,8 +31,7 @@ std::string heading(const Comparison& comparison) {
   const Prediction& a = comparison.a.prediction;
   const Prediction& b = comparison.b.prediction;
   std::string text = fmt::format(
-      "A  {} on {} x {}\nB  {} on {} x {}\nengine {}{}, tier {}\n", a.name, a.gpus, a.gpu, b.name, b.gpus,
-      b.gpu, name_of(a.engine),
+      "A  {}\nB  {}\nengine {}{}, tier {}\n", titled(a), titled(b), name_of(a.engine),
       a.engine == EngineKind::simulate ? fmt::format(" ({} scope)", a.full_scope ? "full" : "folded") : "",
       name_of(a.tier));
   for (const std::string& warning : comparison.warnings) text += "  warning  " + warning + "\n";

@@ -1,4 +1,7 @@
+#include <array>
 #include <cmath>
+#include <map>
+#include <string_view>
 
 #include "reports/experiment/dotted_path.hpp"
 #include "reports/experiment/spec_json.hpp"
@@ -154,6 +157,70 @@ Json beside_json(const BesideUse& use) {
           {"binding", use.binding}};
 }
 
+/// Columns of what only some experiments have, behind those of all and empty elsewhere: so that the lines of
+/// any two predictions fit under one header.
+constexpr auto kColumnsOfSome = std::to_array<std::string_view>({"plan.shard_group",
+                                                                 "calibration.hash",
+                                                                 "calibration.stack.profile",
+                                                                 "calibration.stack.factors",
+                                                                 "calibration.stack.runs",
+                                                                 "calibration.stack.cross_validated_error",
+                                                                 "calibration.site.factors",
+                                                                 "calibration.site.runs",
+                                                                 "calibration.site.left_out_error",
+                                                                 "measured.step_time_s",
+                                                                 "measured.tokens_per_s_per_gpu",
+                                                                 "measured.model_tflops_per_gpu",
+                                                                 "measured.hardware_tflops_per_gpu",
+                                                                 "measured.mfu",
+                                                                 "measured.peak_memory_bytes",
+                                                                 "measured.peak_memory_scope",
+                                                                 "whole_training.tokens",
+                                                                 "whole_training.steps",
+                                                                 "whole_training.days",
+                                                                 "cost.usd_per_hour",
+                                                                 "cost.usd_per_step",
+                                                                 "cost.whole_training_usd",
+                                                                 "input.readers",
+                                                                 "input.samples_per_reader",
+                                                                 "input.bytes_per_sample",
+                                                                 "input.bytes_per_step",
+                                                                 "input.prefetched",
+                                                                 "input.load_s",
+                                                                 "input.by_workers_s",
+                                                                 "input.by_storage_s",
+                                                                 "input.bound",
+                                                                 "input.exposed_s",
+                                                                 "input.steps_per_epoch",
+                                                                 "input.epoch_s",
+                                                                 "input.dataset_bytes",
+                                                                 "checkpoint.every",
+                                                                 "checkpoint.async",
+                                                                 "checkpoint.writers",
+                                                                 "checkpoint.bytes",
+                                                                 "checkpoint.staging_s",
+                                                                 "checkpoint.write_s",
+                                                                 "checkpoint.exposed_s",
+                                                                 "checkpoint.restore_s",
+                                                                 "checkpoint.merged_bytes",
+                                                                 "checkpoint.merge_traffic_bytes",
+                                                                 "checkpoint.merge_s",
+                                                                 "synchronisation.kind",
+                                                                 "synchronisation.period",
+                                                                 "synchronisation.average_s",
+                                                                 "synchronisation.push_s",
+                                                                 "synchronisation.pull_s",
+                                                                 "beside.name",
+                                                                 "beside.gpus",
+                                                                 "beside.placement",
+                                                                 "beside.step_time_alone_s",
+                                                                 "beside.step_time_together_s",
+                                                                 "beside.slowdown",
+                                                                 "beside.neighbour_step_time_alone_s",
+                                                                 "beside.neighbour_step_time_together_s",
+                                                                 "beside.neighbour_slowdown",
+                                                                 "beside.binding"});
+
 void flatten(const Json& json, const std::string& prefix,
              std::vector<std::pair<std::string, std::string>>& fields) {
   for (const auto& [key, value] : json.items()) {
@@ -216,6 +283,7 @@ Json prediction_json(const Prediction& prediction) {
                          {"source", prediction.calibration.source},
                          {"compute_error", prediction.calibration.compute_error},
                          {"collective_error", prediction.calibration.collective_error}};
+  if (!prediction.calibration.hash.empty()) json["calibration"]["hash"] = prediction.calibration.hash;
   add_tier_json(prediction, json["calibration"]);
   json["evidence"] = std::string(name_of(prediction.evidence));
   json["measured"] = prediction.measured ? to_json(*prediction.measured) : Json::object();
@@ -236,10 +304,20 @@ std::string prediction_csv(const Prediction& prediction) {
   flatten(json, "", fields);
   std::string header;
   std::string values;
+  const auto add = [&](std::string_view name, std::string_view value) {
+    header += csv_field(std::string(name)) + ',';
+    values += csv_field(std::string(value)) + ',';
+  };
+  std::map<std::string_view, std::string_view> of_some;
+  for (const std::string_view name : kColumnsOfSome) of_some[name] = "";
   for (const auto& [name, value] : fields) {
-    header += csv_field(name) + ',';
-    values += csv_field(value) + ',';
+    if (of_some.contains(name)) {
+      of_some[name] = value;
+    } else {
+      add(name, value);
+    }
   }
+  for (const std::string_view name : kColumnsOfSome) add(name, of_some[name]);
   header.back() = '\n';
   values.back() = '\n';
   return header + values;

@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include "reports/writers/loop_writer.hpp"
+#include "reports/writers/prediction_title.hpp"
 #include "reports/writers/prediction_writer.hpp"
 #include "reports/writers/text_table.hpp"
 #include "sim/base/unit_text.hpp"
@@ -37,9 +38,9 @@ std::string tier_lines(const Prediction& prediction) {
 }
 
 std::string what_was_assumed(const Prediction& prediction) {
-  std::string text = fmt::format("experiment {} on {} x {}, {}, {} micro-batch{}\n", prediction.name,
-                                 prediction.gpus, prediction.gpu, degrees(prediction.plan),
-                                 prediction.micro_batches, prediction.micro_batches == 1 ? "" : "es");
+  std::string text =
+      fmt::format("experiment {}, {}, {} micro-batch{}\n", titled(prediction), degrees(prediction.plan),
+                  prediction.micro_batches, prediction.micro_batches == 1 ? "" : "es");
   text += fmt::format(
       "engine {}{}, tier {}, kernels from {} (median error {})\n", name_of(prediction.engine),
       prediction.engine == EngineKind::simulate
@@ -199,6 +200,11 @@ std::string measured_line(const Prediction& prediction) {
 }
 
 }  // namespace
+
+std::string titled(const Prediction& prediction) {
+  const std::string place = fmt::format(" on {} x {}", prediction.gpus, prediction.gpu);
+  return prediction.name.ends_with(place) ? prediction.name : prediction.name + place;
+}
 
 std::string prediction_text(const Prediction& prediction) {
   return what_was_assumed(prediction) + step_line(prediction) + throughput_line(prediction) +

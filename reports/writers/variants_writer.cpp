@@ -8,6 +8,7 @@
 #include "reports/writers/comparison_writer.hpp"
 #include "reports/writers/json_text.hpp"
 #include "reports/writers/loop_writer.hpp"
+#include "reports/writers/prediction_title.hpp"
 #include "reports/writers/text_table.hpp"
 #include "sim/base/unit_text.hpp"
 
@@ -86,7 +87,7 @@ Json variant_json(const VariantsComparison& comparison, const VariantAnswer& ans
 
 std::string variants_text(const VariantsComparison& comparison) {
   const Prediction& base = comparison.base.prediction;
-  std::string text = fmt::format("experiment {} on {} x {}\n", base.name, base.gpus, base.gpu);
+  std::string text = "experiment " + titled(base) + "\n";
   for (const std::string& warning : base.warnings) text += "  warning  " + warning + "\n";
   TextTable table({"variant", "of", ">step", ">change", ">samples/s", ">exposed comm", ">optimizer",
                    ">input exposed", ">checkpoint exposed", ">memory"});

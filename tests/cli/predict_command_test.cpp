@@ -231,6 +231,55 @@ TEST(PredictCommand, PrintsTextAndCsv) {
   EXPECT_EQ(csv.err, "");
 }
 
+TEST(PredictCommand, PrintsOneCsvHeaderForAllExperiments) {
+  const auto header = [](std::vector<std::string> more, const Json& patch = Json::object()) {
+    Json experiment = small_experiment();
+    experiment.merge_patch(patch);
+    more.insert(more.begin(), {"predict", "-", "--format", "csv", "--quiet"});
+    const CliRun run = run_orrery(more, experiment.dump());
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return run.out.substr(0, run.out.find('\n'));
+  };
+  const std::string plain = header({});
+  EXPECT_NE(plain.find("checkpoint.write_s"), std::string::npos);
+  EXPECT_EQ(header({"--engine", "estimate", "--tier", "datasheet"}), plain);
+  const TemporaryFolder folder;
+  EXPECT_EQ(header({"--beside", folder.write("other.json", small_experiment().dump())}), plain);
+  const Json storage = {{"kind", "local"}, {"read_bandwidth", "14 GB/s"}};
+  const Json data = {{"workers", 2}, {"samples", 1000000}};
+  EXPECT_EQ(
+      header({}, {{"cluster", {{"storage", storage}, {"price", {{"gpu_hour", "2 USD"}}}}},
+                  {"training", {{"tokens", 1000000000}, {"data", data}, {"checkpoint", {{"every", 10}}}}},
+                  {"parallel", {{"zero", 1}}},
+                  {"measured", {{"mfu", 0.5}, {"peak_memory_bytes", 5e10}, {"peak_memory_scope", "gpu"}}}}),
+      plain);
+  for (const Json& sync : {Json{{"kind", "local"}, {"period", 4}}, Json{{"kind", "async"}}})
+    EXPECT_EQ(header({"--engine", "estimate"}, {{"training", {{"sync", sync}}}}), plain) << sync;
+}
+
+TEST(PredictCommand, SaysWhereAnUnnamedExperimentRunsOnce) {
+  Json experiment = small_experiment();
+  experiment.erase("name");
+  const CliRun text = run_orrery({"predict", "-", "--engine", "estimate"}, experiment.dump());
+  EXPECT_EQ(text.out.rfind("experiment gpt3-1.7b on 8 x a100-sxm4-80gb, tensor 2 x pipeline 1 x data 4", 0),
+            0U)
+      << text.out.substr(0, 200);
+}
+
+TEST(PredictCommand, NamesTheHashOfItsKernelProfile) {
+  const Json profile =
+      read_json_file(std::string(ORRERY_SOURCE_DIR) + "/calibration/profiles/a100-sxm4-80gb.json");
+  const CliRun run =
+      run_orrery({"predict", "-", "--engine", "estimate", "--format", "json"}, small_experiment().dump());
+  EXPECT_EQ(run.json().at("calibration").at("hash"), profile.at("hash"));
+}
+
+TEST(PredictCommand, RefusesASettingThatIsNoText) {
+  const CliRun run = run_orrery({"predict", "-", "--set", "name=\xff\xfe"}, small_experiment().dump());
+  EXPECT_EQ(run.err, "--set: found \"name=\xff\xfe\", expected text in UTF-8\n");
+  EXPECT_EQ(run.exit_code, 2);
+}
+
 TEST(PredictCommand, PrintsTimesOnStandardErrorOnly) {
   const CliRun timed =
       run_orrery({"predict", "-", "--format", "json", "--timing", "--quiet"}, small_experiment().dump());
