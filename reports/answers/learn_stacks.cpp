@@ -194,10 +194,17 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
   site.gpu = gpu_of_site(candidates, options.gpu);
   std::erase_if(candidates, [&site](const Candidate& c) { return c.linear.row.traits.gpu != site.gpu; });
   if (candidates.size() < kFewestSiteRuns) {
-    throw InputError(InputProblem{"--runs", "",
-                                  fmt::format("{} runs{} that can be predicted", candidates.size(),
-                                              site.gpu.empty() ? "" : " of " + site.gpu),
-                                  fmt::format("at least {}", kFewestSiteRuns), ""});
+    std::vector<InputProblem> problems = {{"--runs", "",
+                                           fmt::format("{} runs{} that can be predicted", candidates.size(),
+                                                       site.gpu.empty() ? "" : " of " + site.gpu),
+                                           fmt::format("at least {}", kFewestSiteRuns), ""}};
+    ValidateOptions options_of_all;
+    options_of_all.predict = options.predict;
+    for (size_t i = 0; i < runs.size(); ++i) {  // why the others cannot
+      const ValidationRow row = validate({runs[i]}, options_of_all).rows.front();
+      if (!row.scored) problems.push_back({runs[i].file, "", "", "", row.reason});
+    }
+    throw InputError(std::move(problems));
   }
   std::set<std::string> stacks;
   for (const Candidate& candidate : candidates) stacks.insert(candidate.linear.row.traits.stack);

@@ -22,7 +22,7 @@ namespace {
 
 struct CalibrateArguments {
   CalibrateOptions options;
-  std::string out, runs, format = "text", seed = "1";
+  std::string out, runs, format = "text", seed = "1", threads = "0";
   bool quiet = false, timing = false;
 };
 
@@ -65,11 +65,14 @@ void check_options(const CalibrateArguments& arguments) {
   const std::vector<std::string> formats = {"text", "json", "csv"};
   if (std::find(formats.begin(), formats.end(), arguments.format) == formats.end())
     refuse("--format", "\"" + arguments.format + "\"", one_of(formats, arguments.format));
-  std::uint64_t seed = 0;
-  const char* end = arguments.seed.data() + arguments.seed.size();
-  const auto read = std::from_chars(arguments.seed.data(), end, seed);
-  if (read.ec != std::errc() || read.ptr != end)
-    refuse("--seed", "\"" + arguments.seed + "\"", "an integer of at least 0");
+  for (const auto& [option, text] : {std::pair<const char*, const std::string&>{"--seed", arguments.seed},
+                                     {"--threads", arguments.threads}}) {
+    std::uint64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto read = std::from_chars(text.data(), end, number);
+    if (read.ec != std::errc() || read.ptr != end)
+      refuse(option, "\"" + text + "\"", "an integer of at least 0");
+  }
   if (!problems.empty()) throw InputError(std::move(problems));
 }
 
@@ -78,7 +81,10 @@ int learn_from_runs(const CalibrateArguments& arguments) {
   LearnSiteOptions options;
   options.predict.tier = Tier::stack;
   options.gpu = arguments.options.gpu;
-  options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  constexpr unsigned long long kMostThreads = 1024;
+  const unsigned long long threads = std::min(std::stoull(arguments.threads), kMostThreads);
+  options.threads =
+      static_cast<int>(threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency()));
   const std::vector<RunRecord> runs = read_runs({arguments.runs});
   const SiteProfile site = learn_site(runs, options);
   stopwatch.lap("learning");
@@ -129,6 +135,8 @@ Command add_calibrate_command(CLI::App& application) {
                    "profile that fills what the measurements leave open: none, or a name or file (default: "
                    "the shipped one of the GPU or its nearest)")
       ->type_name("NAME|FILE|none");
+  command->add_option("--threads", arguments->threads, "threads to use: the result is the same at any number")
+      ->type_name("N");
   command->add_option("--seed", arguments->seed, "seed of the held-out fifth (default 1)")->type_name("N");
   command->add_option("--format", arguments->format, "text (default), json or csv")->type_name("FORMAT");
   command->add_flag("--timing", arguments->timing, "print how long we took, on stderr");

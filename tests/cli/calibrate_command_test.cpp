@@ -346,5 +346,47 @@ TEST(CalibrateCommand, AGpuWithoutALineIsRefusedWithWhatHappensInstead) {
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 
+/// Lines of runs of the small experiment at these step times.
+std::string site_runs(const std::vector<double>& step_times) {
+  std::string text;
+  for (const double time : step_times) {
+    const Json line = {{"id", fmt::format("run {}", text.size())},
+                       {"source_group", "here"},
+                       {"experiment", small_experiment()},
+                       {"measured", {{"step_time_s", time}}}};
+    text += line.dump() + "\n";
+  }
+  return text;
+}
+
+TEST(CalibrateRuns, SaysWhereASiteIsAssumedToHold) {
+  const TemporaryFolder folder;
+  const std::string site = (folder.path() / "site.json").string();
+  const std::string runs = folder.write("runs.jsonl", site_runs({1.2, 1.21, 1.19}));
+  const CliRun learned = run_orrery({"calibrate", "--runs", runs, "--out", site, "--threads", "1"});
+  ASSERT_EQ(learned.exit_code, 0) << learned.err;
+  const std::string warning =
+      "the site's factors were learned from runs of a100-sxm4-80gb under megatron-core: that they hold for ";
+  const auto predicted = [&](const std::string& cluster) {
+    Json experiment = small_experiment();
+    experiment["cluster"]["preset"] = cluster;
+    return run_orrery({"predict", "-", "--engine", "estimate", "--tier", "site=" + site}, experiment.dump())
+        .out;
+  };
+  EXPECT_EQ(predicted("dgx-a100-80gb").find(warning), std::string::npos);
+  EXPECT_NE(predicted("dgx-h100").find(warning + "h100-sxm-80gb under megatron-core is assumed"),
+            std::string::npos);
+}
+
+TEST(CalibrateRuns, SaysWhyRunsCannotBePredicted) {
+  const TemporaryFolder folder;
+  const std::string runs = folder.write("runs.jsonl", site_runs({1.2, -1.0, 1.2}));
+  const CliRun run =
+      run_orrery({"calibrate", "--runs", runs, "--out", (folder.path() / "site.json").string()});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_EQ(run.err, "--runs: found 2 runs of a100-sxm4-80gb that can be predicted, expected at least 3\n" +
+                         runs + ":2: /measured/step_time_s: found -1, expected a number above 0\n");
+}
+
 }  // namespace
 }  // namespace orrery::test
