@@ -148,6 +148,29 @@ void require_lines(const MeasurementSet& set, const CalibrateOptions& options) {
                   options.gpu, others.empty() ? "no GPU preset" : list_names(others, options.gpu))});
 }
 
+/// Refuses products faster than any clock of the GPU could be: milliseconds, or a time of many calls divided
+/// twice.
+void refuse_impossible_times(const MeasurementSet& set, const std::vector<DeviceSpec>& devices) {
+  constexpr double kBeyondThePeak = 1.5;  // peaks are those of the boost clock
+  std::vector<InputProblem> problems;
+  for (const GemmMeasurement& row : set.gemm) {
+    const auto device = std::find_if(devices.begin(), devices.end(),
+                                     [&row](const DeviceSpec& one) { return one.name == row.gpu; });
+    const auto peak = device == devices.end() ? std::nullopt : device->peak_for(row.shape.precision);
+    if (!peak) continue;
+    const GemmShape& shape = row.shape;
+    const double flops = 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
+                         static_cast<double>(shape.k) * static_cast<double>(shape.batch);
+    const double least = flops / peak->base();
+    if (row.time.base() * kBeyondThePeak >= least) continue;
+    problems.push_back({row.place, "/time_s", fmt::format("{}", row.time.base()),
+                        fmt::format("seconds, about {:.2g} or more: the product takes that at the peak of {}",
+                                    least, row.gpu),
+                        ""});
+  }
+  if (!problems.empty()) throw InputError(std::move(problems));
+}
+
 }  // namespace
 
 std::vector<DeviceSpec> preset_devices() {
@@ -166,6 +189,7 @@ Calibration calibrate(const CalibrateOptions& options) {
   inputs.measurements = read_measurements(options.measurements, names, inputs.rules);
   require_lines(inputs.measurements, options);
   inputs.devices = preset_devices();
+  refuse_impossible_times(inputs.measurements, inputs.devices);
   inputs.seed = options.seed;
   inputs.held_out = options.held_out;
   inputs.progress = options.progress;

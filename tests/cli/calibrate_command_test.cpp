@@ -359,6 +359,27 @@ std::string site_runs(const std::vector<double>& step_times) {
   return text;
 }
 
+TEST(CalibrateCommand, RefusesTimesBeyondThePeak) {
+  // 2 x 8192^3 FLOP at 989 TFLOP/s take 1.11 ms: a time of 1.6 that was meant in milliseconds is another
+  // matter than one in nanoseconds.
+  const TemporaryFolder folder;
+  const auto line = [](double time) {
+    const Json json = {{"op", "gemm"},   {"m", 8192},           {"n", 8192},
+                       {"k", 8192},      {"precision", "bf16"}, {"gpu", "h100-sxm-80gb"},
+                       {"time_s", time}, {"source", "a test"}};
+    return json.dump() + "\n";
+  };
+  const std::string file = folder.write("gemm.jsonl", line(1.6e-3) + line(1.6e-9));
+  const std::string out = (folder.path() / "profile.json").string();
+  const CliRun run = run_orrery({"calibrate", file, "--gpu", "h100-sxm-80gb", "--out", out});
+  EXPECT_EQ(run.err,
+            file +
+                ":2: /time_s: found 1.6e-09, expected seconds, about 0.0011 or more: the product takes that "
+                "at the peak of h100-sxm-80gb\n");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
 TEST(CalibrateRuns, SaysWhereASiteIsAssumedToHold) {
   const TemporaryFolder folder;
   const std::string site = (folder.path() / "site.json").string();
@@ -385,7 +406,7 @@ TEST(CalibrateRuns, SaysWhyRunsCannotBePredicted) {
       run_orrery({"calibrate", "--runs", runs, "--out", (folder.path() / "site.json").string()});
   EXPECT_EQ(run.exit_code, 2);
   EXPECT_EQ(run.err, "--runs: found 2 runs of a100-sxm4-80gb that can be predicted, expected at least 3\n" +
-                         runs + ":2: /measured/step_time_s: found -1, expected a number above 0\n");
+                         runs + ":2: /measured/step_time_s: found -1.0, expected a number above 0\n");
 }
 
 }  // namespace
