@@ -17,7 +17,7 @@ ClusterArgument read_cluster_argument(const std::string& argument, const std::ve
   } else {
     document = Json{{"cluster", std::move(document)}};
   }
-  for (const std::string& setting : settings) apply_setting(document, "cluster." + setting);
+  apply_settings(document["cluster"], settings);
   cluster.json = std::move(document["cluster"]);
   return cluster;
 }

@@ -63,8 +63,8 @@ void collect(std::vector<InputProblem>& problems, const Read& read) {
 }
 
 /// @param option that gave the settings, for messages; what --set has wrong is said once, not again of B
-void apply_settings(ExperimentDocument& document, const std::vector<std::string>& settings,
-                    const std::string& option, std::vector<InputProblem>& problems) {
+void apply_settings_of(ExperimentDocument& document, const std::vector<std::string>& settings,
+                       const std::string& option, std::vector<InputProblem>& problems) {
   const std::string usual = "--set";
   std::vector<InputProblem> found;
   for (const std::string& setting : settings) {
@@ -92,14 +92,14 @@ ExperimentPair read_pair(const CompareArguments& arguments) {
     collect(problems, [&] { b = read_experiment_document(arguments.b); });
   }
   if (!problems.empty()) throw InputError(std::move(problems));
-  apply_settings(*a, arguments.common.settings, "--set", problems);
+  apply_settings_of(*a, arguments.common.settings, "--set", problems);
   const bool derived = !b;
   if (derived) {
     b = ExperimentDocument{a->file + " with --set-b", a->json};
   } else {
-    apply_settings(*b, arguments.common.settings, "--set", problems);
+    apply_settings_of(*b, arguments.common.settings, "--set", problems);
   }
-  apply_settings(*b, arguments.settings_of_b, "--set-b", problems);
+  apply_settings_of(*b, arguments.settings_of_b, "--set-b", problems);
   if (!problems.empty()) throw InputError(std::move(problems));
   collect(problems, [&] { pair.a = read_experiment(a->json, a->file); });
   std::vector<InputProblem> of_b;

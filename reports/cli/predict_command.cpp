@@ -85,7 +85,7 @@ int run_predict(const PredictArguments& arguments) {
   }
   Stopwatch stopwatch(common.timing);
   ExperimentDocument document = read_experiment_document(arguments.experiment);
-  for (const std::string& setting : common.settings) apply_setting(document.json, setting);
+  apply_settings(document.json, common.settings);
   const Experiment experiment = read_checked(document, common.calibration);
   read_beside(arguments, options.predict);
   stopwatch.lap("reading");

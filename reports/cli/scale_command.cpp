@@ -127,7 +127,7 @@ int run_scale(const ScaleArguments& arguments) {
   const RunOptions run = check_common_options(common, EngineKind::simulate);
   Stopwatch stopwatch(common.timing);
   ExperimentDocument document = read_experiment_document(arguments.experiment);
-  for (const std::string& setting : common.settings) apply_setting(document.json, setting);
+  apply_settings(document.json, common.settings);
   const Experiment experiment = read_experiment(document.json, document.file);
   stopwatch.lap("reading");
 

@@ -1,6 +1,7 @@
 #include "reports/experiment/settings.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "sim/base/data_files.hpp"
@@ -48,6 +49,18 @@ void apply_setting(Json& document, std::string_view assignment) {
   const std::string_view path = assignment.substr(0, equals);
   open_kind(document, path);
   set_json_path(document, path, assignment.substr(equals + 1));
+}
+
+void apply_settings(Json& document, const std::vector<std::string>& assignments) {
+  std::vector<InputProblem> problems;
+  for (const std::string& assignment : assignments) {
+    try {
+      apply_setting(document, assignment);
+    } catch (const InputError& error) {
+      problems.insert(problems.end(), error.problems().begin(), error.problems().end());
+    }
+  }
+  if (!problems.empty()) throw InputError(std::move(problems));
 }
 
 ExperimentDocument read_experiment_document(const std::string& argument) {

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sim/base/json_reader.hpp"
 
@@ -11,6 +12,9 @@ namespace orrery {
 /// set_json_path). Below `training.recompute` a kind's name becomes {"kind": NAME}.
 /// @throws InputError (file "--set ...") without a "=", or where set_json_path refuses
 void apply_setting(Json& document, std::string_view assignment);
+
+/// Applies all of them. @throws InputError with everything that is wrong with any
+void apply_settings(Json& document, const std::vector<std::string>& assignments);
 
 /// An experiment document and how messages name it.
 struct ExperimentDocument {
