@@ -38,6 +38,10 @@ void read_beside(const PredictArguments& arguments, PredictOptions& options) {
     throw InputError(InputProblem{"--beside-placement", "", "\"" + arguments.beside_placement + "\"",
                                   "one of after, alternate", ""});
   }
+  if (arguments.beside == "-" && arguments.experiment == "-") {
+    throw InputError(InputProblem{"orrery predict", "", "\"-\" twice",
+                                  "standard input for one of EXPERIMENT and --beside", ""});
+  }
   const ExperimentDocument document = read_experiment_document(arguments.beside);
   options.beside = std::make_shared<const Experiment>(read_experiment(document.json, document.file));
 }
@@ -54,8 +58,9 @@ std::string formatted(const Prediction& prediction, OutputFormat format) {
   return prediction_text(prediction);
 }
 
-/// The experiment and the name of its calibration, all that is wrong with either at once.
-Experiment read_checked(const ExperimentDocument& document, const std::string& calibration) {
+/// The experiment, with the job beside it put into the options: all that is wrong with either and with the
+/// name of the calibration at once.
+Experiment read_inputs(const PredictArguments& arguments, PredictOptions& options) {
   std::vector<InputProblem> problems;
   const auto collect = [&problems](const auto& work) {
     try {
@@ -64,14 +69,20 @@ Experiment read_checked(const ExperimentDocument& document, const std::string& c
       problems.insert(problems.end(), error.problems().begin(), error.problems().end());
     }
   };
+  const CommonOptions& common = arguments.common;
   Experiment experiment;
-  collect([&] { experiment = read_experiment(document.json, document.file); });
-  const Json::json_pointer place("/calibration");
-  if (!calibration.empty()) {
-    collect([&] { check_calibration_name(calibration, "--calibration", ""); });
-  } else if (document.json.is_object() && document.json.contains(place) && document.json[place].is_string()) {
-    collect([&] { check_calibration_name(document.json[place], document.file, place.to_string()); });
-  }
+  collect([&] {
+    ExperimentDocument document = read_experiment_document(arguments.experiment);
+    apply_settings(document.json, common.settings);
+    collect([&] { experiment = read_experiment(document.json, document.file); });
+    const Json::json_pointer place("/calibration");
+    const bool named =
+        document.json.is_object() && document.json.contains(place) && document.json[place].is_string();
+    if (common.calibration.empty() && named)
+      check_calibration_name(document.json[place], document.file, place.to_string());
+  });
+  collect([&] { check_calibration_name(common.calibration, "--calibration", ""); });
+  collect([&] { read_beside(arguments, options); });
   if (!problems.empty()) throw InputError(std::move(problems));
   return experiment;
 }
@@ -84,10 +95,7 @@ int run_predict(const PredictArguments& arguments) {
         InputProblem{"--trace", "", "", "", "the closed form has no timeline; use --engine simulate"});
   }
   Stopwatch stopwatch(common.timing);
-  ExperimentDocument document = read_experiment_document(arguments.experiment);
-  apply_settings(document.json, common.settings);
-  const Experiment experiment = read_checked(document, common.calibration);
-  read_beside(arguments, options.predict);
+  const Experiment experiment = read_inputs(arguments, options.predict);
   stopwatch.lap("reading");
   const Prediction prediction = predict(experiment, options.predict);
   stopwatch.lap("predicting");
