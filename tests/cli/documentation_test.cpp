@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "tests/cli/cli_program.hpp"
@@ -85,6 +86,45 @@ INSTANTIATE_TEST_SUITE_P(
       std::replace(name.begin(), name.end(), '/', '_');
       return name;
     });
+
+/// Words of a command line; single quotes hold one together.
+std::vector<std::string> words_of(const std::string& line) {
+  std::vector<std::string> words(1);
+  bool quoted = false;
+  for (const char c : line) {
+    if (c == '\'') {
+      quoted = !quoted;
+    } else if (c == ' ' && !quoted) {
+      if (!words.back().empty()) words.emplace_back();
+    } else {
+      words.back() += c;
+    }
+  }
+  if (words.back().empty()) words.pop_back();
+  return words;
+}
+
+TEST(Readme, CommandsOnShippedInputsRun) {
+  const std::string text = read_text_file(std::string(ORRERY_SOURCE_DIR) + "/README.md");
+  int commands = 0;
+  for (size_t begin = text.find("\norrery "); begin != std::string::npos;
+       begin = text.find("\norrery ", begin + 1)) {
+    std::string line = text.substr(begin + 1, text.find('\n', begin + 1) - begin - 1);
+    line = line.substr(0, line.find(" #"));
+    // Commands on the reader's own files, in a pipe, or over all runs, which tests/validation has.
+    const std::vector<std::string> words = words_of(line);
+    const bool own = std::any_of(words.begin(), words.end(), [](const std::string& word) {
+      return word == "|" || word == "validate" || word.starts_with("my.json") || word.ends_with(".jsonl") ||
+             word.starts_with("measurements/");
+    });
+    if (own) continue;
+    ++commands;
+    const CliRun run = run_orrery({words.begin() + 1, words.end()});
+    EXPECT_EQ(run.exit_code, 0) << line << "\n" << run.err;
+    EXPECT_FALSE(run.out.empty()) << line;
+  }
+  EXPECT_GE(commands, 8);
+}
 
 }  // namespace
 }  // namespace orrery::test
