@@ -155,8 +155,8 @@ void LocalMaxMin::fill() {
   for (size_t place = 0; place < links_in_solve_.size(); ++place) {
     LinkInSolve& each = links_in_solve_[place];
     const Link& crossed = link(each.link);
-    const bool shared = static_cast<size_t>(each.unfrozen) < crossed.flows.size();
-    each.left = std::max(0.0, crossed.capacity - (shared ? each.taken : 0.0));
+    each.whole = static_cast<size_t>(each.unfrozen) == crossed.flows.size();
+    each.left = std::max(0.0, crossed.capacity - (each.whole ? 0.0 : each.taken));
     levels_.emplace_back(each.left / each.weight, each.link, static_cast<std::int32_t>(place));
   }
   std::make_heap(levels_.begin(), levels_.end(), std::greater<>());
@@ -201,6 +201,7 @@ void LocalMaxMin::fill() {
 bool LocalMaxMin::take_in_others() {
   const size_t before = flows_in_solve_.size();
   for (const LinkInSolve& solved : links_in_solve_) {
+    if (solved.whole) continue;
     const Link& each = link(solved.link);
     const bool full = solved.left <= each.capacity * kRounding;
     const double too_fast = solved.level < 0.0 ? kNever : solved.level * (1.0 + tolerance_);

@@ -95,6 +95,7 @@ class LocalMaxMin {
   struct LinkInSolve {
     std::int32_t link;
     std::int32_t unfrozen = 0;
+    bool whole = false;   ///< all of its flows are solved for
     double taken;         ///< by flows that are not solved for
     double left = 0.0;    ///< what is not given away yet
     double weight = 0.0;  ///< of flows that are not frozen

@@ -51,9 +51,10 @@ void MaxMinPlatform::find_rates() {
     lost_.set(number, rate, solver_.held_by(number), now_);
     ++each.version;
     if (rate <= 0.0) continue;
-    ends_.push_back({now_ + std::max(0.0, each.left) / rate, number, each.version});
-    std::push_heap(ends_.begin(), ends_.end(), std::greater<>());
+    moved_.push_back({now_ + std::max(0.0, each.left) / rate, number, each.version});
   }
+  ends_.add(moved_);
+  moved_.clear();
   for (const std::int32_t number : solver_.held_anew()) {
     lost_.set(number, solver_.rate(number), solver_.held_by(number), now_);
   }
@@ -63,8 +64,7 @@ double MaxMinPlatform::next_end() {
   if (changed_ && now_ >= due_) find_rates();
   while (!ends_.empty() &&
          ends_.front().version != live_[static_cast<size_t>(ends_.front().number)].version) {
-    std::pop_heap(ends_.begin(), ends_.end(), std::greater<>());
-    ends_.pop_back();
+    ends_.pop();
   }
   const double end = ends_.empty() ? kNever : std::max(now_, ends_.front().time);
   return changed_ ? std::min(end, due_) : end;
@@ -73,9 +73,8 @@ double MaxMinPlatform::next_end() {
 void MaxMinPlatform::end_flows() {
   const double together = now_ * (1.0 + kSameTime);
   while (!ends_.empty() && ends_.front().time <= together) {
-    const End end = ends_.front();
-    std::pop_heap(ends_.begin(), ends_.end(), std::greater<>());
-    ends_.pop_back();
+    const FlowEnds::End end = ends_.front();
+    ends_.pop();
     Live& each = live_[static_cast<size_t>(end.number)];
     if (end.version != each.version) continue;
     ++each.version;
@@ -87,17 +86,14 @@ void MaxMinPlatform::end_flows() {
   }
 }
 
-/// The next end is the first of the heap, the one after it one of the next two, and so on: the nearer, the
-/// further what it needs is fetched.
+/// Of the ends that come next, the nearer, the further what it needs is fetched.
 void MaxMinPlatform::fetch_next_ends() const {
   constexpr size_t kShares = 1, kFlow = 3, kEnd = 7;
-  for (size_t i = kFlow; i < std::min(kEnd, ends_.size()); ++i) {
-    solver_.expect_removal(ends_[i].number);
-    __builtin_prefetch(&live_[static_cast<size_t>(ends_[i].number)]);
+  for (const FlowEnds::End& end : ends_.soon(kFlow, kEnd)) {
+    solver_.expect_removal(end.number);
+    __builtin_prefetch(&live_[static_cast<size_t>(end.number)]);
   }
-  for (size_t i = kShares; i < std::min(kFlow, ends_.size()); ++i) {
-    solver_.expect_removal_shares(ends_[i].number);
-  }
+  for (const FlowEnds::End& end : ends_.soon(kShares, kFlow)) solver_.expect_removal_shares(end.number);
   if (ends_.empty()) return;
   const std::int32_t next = ends_.front().number;
   solver_.expect_removal_links(next);

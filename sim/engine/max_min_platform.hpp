@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "sim/engine/flow_ends.hpp"
 #include "sim/engine/flow_platform.hpp"
 #include "sim/engine/local_max_min.hpp"
 #include "sim/engine/shared_resources.hpp"
@@ -41,15 +42,6 @@ class MaxMinPlatform : public FlowPlatform {
     double rate = 0.0;
     std::uint32_t version = 0;  ///< of its end
   };
-  struct End {
-    double time;
-    std::int32_t number;  ///< of the solver
-    std::uint32_t version;
-    bool operator>(const End& other) const {
-      return time != other.time ? time > other.time : number > other.number;
-    }
-  };
-
   double next_end();
   void end_flows();
   void fetch_next_ends() const;
@@ -60,7 +52,8 @@ class MaxMinPlatform : public FlowPlatform {
   LocalMaxMin solver_;
   LostTimeAccount lost_;
   std::vector<Live> live_;  // by the solver's number
-  std::vector<End> ends_;   // a heap
+  FlowEnds ends_;
+  std::vector<FlowEnds::End> moved_;  // empty between calls
   FlowEnd flow_ended_;
   ExpectedEnd expected_end_;
   std::function<void()> alarm_;

@@ -378,51 +378,60 @@ void StepExecutor::admit(std::int32_t task, double now) {
   started.task = task;
   started.shared = false;
   started.start = admitted.start + communication.latency;
-  started.place.resize(shares.size());
   bool too_much = false;
-  for (size_t i = 0; i < shares.size(); ++i) {
-    ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
-    started.place[i] = static_cast<std::uint32_t>(use.flows.size());
-    use.flows.push_back({slot, static_cast<std::uint32_t>(i)});
-    ++use.alone;
-    use.demand += shares[i].weight * bound;
+  for (const ResourceShare& each : shares) {
+    ResourceUse& use = use_[static_cast<size_t>(each.resource)];
+    ++use.flows;
+    use.demand += each.weight * bound;
     if (use.demand < use.capacity * kFull) {
       continue;
     }
     too_much |= use.demand > use.capacity * (1.0 + kDemandTolerance);
     if (use.full) continue;
     use.full = true;
-    counts_[static_cast<size_t>(shares[i].resource)].full_since = now;
+    counts_[static_cast<size_t>(each.resource)].full_since = now;
   }
   if (!too_much) {
+    started.place.resize(shares.size());
+    for (size_t i = 0; i < shares.size(); ++i) {
+      auto& alone = use_[static_cast<size_t>(shares[i].resource)].alone;
+      started.place[i] = static_cast<std::uint32_t>(alone.size());
+      alone.push_back({slot, static_cast<std::uint32_t>(i)});
+    }
     // Summed as the contention-free engine does, so that both give the same bytes.
     push({admitted.start + communication.uncontended, task, EventKind::solo_flow_end});
     return;
   }
+  started.shared = true;
+  to_share_.push_back(slot);
+  share_time_ = now;
   for (const ResourceShare& each : shares) {
     const ResourceUse& use = use_[static_cast<size_t>(each.resource)];
     if (use.demand <= use.capacity * (1.0 + kDemandTolerance)) {
       continue;
     }
-    share(slot, now);
-    for (size_t i = 0; i < use.flows.size() && use.alone > 0; ++i) {
-      share(use.flows[i].slot, now);
-    }
+    while (!use.alone.empty()) share(use.alone.back().slot, now);
   }
 }
 
-/// Notes a flow for the solver.
+/// Notes a flow that was alone for the solver.
 void StepExecutor::share(std::int32_t slot, double now) {
   Flow& shared = flow(slot);
-  if (shared.shared) {
-    return;
-  }
+  leave_lists(shared, shares_of(sent(state(shared.task).index)));
   shared.shared = true;
-  for (const ResourceShare& each : shares_of(sent(state(shared.task).index))) {
-    --use_[static_cast<size_t>(each.resource)].alone;
-  }
   to_share_.push_back(slot);
   share_time_ = now;
+}
+
+void StepExecutor::leave_lists(const Flow& alone, std::span<const ResourceShare> shares) {
+  for (size_t i = 0; i < shares.size(); ++i) {
+    auto& list = use_[static_cast<size_t>(shares[i].resource)].alone;
+    const OnResource last = list.back();
+    const std::uint32_t place = alone.place[i];
+    list[place] = last;
+    flow(last.slot).place[last.share] = place;
+    list.pop_back();
+  }
 }
 
 /// Counts what a flow lost where it lost it.
@@ -439,19 +448,12 @@ void StepExecutor::release(std::int32_t task, double now) {
   const Sent& communication = sent(state(task).index);
   const auto shares = shares_of(communication);
   Flow& ended = flow(slot);
-  for (size_t i = 0; i < shares.size(); ++i) {
-    ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
-    const OnResource last = use.flows.back();
-    const std::uint32_t place = ended.place[i];
-    use.flows[place] = last;
-    if (last.slot != slot) flow(last.slot).place[last.share] = place;
-    use.flows.pop_back();
-    if (!ended.shared) {
-      --use.alone;
-    }
-    use.demand = use.flows.empty() ? 0.0 : use.demand - shares[i].weight * communication.rate_bound;
+  if (!ended.shared) leave_lists(ended, shares);
+  for (const ResourceShare& each : shares) {
+    ResourceUse& use = use_[static_cast<size_t>(each.resource)];
+    use.demand = --use.flows == 0 ? 0.0 : use.demand - each.weight * communication.rate_bound;
     if (use.full && use.demand < use.capacity * kFull) {
-      ResourceCount& count = counts_[static_cast<size_t>(shares[i].resource)];
+      ResourceCount& count = counts_[static_cast<size_t>(each.resource)];
       count.full_s += now - count.full_since;
       use.full = false;
     }

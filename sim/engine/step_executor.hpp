@@ -86,7 +86,7 @@ class StepExecutor {
   /// A flow in flight. Slots are used again.
   struct alignas(64) Flow {
     std::int32_t task = -1;
-    bool shared = false;  // SimGrid has it
+    bool shared = false;  // a solver has it, and it is in no resource's list
     double start = 0.0;
     ShortList<std::uint32_t, 8> place;  // by share of its communication: position in the resource's list
   };
@@ -96,11 +96,11 @@ class StepExecutor {
   };
   /// A resource: a cache line where few flows are on it.
   struct alignas(64) ResourceUse {
-    double capacity = 0.0;   // of SharedResource
-    double demand = 0.0;     // at the flows' bounds
-    std::int32_t alone = 0;  // flows that no solver has
-    bool full = false;       // demand has reached the capacity
-    ShortList<OnResource, 3> flows;
+    double capacity = 0.0;           // of SharedResource
+    double demand = 0.0;             // at the flows' bounds
+    std::int32_t flows = 0;          // on it
+    bool full = false;               // demand has reached the capacity
+    ShortList<OnResource, 3> alone;  // flows that no solver has
   };
   /// What is counted of it only while it is full.
   struct ResourceCount {
@@ -118,6 +118,7 @@ class StepExecutor {
   void release(std::int32_t task, double now);
   void note_held(std::int32_t task, double alone_s);
   void share(std::int32_t slot, double now);
+  void leave_lists(const Flow& alone, std::span<const ResourceShare> shares);
   std::vector<LinkContention> contention(double until) const;
   void share_flows(double now);
   void push_moved_ends();
