@@ -10,6 +10,7 @@ namespace {
 constexpr std::size_t kEventsABucket = 128;
 constexpr std::size_t kEventsALine = 64 / sizeof(EventQueue::Event);
 constexpr std::size_t kMostBuckets = 1U << 16U;
+constexpr std::size_t kFewestAtOnce = 32;
 
 bool later(const EventQueue::Event& a, const EventQueue::Event& b) { return b < a; }
 
@@ -46,6 +47,24 @@ bool EventQueue::push(const Event& event) {
   late_.push_back(event);
   std::push_heap(late_.begin(), late_.end(), later);
   return true;
+}
+
+void EventQueue::push_all(std::vector<Event>& events) {
+  const bool now = std::all_of(events.begin(), events.end(), [this](const Event& event) {
+    return bucket_of(event.time) < static_cast<double>(bucket_);
+  });
+  const std::size_t left = sorted_.size() - next_;
+  if (!now || events.size() < kFewestAtOnce || events.size() < left / kFewestAtOnce) {
+    for (const Event& event : events) push(event);
+  } else {
+    size_ += events.size();
+    std::sort(events.begin(), events.end());
+    sorted_.erase(sorted_.begin(), sorted_.begin() + static_cast<std::ptrdiff_t>(next_));
+    next_ = 0;
+    sorted_.insert(sorted_.end(), events.begin(), events.end());
+    std::inplace_merge(sorted_.begin(), sorted_.begin() + static_cast<std::ptrdiff_t>(left), sorted_.end());
+  }
+  events.clear();
 }
 
 /// The next bucket's turn.

@@ -34,6 +34,9 @@ class EventQueue {
   void pop();
   /// @returns whether the bucket whose turn it is has it: soon() does not know of it then
   bool push(const Event& event);
+  /// The same for many that happen together: sorted in at once where their bucket's turn has come. Empties
+  /// the list.
+  void push_all(std::vector<Event>& events);
   /// True once after top() or pop() has begun a bucket: soon() knows its events from there on.
   bool began_bucket() { return std::exchange(began_bucket_, false); }
   /// An event that comes soon after the earliest, to fetch what it will need; null if none is known.

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "sim/engine/lost_time.hpp"
+#include "sim/engine/shared_resources.hpp"
 
 namespace orrery {
 
@@ -19,8 +20,8 @@ class FlowPlatform {
   using ExpectedEnd = std::function<void(std::int32_t flow, std::int32_t communication)>;
   /// What is called of a flow that is likely to end next, a chance to fetch what that needs; perhaps never.
   virtual void on_expected_end(const ExpectedEnd& /*callback*/) {}
-  /// A flow of the communication will be started now: a chance to fetch what that needs.
-  virtual void expect_flow(std::int32_t /*communication*/) {}
+  /// A flow over these resources is likely to be started soon: a chance to fetch what that needs.
+  virtual void expect_flow(std::span<const ResourceShare> /*shares*/) {}
   /// Starts a flow of a communication now. Call it before run() or from a callback. `flow` comes back at its
   /// end.
   virtual void start_flow(std::int32_t flow, std::int32_t communication, double bytes) = 0;
@@ -30,6 +31,9 @@ class FlowPlatform {
   /// one that is set stays, a later one is forgotten.
   virtual void set_alarm(double time) = 0;
   virtual double now() const = 0;
+  /// Moves the clock on to `time` where neither a flow's end nor an alarm comes first: cheaper than an alarm.
+  /// @returns whether the clock has reached it
+  virtual bool pass_to(double time) { return now() >= time; }
   /// Runs until no flow is left and no alarm is set.
   virtual void run() = 0;
 };

@@ -55,6 +55,7 @@ void MaxMinPlatform::find_rates() {
   }
   ends_.add(moved_);
   moved_.clear();
+  first_is_present_ = false;
   for (const std::int32_t number : solver_.held_anew()) {
     lost_.set(number, solver_.rate(number), solver_.held_by(number), now_);
   }
@@ -62,15 +63,17 @@ void MaxMinPlatform::find_rates() {
 
 double MaxMinPlatform::next_end() {
   if (changed_ && now_ >= due_) find_rates();
-  while (!ends_.empty() &&
+  while (!first_is_present_ && !ends_.empty() &&
          ends_.front().version != live_[static_cast<size_t>(ends_.front().number)].version) {
     ends_.pop();
   }
+  first_is_present_ = true;
   const double end = ends_.empty() ? kNever : std::max(now_, ends_.front().time);
   return changed_ ? std::min(end, due_) : end;
 }
 
 void MaxMinPlatform::end_flows() {
+  first_is_present_ = false;
   const double together = now_ * (1.0 + kSameTime);
   while (!ends_.empty() && ends_.front().time <= together) {
     const FlowEnds::End end = ends_.front();
@@ -100,6 +103,13 @@ void MaxMinPlatform::fetch_next_ends() const {
   lost_.expect_end(next);
   const Live& ending = live_[static_cast<size_t>(next)];
   if (ending.flow >= 0 && expected_end_) expected_end_(ending.flow, ending.communication);
+}
+
+bool MaxMinPlatform::pass_to(double time) {
+  if (now_ >= time) return true;
+  if (alarm_time_ < time || next_end() <= time) return false;
+  now_ = time;
+  return true;
 }
 
 void MaxMinPlatform::run() {

@@ -24,13 +24,12 @@ class MaxMinPlatform : public FlowPlatform {
 
   void on_flow_end(FlowEnd callback) override { flow_ended_ = std::move(callback); }
   void on_expected_end(const ExpectedEnd& callback) override { expected_end_ = callback; }
-  void expect_flow(std::int32_t communication) override {
-    solver_.expect(resources_.shares_of(communication));
-  }
+  void expect_flow(std::span<const ResourceShare> shares) override { solver_.expect(shares); }
   void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
   void on_alarm(std::function<void()> callback) override { alarm_ = std::move(callback); }
   void set_alarm(double time) override { alarm_time_ = std::min(alarm_time_, std::max(time, now_)); }
   double now() const override { return now_; }
+  bool pass_to(double time) override;
   void run() override;
 
  private:
@@ -53,6 +52,7 @@ class MaxMinPlatform : public FlowPlatform {
   LostTimeAccount lost_;
   std::vector<Live> live_;  // by the solver's number
   FlowEnds ends_;
+  bool first_is_present_ = false;     // the first of ends_ has not moved
   std::vector<FlowEnds::End> moved_;  // empty between calls
   FlowEnd flow_ended_;
   ExpectedEnd expected_end_;

@@ -135,10 +135,12 @@ void StepExecutor::fetch_shares(const EventQueue::Event& event) const {
 void StepExecutor::fetch_resources(const EventQueue::Event& event) const {
   keep_fetches();
   if (!starts_flow(event) && !ends_flow(event)) return;
-  const auto shares = shares_of(sent(state(event.task).index));
+  const Sent& communication = sent(state(event.task).index);
+  const auto shares = shares_of(communication);
   for (const ResourceShare& share : shares.first(std::min<size_t>(shares.size(), 8))) {
     __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
   }
+  if (communication.contended && starts_flow(event)) platform_.expect_flow(shares);
 }
 
 void StepExecutor::push(const EventQueue::Event& event) {
@@ -189,7 +191,7 @@ StepTimeline StepExecutor::run() {
     auto& kept = lost_[static_cast<size_t>(state(task).waiting_for)];
     kept.resize(lost.size());
     std::copy(lost.begin(), lost.end(), kept.begin());
-    push({now, task, EventKind::shared_flow_end});
+    flows_ended_.push_back({now, task, EventKind::shared_flow_end});
     platform_.set_alarm(now);
   });
   platform_.on_expected_end([this](std::int32_t task, std::int32_t communication) {
@@ -239,9 +241,10 @@ std::vector<LinkContention> StepExecutor::contention(double until) const {
 /// Executes everything up to SimGrid's clock; beyond it while SimGrid has no flows of its own to bring
 /// forward.
 void StepExecutor::advance() {
+  if (!flows_ended_.empty()) events_.push_all(flows_ended_);
   for (;;) {
     if (!to_share_.empty()) {
-      if (platform_.now() < share_time_) {
+      if (!platform_.pass_to(share_time_)) {
         platform_.set_alarm(share_time_);
         return;
       }
@@ -251,7 +254,7 @@ void StepExecutor::advance() {
       return;
     }
     const double next = events_.top().time;
-    if (live_shared_ > 0 && next > platform_.now()) {
+    if (live_shared_ > 0 && !platform_.pass_to(next)) {
       platform_.set_alarm(next);
       return;
     }
@@ -371,36 +374,40 @@ void StepExecutor::admit(std::int32_t task, double now) {
   }
   TaskState& admitted = state(task);
   admitted.waiting_for = slot;
-  const Sent& communication = sent(admitted.index);
+  Sent& communication = sent(admitted.index);
   const double bound = communication.rate_bound;
   const auto shares = shares_of(communication);
   Flow& started = flow(slot);
   started.task = task;
   started.shared = false;
   started.start = admitted.start + communication.latency;
+  started.place.resize(shares.size());
+  size_t listed = 0;
   bool too_much = false;
   for (const ResourceShare& each : shares) {
     ResourceUse& use = use_[static_cast<size_t>(each.resource)];
     ++use.flows;
     use.demand += each.weight * bound;
-    if (use.demand < use.capacity * kFull) {
+    too_much |= use.demand > use.capacity * (1.0 + kDemandTolerance);
+    if (!too_much) {
+      started.place[listed] = static_cast<std::uint32_t>(use.alone.size());
+      use.alone.push_back({slot, static_cast<std::uint32_t>(listed)});
+      ++listed;
+    }
+    if (use.demand < use.capacity * kFull || use.full) {
       continue;
     }
-    too_much |= use.demand > use.capacity * (1.0 + kDemandTolerance);
-    if (use.full) continue;
     use.full = true;
     counts_[static_cast<size_t>(each.resource)].full_since = now;
   }
+  communication.contended = too_much;
   if (!too_much) {
-    started.place.resize(shares.size());
-    for (size_t i = 0; i < shares.size(); ++i) {
-      auto& alone = use_[static_cast<size_t>(shares[i].resource)].alone;
-      started.place[i] = static_cast<std::uint32_t>(alone.size());
-      alone.push_back({slot, static_cast<std::uint32_t>(i)});
-    }
     // Summed as the contention-free engine does, so that both give the same bytes.
     push({admitted.start + communication.uncontended, task, EventKind::solo_flow_end});
     return;
+  }
+  for (const ResourceShare& each : shares.first(listed)) {
+    use_[static_cast<size_t>(each.resource)].alone.pop_back();
   }
   started.shared = true;
   to_share_.push_back(slot);
@@ -417,21 +424,21 @@ void StepExecutor::admit(std::int32_t task, double now) {
 /// Notes a flow that was alone for the solver.
 void StepExecutor::share(std::int32_t slot, double now) {
   Flow& shared = flow(slot);
-  leave_lists(shared, shares_of(sent(state(shared.task).index)));
+  const auto shares = shares_of(sent(state(shared.task).index));
+  for (size_t i = 0; i < shares.size(); ++i) {
+    leave_list(use_[static_cast<size_t>(shares[i].resource)], shared.place[i]);
+  }
   shared.shared = true;
   to_share_.push_back(slot);
   share_time_ = now;
 }
 
-void StepExecutor::leave_lists(const Flow& alone, std::span<const ResourceShare> shares) {
-  for (size_t i = 0; i < shares.size(); ++i) {
-    auto& list = use_[static_cast<size_t>(shares[i].resource)].alone;
-    const OnResource last = list.back();
-    const std::uint32_t place = alone.place[i];
-    list[place] = last;
-    flow(last.slot).place[last.share] = place;
-    list.pop_back();
-  }
+/// Takes out the flow at a place of a resource's list; the last one moves there.
+inline void StepExecutor::leave_list(ResourceUse& use, std::uint32_t place) {
+  const OnResource last = use.alone.back();
+  use.alone[place] = last;
+  flow(last.slot).place[last.share] = place;
+  use.alone.pop_back();
 }
 
 /// Counts what a flow lost where it lost it.
@@ -448,12 +455,12 @@ void StepExecutor::release(std::int32_t task, double now) {
   const Sent& communication = sent(state(task).index);
   const auto shares = shares_of(communication);
   Flow& ended = flow(slot);
-  if (!ended.shared) leave_lists(ended, shares);
-  for (const ResourceShare& each : shares) {
-    ResourceUse& use = use_[static_cast<size_t>(each.resource)];
-    use.demand = --use.flows == 0 ? 0.0 : use.demand - each.weight * communication.rate_bound;
+  for (size_t i = 0; i < shares.size(); ++i) {
+    ResourceUse& use = use_[static_cast<size_t>(shares[i].resource)];
+    if (!ended.shared) leave_list(use, ended.place[i]);
+    use.demand = --use.flows == 0 ? 0.0 : use.demand - shares[i].weight * communication.rate_bound;
     if (use.full && use.demand < use.capacity * kFull) {
-      ResourceCount& count = counts_[static_cast<size_t>(each.resource)];
+      ResourceCount& count = counts_[static_cast<size_t>(shares[i].resource)];
       count.full_s += now - count.full_since;
       use.full = false;
     }
@@ -467,14 +474,8 @@ void StepExecutor::share_flows(double now) {
   std::sort(to_share_.begin(), to_share_.end(), [this](std::int32_t a, std::int32_t b) {
     return slots_[static_cast<size_t>(a)].task < slots_[static_cast<size_t>(b)].task;
   });
-  constexpr size_t kExpected = 3;
-  const auto communication_of = [this](std::int32_t slot) { return state(flow(slot).task).index; };
-  for (size_t i = 0; i < std::min(kExpected, to_share_.size()); ++i) {
-    platform_.expect_flow(communication_of(to_share_[i]));
-  }
-  for (size_t i = 0; i < to_share_.size(); ++i) {
-    if (i + kExpected < to_share_.size()) platform_.expect_flow(communication_of(to_share_[i + kExpected]));
-    const Flow& shared = flow(to_share_[i]);
+  for (const std::int32_t slot : to_share_) {
+    const Flow& shared = flow(slot);
     const std::int32_t index = state(shared.task).index;
     const Sent& spec = sent(index);
     const double left = spec.wire_bytes - spec.rate_bound * std::max(0.0, now - shared.start);

@@ -79,6 +79,7 @@ class StepExecutor {
     double wire_bytes = 0.0;
     double rate_bound = 0.0;  // 0: nothing flows
     bool slows = false;
+    bool contended = false;  // the last time that it flowed: where paths are hashed, the same ones meet again
     std::uint32_t share_count = 0;
     const ResourceShare* shares = nullptr;
     std::int64_t executions = 0;  // by observed tasks
@@ -118,7 +119,7 @@ class StepExecutor {
   void release(std::int32_t task, double now);
   void note_held(std::int32_t task, double alone_s);
   void share(std::int32_t slot, double now);
-  void leave_lists(const Flow& alone, std::span<const ResourceShare> shares);
+  void leave_list(ResourceUse& use, std::uint32_t place);
   std::vector<LinkContention> contention(double until) const;
   void share_flows(double now);
   void push_moved_ends();
@@ -165,8 +166,9 @@ class StepExecutor {
   LargeArray<Flow> slots_;
   std::vector<ShortList<LostTime, 2>> lost_;  // by slot; of a flow that the solver has ended
   std::vector<std::int32_t> free_slots_;
-  std::vector<std::int32_t> starting_;  // tasks whose latency has passed at this instant
-  std::vector<std::int32_t> to_share_;  // slots of flows to hand to SimGrid at this instant
+  std::vector<EventQueue::Event> flows_ended_;  // by the solver, until advance()
+  std::vector<std::int32_t> starting_;          // tasks whose latency has passed at this instant
+  std::vector<std::int32_t> to_share_;          // slots of flows to hand to SimGrid at this instant
   double share_time_ = 0.0;
   std::int64_t live_shared_ = 0;
 };

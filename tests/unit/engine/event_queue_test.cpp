@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <queue>
 #include <random>
 #include <vector>
 
+#include "sim/engine/flow_ends.hpp"
 #include "sim/engine/short_list.hpp"
 
 namespace orrery {
@@ -66,6 +68,61 @@ TEST(EventQueue, GivesEventsOfOneTimeByTask) {
   }
   EventQueue queue;
   expect_the_order_of_a_heap(queue, first, 20'000, [](double now) { return now + 0.25; });
+}
+
+TEST(EventQueue, GivesTheOrderOfAHeapForEventsAddedTogether) {
+  // Bursts at one time, as of flows that end together, of more events and of fewer than are sorted in at
+  // once.
+  std::mt19937_64 random(13);
+  EventQueue queue;
+  std::priority_queue<Event, std::vector<Event>, Later> heap;
+  std::int32_t task = 0;
+  double now = 0.0;
+  for (int round = 0; round < 2'000; ++round) {
+    std::vector<Event> burst;
+    const double time = round % 3 == 0 ? now + 10.0 : now;  // in a bucket to come, or the present one
+    for (size_t events = random() % 80; events > 0; --events) {
+      burst.push_back({time, task++, EventQueue::Kind::shared_flow_end});
+    }
+    std::shuffle(burst.begin(), burst.end(), random);
+    for (const Event& event : burst) heap.push(event);
+    queue.push_all(burst);
+    EXPECT_TRUE(burst.empty());
+    for (size_t taken = random() % 80; taken > 0 && !heap.empty(); --taken) {
+      ASSERT_EQ(queue.top().time, heap.top().time);
+      ASSERT_EQ(queue.top().task, heap.top().task);
+      now = heap.top().time;
+      queue.pop();
+      heap.pop();
+    }
+    ASSERT_EQ(queue.empty(), heap.empty());
+  }
+}
+
+TEST(FlowEnds, GivesTheOrderOfAHeap) {
+  // Ends that come one by one and hundreds at a time, at few different times.
+  struct EndsLater {
+    bool operator()(const FlowEnds::End& a, const FlowEnds::End& b) const { return a > b; }
+  };
+  std::mt19937_64 random(17);
+  FlowEnds ends;
+  std::priority_queue<FlowEnds::End, std::vector<FlowEnds::End>, EndsLater> heap;
+  std::int32_t number = 0;
+  for (int round = 0; round < 2'000; ++round) {
+    std::vector<FlowEnds::End> added;
+    for (size_t more = random() % 3 == 0 ? random() % 200 : 1; more > 0; --more) {
+      added.push_back({static_cast<double>(random() % 50), number++, 0});
+      heap.push(added.back());
+    }
+    ends.add(added);
+    for (size_t taken = random() % 80; taken > 0 && !heap.empty(); --taken) {
+      ASSERT_EQ(ends.front().time, heap.top().time);
+      ASSERT_EQ(ends.front().number, heap.top().number);
+      ends.pop();
+      heap.pop();
+    }
+    ASSERT_EQ(ends.empty(), heap.empty());
+  }
 }
 
 TEST(EventQueue, PutsTheEndAloneBeforeTheEndFromASolver) {
