@@ -410,7 +410,7 @@ void StepExecutor::admit(std::int32_t task, double now) {
     use_[static_cast<size_t>(each.resource)].alone.pop_back();
   }
   started.shared = true;
-  to_share_.push_back(slot);
+  to_share_.push_back({task, slot});
   share_time_ = now;
   for (const ResourceShare& each : shares) {
     const ResourceUse& use = use_[static_cast<size_t>(each.resource)];
@@ -429,7 +429,7 @@ void StepExecutor::share(std::int32_t slot, double now) {
     leave_list(use_[static_cast<size_t>(shares[i].resource)], shared.place[i]);
   }
   shared.shared = true;
-  to_share_.push_back(slot);
+  to_share_.push_back({shared.task, slot});
   share_time_ = now;
 }
 
@@ -471,15 +471,13 @@ void StepExecutor::release(std::int32_t task, double now) {
 
 /// Hands the noted flows to SimGrid with what they have left.
 void StepExecutor::share_flows(double now) {
-  std::sort(to_share_.begin(), to_share_.end(), [this](std::int32_t a, std::int32_t b) {
-    return slots_[static_cast<size_t>(a)].task < slots_[static_cast<size_t>(b)].task;
-  });
-  for (const std::int32_t slot : to_share_) {
+  std::sort(to_share_.begin(), to_share_.end());
+  for (const auto& [task, slot] : to_share_) {
     const Flow& shared = flow(slot);
-    const std::int32_t index = state(shared.task).index;
+    const std::int32_t index = state(task).index;
     const Sent& spec = sent(index);
     const double left = spec.wire_bytes - spec.rate_bound * std::max(0.0, now - shared.start);
-    platform_.start_flow(shared.task, index, std::max(0.0, left));
+    platform_.start_flow(task, index, std::max(0.0, left));
     ++live_shared_;
   }
   to_share_.clear();

@@ -168,7 +168,11 @@ class StepExecutor {
   std::vector<std::int32_t> free_slots_;
   std::vector<EventQueue::Event> flows_ended_;  // by the solver, until advance()
   std::vector<std::int32_t> starting_;          // tasks whose latency has passed at this instant
-  std::vector<std::int32_t> to_share_;          // slots of flows to hand to SimGrid at this instant
+  struct ToShare {
+    std::int32_t task, slot;
+    bool operator<(const ToShare& other) const { return task < other.task; }
+  };
+  std::vector<ToShare> to_share_;  // flows to hand to the solver at this instant
   double share_time_ = 0.0;
   std::int64_t live_shared_ = 0;
 };
