@@ -14,8 +14,8 @@ namespace orrery {
 namespace {
 
 constexpr int kReweightings = 5;
-constexpr double kLeastGain = 0.001;   // of the error, for a factor to be taken in
-constexpr double kLeastSlope = 0.01;   // of some run, for a factor to be learned from its group
+constexpr double kLeastGain = 0.001;  // of the error, for a factor to be taken in
+constexpr double kLeastSlope = 0.01;  // of some run, for a factor to be learned from its group
 constexpr int kDigits = 4;
 using Rows = std::span<const FactorRow* const>;
 using Terms = std::span<const FactorTerm>;
