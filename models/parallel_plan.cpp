@@ -56,8 +56,10 @@ class PlanReader {
                       accepted.plan({"tensor", "pipeline", "context", "data"}) && derive_data();
     const bool workers = data && training && accepted.plan({"schedule", "interleave"}) && workers_agree();
     if (workers) check_batch();
-    if (stack && accepted.plan({"tensor", "context", "context_method"})) check_shapes();
-    if (stack && accepted.plan({"context", "context_method"})) check_attention();
+    const bool kernels =
+        stack && accepted.sections({"cluster"});  // of attention: the GPU's architecture decides
+    if (kernels && accepted.plan({"tensor", "context", "context_method"})) check_shapes();
+    if (kernels && accepted.plan({"context", "context_method"})) check_attention();
     if (stack) check_adapters();
     const bool all = stack && workers && accepted.whole_plan();
     if (all) check_optimizer(reader_, model_, training_, stack_, plan_);

@@ -264,11 +264,12 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   } offloads;
   std::string source;
 
+  /// Divides the times that the host takes, as read, by its speed: that of its threads over those of an x86
+  /// host of H100s. To be called once.
+  void run_on_host(double speed);
   /// Settles `attention_kernel` and `quantize` for a GPU; an architecture without one of its own keeps the
   /// default.
   /// @param unequal_heads  the model's values are narrower than its queries and keys
-  /// Times that the host takes on one whose threads are `speed` times as fast as an x86 host of H100s.
-  void run_on_host(double speed);
   void choose_for_architecture(const std::string& architecture, bool unequal_heads = false);
 };
 

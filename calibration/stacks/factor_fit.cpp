@@ -71,18 +71,14 @@ class MixedModel {
     deviations_.resize(size_, priors.source);
   }
 
-  /// Weights are reweighted on the way.
   Solution solve() {
-    weights_.assign(rows_.size(), usual_);
-    for (int round = 1; round < kReweightings; ++round) reweight(equations().unknowns());
-    Equations last = equations();
+    const Equations last = reweighted();
     return {last.unknowns(), last.covariance()};
   }
 
   /// predicted / measured - 1 of each row, predicted by the equations without its family.
   std::vector<double> left_out_errors() {
-    solve();
-    const Equations all = equations();
+    const Equations all = reweighted();
     std::vector<double> errors(rows_.size());
     for (size_t family = 0; family < families_.members.size(); ++family) {
       Equations others = all;
@@ -112,6 +108,12 @@ class MixedModel {
       return factored().solve(Eigen::MatrixXd::Identity(matrix.rows(), matrix.cols()));
     }
   };
+
+  Equations reweighted() {
+    weights_.assign(rows_.size(), usual_);
+    for (int round = 1; round < kReweightings; ++round) reweight(equations().unknowns());
+    return equations();
+  }
 
   Equations equations() const {
     const auto size = static_cast<Eigen::Index>(size_);

@@ -148,8 +148,8 @@ void require_lines(const MeasurementSet& set, const CalibrateOptions& options) {
                   options.gpu, others.empty() ? "no GPU preset" : list_names(others, options.gpu))});
 }
 
-/// Refuses products faster than any clock of the GPU could be: milliseconds, or a time of many calls divided
-/// twice.
+/// Refuses products faster than any clock of the GPU could be: a time divided once too often, by its unit or
+/// the number of calls.
 void refuse_impossible_times(const MeasurementSet& set, const std::vector<DeviceSpec>& devices) {
   constexpr double kBeyondThePeak = 1.5;  // peaks are those of the boost clock
   std::vector<InputProblem> problems;

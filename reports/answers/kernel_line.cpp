@@ -323,6 +323,7 @@ bool KernelReader::read(std::string_view line, const std::string& file, KernelLi
   }
   read_common(fields, kernel);
   kernel.members = line_.inside();
+  kernel.gives_precision = fields.find(Key::precision) != nullptr;
   return fields.sound();
 }
 

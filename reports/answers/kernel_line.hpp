@@ -22,6 +22,7 @@ struct KernelLine {
   std::int64_t rows = 0, columns = 0;           ///< of an operator named in memory_operators.hpp
   AttentionPass pass = AttentionPass::forward;  ///< of those
   std::string_view members;                     ///< the line's text between its braces, for echoing
+  bool gives_precision = false;                 ///< the line names its precision
 };
 
 /// Problems of a long file: the first of them are kept, the rest is counted.

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <stdexcept>
 
 #include "reports/answers/factor_rows.hpp"
 
@@ -149,6 +150,8 @@ std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs,
   records.clear();
   for (const Candidate& candidate : candidates) records.push_back(candidate.record);
   candidates = linearise_all(records, predict, first, options.threads, calibrations, candidates);
+  if (candidates.size() != measured.size())
+    throw std::logic_error("a run's factors decide whether it is refused");
   tell("each family left out");
   const Learned learned = learn_from(candidates, options.threads);
   std::vector<double> left_out(candidates.size());
@@ -190,6 +193,8 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
   for (const RunRecord& run : runs) records.push_back(&run);
   std::vector<Candidate> candidates =
       linearise_all(records, options.predict, {}, options.threads, calibrations);
+  std::set<const RunRecord*> predicted;
+  for (const Candidate& candidate : candidates) predicted.insert(candidate.record);
   SiteProfile site;
   site.gpu = gpu_of_site(candidates, options.gpu);
   std::erase_if(candidates, [&site](const Candidate& c) { return c.linear.row.traits.gpu != site.gpu; });
@@ -198,11 +203,17 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
                                            fmt::format("{} runs{} that can be predicted", candidates.size(),
                                                        site.gpu.empty() ? "" : " of " + site.gpu),
                                            fmt::format("at least {}", kFewestSiteRuns), ""}};
-    ValidateOptions options_of_all;
-    options_of_all.predict = options.predict;
-    for (size_t i = 0; i < runs.size(); ++i) {  // why the others cannot
-      const ValidationRow row = validate({runs[i]}, options_of_all).rows.front();
-      if (!row.scored) problems.push_back({runs[i].file, "", "", "", row.reason});
+    std::vector<RunRecord> failed;
+    for (const RunRecord& run : runs) {
+      if (predicted.count(&run) == 0) failed.push_back(run);
+    }
+    ValidateOptions why;
+    why.predict = options.predict;
+    why.predict.engine = EngineKind::estimate;
+    why.threads = options.threads;
+    const std::vector<ValidationRow> rows = validate(failed, why).rows;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (!rows[i].scored) problems.push_back({failed[i].file, "", "", "", rows[i].reason});
     }
     throw InputError(std::move(problems));
   }
@@ -210,10 +221,7 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
   for (const Candidate& candidate : candidates) stacks.insert(candidate.linear.row.traits.stack);
   site.software = fmt::format("{}", fmt::join(stacks, ", "));
 
-  // Few runs, one place: what they share is what is asked for, so that no family's own error is taken out.
-  FactorPriors priors;
-  priors.noise = 0.03;
-  priors.family = 0.0;
+  const FactorPriors priors = FactorPriors::of_a_site();
   std::vector<FactorTerm> terms;
   terms.reserve(kFactors);
   for (int factor = 0; factor < kFactors; ++factor) terms.push_back({.factor = static_cast<Factor>(factor)});

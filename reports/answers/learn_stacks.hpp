@@ -18,8 +18,8 @@ struct LearnStacksOptions {
 /// measured as it stands:
 /// - factors are chosen and fitted (learn_factors) to the runs of all stacks along slopes at one, and again
 ///   along slopes at what that gave;
-/// - for each family all of it is done without the family, choice of factors included, and the family's runs
-///   are predicted (not along slopes) with what comes out: the cross-validated errors;
+/// - for each family factors are chosen and fitted without it, along the same slopes, and its runs are
+///   predicted (not along slopes) with what comes out: the cross-validated errors;
 /// - a stack gets what moves its runs, or nothing if that does not lower its errors by a tenth of a point.
 /// Runs that are refused are left out; rows keep the order of the input.
 std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs, const LearnStacksOptions& options);

@@ -44,20 +44,22 @@ bool TierProfiles::is_known(const std::string& family) {
   });
 }
 
-int TierProfiles::runs_behind(const StackProfile& profile) {
-  const auto known = behind_.find(profile.software);
+int TierProfiles::runs_behind(const StackProfile* profile) {
+  const std::string software = profile != nullptr ? profile->software : "";
+  const auto known = behind_.find(software);
   if (known != behind_.end()) return known->second;
-  auto count = static_cast<int>(profile.runs.size());
-  for (const StackProfile& other : stacks()) {
-    if (other.software == profile.software) continue;
-    for (const LearnedRun& run : other.runs) {
-      const bool taught =
-          std::any_of(profile.model.entries.begin(), profile.model.entries.end(),
-                      [&run](const FactorEntry& entry) { return entry.term.matches(run.row.traits); });
+  const FactorModel& model = profile != nullptr ? profile->model : of_chips();
+  int count = 0;
+  for (const StackProfile& any : stacks()) {
+    for (const LearnedRun& run : any.runs) {
+      const bool taught = any.software == software || std::any_of(model.entries.begin(), model.entries.end(),
+                                                                  [&run](const FactorEntry& entry) {
+                                                                    return entry.term.matches(run.row.traits);
+                                                                  });
       if (taught) ++count;
     }
   }
-  return behind_.emplace(profile.software, count).first->second;
+  return behind_.emplace(software, count).first->second;
 }
 
 const std::vector<StackProfile>& TierProfiles::stacks() {
@@ -72,28 +74,41 @@ const SiteProfile& TierProfiles::site(const std::string& file) {
   return sites_.emplace(file, parse_site_profile(read_text_file(file), file)).first->second;
 }
 
-/// A fold that ships, or a new fit to the other runs that profiles were learned from.
-const FactorModel& TierProfiles::without(const StackProfile& profile, const ScoredRun& scored) {
-  std::string left_out = scored.source_group;
+const FactorModel& TierProfiles::of_chips() {
+  if (!chips_.entries.empty()) return chips_;
+  for (const StackProfile& profile : stacks()) {
+    for (const FactorEntry& entry : profile.model.entries) {
+      const bool known =
+          std::find(chips_.entries.begin(), chips_.entries.end(), entry) != chips_.entries.end();
+      if (entry.term.stack.empty() && !known) chips_.entries.push_back(entry);
+    }
+  }
+  return chips_;
+}
+
+const FactorModel& TierProfiles::model_for(const StackProfile* profile, const ScoredRun* scored) {
+  const FactorModel& shipped = profile != nullptr ? profile->model : of_chips();
+  if (scored == nullptr) return shipped;
+  std::string left_out = scored->source_group;
   std::string FactorRow::*group = &FactorRow::source_group;
-  if (scored.leave_out == LeaveOut::family) {
+  if (scored->leave_out == LeaveOut::family) {
     const LearnedRun* run = nullptr;
-    for (const StackProfile& any : stacks()) run = run != nullptr ? run : any.run(scored.id);
-    left_out = run != nullptr ? run->row.family : scored.family;
+    for (const StackProfile& any : stacks()) run = run != nullptr ? run : any.run(scored->id);
+    left_out = run != nullptr ? run->row.family : scored->family;
     group = &FactorRow::family;
-    const FamilyFold* const fold = profile.fold(left_out);
+    const FamilyFold* const fold = profile != nullptr ? profile->fold(left_out) : nullptr;
     if (fold != nullptr) return fold->model;
-    // A family that only other stacks' runs are of may have taught this one its kernels.
-    if (!is_known(left_out)) return profile.model;
+    // A family that only other stacks' runs are of may have taught this one what is its chip's.
+    if (!is_known(left_out)) return shipped;
   }
   // The cross-validation by which a stack ships no factor is not made again without a source, unless that
-  // source alone decided it.
-  const bool own = std::any_of(profile.runs.begin(), profile.runs.end(), [&](const LearnedRun& run) {
-    return scored.leave_out == LeaveOut::family || run.row.source_group != left_out;
-  });
-  if (profile.model.entries.empty() && own) return profile.model;
-  const std::string& key = left_out;
-  const auto known = refits_.find(key);
+  // source alone decided it: then it is a stack without a profile.
+  const bool decided = profile != nullptr && profile->model.entries.empty() &&
+                       std::any_of(profile->runs.begin(), profile->runs.end(), [&](const LearnedRun& run) {
+                         return scored->leave_out == LeaveOut::family || run.row.source_group != left_out;
+                       });
+  if (decided) return shipped;
+  const auto known = refits_.find(left_out);
   if (known != refits_.end()) return known->second;
   std::vector<const FactorRow*> others;
   for (const StackProfile& any : stacks()) {
@@ -101,7 +116,7 @@ const FactorModel& TierProfiles::without(const StackProfile& profile, const Scor
       if (other.row.*group != left_out) others.push_back(&other.row);
     }
   }
-  return refits_.emplace(key, learn_factors(others)).first->second;
+  return refits_.emplace(left_out, learn_factors(others)).first->second;
 }
 
 TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& options,
@@ -124,26 +139,28 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   const auto profile = std::find_if(profiles.begin(), profiles.end(), [&](const StackProfile& p) {
     return p.software == experiment.software.name;
   });
-  if (profile != profiles.end()) {
-    const FactorModel& model = options.scored ? without(*profile, *options.scored) : profile->model;
-    use.factors = use.factors * model.factors_for(traits);
-    use.software = profile->software;
-    use.stack_factors = text_of(model, traits);
-    use.runs = runs_behind(*profile);
-    use.knows_model = !options.scored && learned_from(*profile, experiment);
-    use.stack_error = profile->cross_validated.mape;
+  const StackProfile* const own = profile != profiles.end() ? &*profile : nullptr;
+  const FactorModel& model = model_for(own, options.scored.get());
+  use.factors = use.factors * model.factors_for(traits);
+  use.stack_factors = text_of(model, traits);
+  use.runs = runs_behind(own);
+  if (own != nullptr) {
+    use.software = own->software;
+    use.knows_model = !options.scored && learned_from(*own, experiment);
+    use.stack_error = own->cross_validated.mape;
   }
   if (options.tier != Tier::site) return use;
-  const SiteProfile& own = site(options.site);
-  const SiteRun* const run = options.scored ? own.run(options.scored->id) : nullptr;
-  const FactorModel& model = run != nullptr ? run->others : own.model;
-  use.factors = use.factors * model.factors_for(traits);
-  use.site_factors = text_of(model, traits);
-  use.site_runs = static_cast<int>(own.runs.size());
-  use.site_error = own.left_out.mape;
-  if (own.gpu != traits.gpu || own.software.find(traits.stack) == std::string::npos)
-    use.site_of = own.gpu + " under " + own.software;
-  use.interval_width = site_interval_width(own, use.interval_width, run != nullptr ? run->id : "");
+  const SiteProfile& site_profile = site(options.site);
+  const SiteRun* const run = options.scored ? site_profile.run(options.scored->id) : nullptr;
+  const FactorModel& of_site = run != nullptr ? run->others : site_profile.model;
+  use.factors = use.factors * of_site.factors_for(traits);
+  use.site_factors = text_of(of_site, traits);
+  use.site_runs = static_cast<int>(site_profile.runs.size());
+  use.site_error = site_profile.left_out.mape;
+  const std::string softwares = ", " + site_profile.software + ",";
+  if (site_profile.gpu != traits.gpu || softwares.find(", " + traits.stack + ",") == std::string::npos)
+    use.site_of = site_profile.gpu + " under " + site_profile.software;
+  use.interval_width = site_interval_width(site_profile, use.interval_width, run != nullptr ? run->id : "");
   return use;
 }
 

@@ -45,15 +45,21 @@ class TierProfiles {
 
  private:
   const std::vector<StackProfile>& stacks();
-  const FactorModel& without(const StackProfile& profile, const ScoredRun& scored);
+  /// What all stacks' profiles say of chips: for a stack without one.
+  const FactorModel& of_chips();
+  /// What ships for a stack, a fold that does, or a new fit to the runs that what is scored had no part in.
+  /// @param profile  null: the stack has none
+  /// @param scored   null: nothing is
+  const FactorModel& model_for(const StackProfile* profile, const ScoredRun* scored);
   /// Whether a run of the family is behind some profile.
   bool is_known(const std::string& family);
-  /// Runs that a profile was learned from, those of other stacks that its kernels' factors rest on included.
-  int runs_behind(const StackProfile& profile);
+  /// Runs that a stack's factors were learned from, those of other stacks included.
+  int runs_behind(const StackProfile* profile);
   const SiteProfile& site(const std::string& file);
 
   bool loaded_ = false;
   std::vector<StackProfile> stacks_;
+  FactorModel chips_;
   std::map<std::string, FactorModel> refits_;  // by what was left out
   std::map<std::string, int> behind_;          // by software
   std::map<std::string, SiteProfile> sites_;

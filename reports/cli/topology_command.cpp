@@ -41,6 +41,15 @@ void refuse_same_files(const TopologyArguments& arguments) {
   if (!problems.empty()) throw InputError(std::move(problems));
 }
 
+/// What a file holds; nothing if it cannot be read.
+std::optional<std::string> readable_text(const std::string& path) {
+  try {
+    return read_text_file(path);
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
+}
+
 /// Writes all files or none: what was written before one that cannot be is put back.
 void write_files(const TopologyArguments& arguments, const TopologyAnswer& answer) {
   std::vector<OutputFile> files;
@@ -53,7 +62,7 @@ void write_files(const TopologyArguments& arguments, const TopologyAnswer& answe
       const std::filesystem::path path = file.path;
       std::error_code ignored;
       std::optional<std::string> before;
-      if (std::filesystem::is_regular_file(path, ignored)) before = read_text_file(file.path);
+      if (std::filesystem::is_regular_file(path, ignored)) before = readable_text(file.path);
       const bool is_new = !std::filesystem::exists(path, ignored);
       write_text_file_atomically(path, file.text);
       undo.emplace_back([path, before, is_new] {
@@ -63,7 +72,12 @@ void write_files(const TopologyArguments& arguments, const TopologyAnswer& answe
       });
     }
   } catch (...) {
-    for (const auto& put_back : undo) put_back();
+    for (const auto& put_back : undo) {
+      try {
+        put_back();
+      } catch (const InputError&) {  // what stopped us is what is told
+      }
+    }
     throw;
   }
 }

@@ -117,8 +117,7 @@ void KernelJsonWriter::answer(const KernelLine& kernel, const KernelAnswer& answ
   text += first_ ? "\n    {" : ",\n    {";
   first_ = false;
   text += kernel.members;
-  // The default of what a line leaves out; in a name the quotes would be escaped.
-  if (answer.work.precision && kernel.members.find("\"precision\":") == std::string::npos)
+  if (answer.work.precision && !kernel.gives_precision)
     fmt::format_to(std::back_inserter(text), ", \"precision\": \"{}\"",
                    orrery::name_of(*answer.work.precision));
   fmt::format_to(std::back_inserter(text), ", \"time_s\": {}, \"interval_s\": [{}, {}]",

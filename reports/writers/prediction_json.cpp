@@ -159,8 +159,8 @@ Json beside_json(const BesideUse& use) {
 
 /// Columns of what only some experiments have, behind those of all and empty elsewhere: so that the lines of
 /// any two predictions fit under one header.
-constexpr auto kColumnsOfSome = std::to_array<std::string_view>({"plan.shard_group",
-                                                                 "calibration.hash",
+constexpr auto kColumnsOfSome = std::to_array<std::string_view>({"plan.bucket",
+                                                                 "plan.shard_group",
                                                                  "calibration.stack.profile",
                                                                  "calibration.stack.factors",
                                                                  "calibration.stack.runs",
@@ -279,11 +279,12 @@ Json prediction_json(const Prediction& prediction) {
   add_bill_json(prediction, json);
   add_loop_json(prediction, json);
   if (prediction.beside) json["beside"] = beside_json(*prediction.beside);
-  json["calibration"] = {{"profile", prediction.calibration.profile},
-                         {"source", prediction.calibration.source},
-                         {"compute_error", prediction.calibration.compute_error},
-                         {"collective_error", prediction.calibration.collective_error}};
-  if (!prediction.calibration.hash.empty()) json["calibration"]["hash"] = prediction.calibration.hash;
+  json["calibration"] = {
+      {"profile", prediction.calibration.profile},
+      {"source", prediction.calibration.source},
+      {"compute_error", prediction.calibration.compute_error},
+      {"collective_error", prediction.calibration.collective_error},
+      {"hash", prediction.calibration.hash.empty() ? Json(nullptr) : Json(prediction.calibration.hash)}};
   add_tier_json(prediction, json["calibration"]);
   json["evidence"] = std::string(name_of(prediction.evidence));
   json["measured"] = prediction.measured ? to_json(*prediction.measured) : Json::object();

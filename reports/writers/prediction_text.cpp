@@ -23,7 +23,10 @@ std::string tier_lines(const Prediction& prediction) {
   std::string text;
   if (prediction.tier != Tier::stack && prediction.tier != Tier::site) return text;
   if (use.stack.empty()) {
-    text += "  stack  no measured run of this software: tier stack is tier measured here\n";
+    text += use.stack_factors.empty()
+                ? "  stack  no measured run of this software: tier stack is tier measured here\n"
+                : fmt::format("  stack  no measured run of this software; of its chip under others: {}\n",
+                              use.stack_factors);
   } else {
     text += fmt::format("  stack  {}: {} (from {} runs, cross-validated error {})\n", use.stack,
                         use.stack_factors.empty() ? "all factors 1" : use.stack_factors, use.stack_runs,

@@ -106,6 +106,7 @@ std::vector<std::string> words_of(const std::string& line) {
 
 TEST(Readme, CommandsOnShippedInputsRun) {
   const std::string text = read_text_file(std::string(ORRERY_SOURCE_DIR) + "/README.md");
+  const TemporaryFolder folder;
   int commands = 0;
   for (size_t begin = text.find("\norrery "); begin != std::string::npos;
        begin = text.find("\norrery ", begin + 1)) {
@@ -119,7 +120,11 @@ TEST(Readme, CommandsOnShippedInputsRun) {
     });
     if (own) continue;
     ++commands;
-    const CliRun run = run_orrery({words.begin() + 1, words.end()});
+    std::vector<std::string> arguments(words.begin() + 1, words.end());
+    for (std::string& argument : arguments) {  // what it writes
+      if (argument.ends_with(".svg")) argument = (folder.path() / argument).string();
+    }
+    const CliRun run = run_orrery(arguments);
     EXPECT_EQ(run.exit_code, 0) << line << "\n" << run.err;
     EXPECT_FALSE(run.out.empty()) << line;
   }

@@ -250,7 +250,7 @@ TEST(PredictCommand, PrintsOneCsvHeaderForAllExperiments) {
   EXPECT_EQ(
       header({}, {{"cluster", {{"storage", storage}, {"price", {{"gpu_hour", "2 USD"}}}}},
                   {"training", {{"tokens", 1000000000}, {"data", data}, {"checkpoint", {{"every", 10}}}}},
-                  {"parallel", {{"zero", 1}}},
+                  {"parallel", {{"zero", 1}, {"bucket", 40000000}}},
                   {"measured", {{"mfu", 0.5}, {"peak_memory_bytes", 5e10}, {"peak_memory_scope", "gpu"}}}}),
       plain);
   for (const Json& sync : {Json{{"kind", "local"}, {"period", 4}}, Json{{"kind", "async"}}})
