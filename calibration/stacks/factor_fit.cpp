@@ -17,6 +17,11 @@ constexpr int kReweightings = 5;
 constexpr double kLeastGain = 0.001;  // of the error, for a factor to be taken in
 constexpr double kLeastSlope = 0.01;  // of some run, for a factor to be learned from its group
 constexpr int kDigits = 4;
+/// Collectives are measured with nothing beside them: in training none is faster.
+constexpr std::array kNotBelowOne = {Factor::tensor_communication, Factor::expert_communication,
+                                     Factor::data_communication, Factor::data_per_doubling,
+                                     Factor::pipeline_communication};
+constexpr double kPinned = 1e12;  // inverse of a variance that leaves nothing but zero
 using Rows = std::span<const FactorRow* const>;
 using Terms = std::span<const FactorTerm>;
 
@@ -66,14 +71,19 @@ class MixedModel {
       }
       if (priors.source > 0.0) slopes.push_back({terms_ + sources.of_row[i], 1.0});
     }
-    for (const FactorTerm& term : terms)
+    for (const FactorTerm& term : terms) {
       deviations_.push_back(priors.factor[static_cast<size_t>(term.factor)]);
+      const bool bounded = priors.bounded && std::find(kNotBelowOne.begin(), kNotBelowOne.end(),
+                                                       term.factor) != kNotBelowOne.end();
+      bounded_.push_back(bounded ? 1 : 0);
+    }
     deviations_.resize(size_, priors.source);
   }
 
   Solution solve() {
-    const Equations last = reweighted();
-    return {last.unknowns(), last.covariance()};
+    Equations last = reweighted();
+    Eigen::VectorXd unknowns = solved(last);
+    return {std::move(unknowns), last.covariance()};
   }
 
   /// predicted / measured - 1 of each row, predicted by the equations without its family.
@@ -83,7 +93,7 @@ class MixedModel {
     for (size_t family = 0; family < families_.members.size(); ++family) {
       Equations others = all;
       add(family, -1.0, others);
-      const Eigen::VectorXd logs = others.unknowns();
+      const Eigen::VectorXd logs = solved(others);
       for (const size_t i : families_.members[family])
         errors[i] = std::expm1(along(i, logs, terms_) - rows_[i]->log_ratio);
     }
@@ -111,8 +121,27 @@ class MixedModel {
 
   Equations reweighted() {
     weights_.assign(rows_.size(), usual_);
-    for (int round = 1; round < kReweightings; ++round) reweight(equations().unknowns());
+    for (int round = 1; round < kReweightings; ++round) {
+      Equations now = equations();
+      reweight(solved(now));
+    }
     return equations();
+  }
+
+  /// The unknowns, bounded ones that would fall below zero (factors below one) pinned there, one set after
+  /// the other.
+  Eigen::VectorXd solved(Equations& equations) const {
+    while (true) {
+      Eigen::VectorXd unknowns = equations.unknowns();
+      bool below = false;
+      for (size_t j = 0; j < terms_; ++j) {
+        const auto at = static_cast<Eigen::Index>(j);
+        if (bounded_[j] == 0 || unknowns(at) >= 0.0 || equations.matrix(at, at) >= kPinned) continue;
+        equations.matrix(at, at) += kPinned;
+        below = true;
+      }
+      if (!below) return unknowns;
+    }
   }
 
   Equations equations() const {
@@ -186,6 +215,7 @@ class MixedModel {
   double usual_;
   std::vector<std::vector<Slope>> slopes_;  // of each row, unknowns rising
   std::vector<double> deviations_;          // of each unknown
+  std::vector<char> bounded_;               // of each term
   std::vector<double> weights_;             // of each row
 };
 

@@ -111,7 +111,7 @@ TEST(KernelCommand, SaysThePrecisionThatALineLeavesOutAndTheHashOfItsProfile) {
   EXPECT_EQ(left_out.at("kernels").at(0), kernel({"--precision", "bf16"}).at("kernels").at(0));
   EXPECT_EQ(left_out.at("kernels").at(0).at("precision"), "bf16");
   // A line that gives its own, spaced as it likes, holds one.
-  const CliRun given = run_orrery(kernel({"--gpu", "h100-sxm-80gb", "--input", "-", "--format", "json"}),
+  const CliRun given = run_orrery({"kernel", "--gpu", "h100-sxm-80gb", "--input", "-", "--format", "json"},
                                   R"({"op": "gemm", "m": 64, "n": 64, "k": 64, "precision" : "fp16"})");
   EXPECT_EQ(given.out.find("\"precision\": \"fp16\""), std::string::npos) << given.out;
   EXPECT_NE(given.out.find("\"precision\" : \"fp16\""), std::string::npos) << given.out;

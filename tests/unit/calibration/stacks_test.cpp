@@ -50,6 +50,26 @@ TEST(StackFit, IsRidgeRegressionWithAFamilysAndASourcesErrorIntegratedOut) {
   EXPECT_NEAR(fit_factors(pointers(rows), kProducts, priors).entries.at(0).value, 1.0362, 5e-4);
 }
 
+// Two models whose collectives would have to be 10 % faster than measured, and whose products 5 % slower: the
+// former stay at one, and products are fitted as if they were not there.
+TEST(StackFit, NoCommunicationIsFasterThanItsMeasurements) {
+  std::vector<FactorRow> rows;
+  for (int i = 0; i < 8; ++i) {
+    const double share = 0.1 * (1 + i % 4);
+    rows.push_back(row(std::string(1, static_cast<char>('a' + i / 4)), Factor::tensor_communication, share,
+                       -0.1 * share + 0.05));
+    rows.back().slope[static_cast<size_t>(Factor::products)] = 1.0;
+  }
+  const std::vector<FactorTerm> both = {{.factor = Factor::tensor_communication},
+                                        {.factor = Factor::products}};
+  const FactorModel model = fit_factors(pointers(rows), both);
+  EXPECT_EQ(model.entries.at(0).value, 1.0);
+  EXPECT_EQ(model.entries.at(1).value, fit_factors(pointers(rows), kProducts).entries.at(0).value);
+  FactorPriors free;
+  free.bounded = false;
+  EXPECT_LT(fit_factors(pointers(rows), both, free).entries.at(0).value, 1.0);
+}
+
 // Three runs of one place that are 10 % slow, products all of each: noise 0.03, prior 0.1, nothing else that
 // they could share: b = ln 1.1 x I / (I + 1 / 0.1^2), I = 3 / 0.03^2 = 3333: 1.097.
 TEST(StackFit, ASiteKeepsWhatItsRunsShare) {
