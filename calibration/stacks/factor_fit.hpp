@@ -108,10 +108,10 @@ std::vector<FactorTerm> terms_of(std::span<const FactorRow* const> rows, std::sp
 /// Maximum of the posterior over the logarithms of the factors: with x the slopes of a run, b the logarithms,
 ///     ln(measured / predicted) = x b + u_family + v_source + noise,
 ///     b ~ N(0, prior^2), u ~ N(0, family^2), v ~ N(0, source^2)
-/// and Huber's loss beyond one standard deviation (iteratively reweighted). What families and sources share
-/// of their own keeps a model or a cluster with many runs from deciding alone, and is not part of a
-/// prediction. Source: linear mixed model with random slopes (Henderson 1975; Laird and Ware 1982); values
-/// are rounded to four digits.
+/// b of communication not below 0, and Huber's loss beyond one standard deviation (iteratively reweighted).
+/// What families and sources share of their own keeps a model or a cluster with many runs from deciding
+/// alone, and is not part of a prediction. Source: linear mixed model with random slopes (Henderson 1975;
+/// Laird and Ware 1982); values are rounded to four digits.
 FactorModel fit_factors(std::span<const FactorRow* const> rows, std::span<const FactorTerm> terms,
                         const FactorPriors& priors = {});
 
