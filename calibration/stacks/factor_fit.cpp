@@ -266,6 +266,7 @@ std::vector<FactorTerm> terms_of(Rows rows, std::span<const Factor> factors) {
       term.factor = factor;
       (grouping == FactorGrouping::stack ? term.stack : term.kernels_of) = group.first;
       term.precision = group.second;
+      if (grouping != FactorGrouping::stack) continue;  // code changes, a chip does not
       term.first_year = *years.begin();
       term.last_year = *years.rbegin();
     }

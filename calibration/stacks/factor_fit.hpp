@@ -102,7 +102,7 @@ struct FactorPriors {
 };
 
 /// The terms of some factors: one for each group of runs (grouping_of) that the factor moves, in the order of
-/// factors and groups, for the years of those runs.
+/// factors and groups; a stack's for the years of those runs, two chips of one year being compared alike.
 std::vector<FactorTerm> terms_of(std::span<const FactorRow* const> rows, std::span<const Factor> factors);
 
 /// Maximum of the posterior over the logarithms of the factors: with x the slopes of a run, b the logarithms,
