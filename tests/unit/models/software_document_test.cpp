@@ -229,6 +229,19 @@ TEST(ShippedSoftware, TakesTheAttentionOfItsDayAndGpu) {
   EXPECT_EQ(kernel("llm-foundry", "2024-01", "ampere"), AttentionKernel::flash2);
 }
 
+TEST(ShippedSoftware, ThePlainLossKeepsOneFp32CopyOfTheLogitsOnceItWorksInPlace) {
+  const auto kept = [](const char* date, const char* fusion) {
+    return reading::software(Json{{"preset", "megatron-core"}, {"date", date}, {"fusion", fusion}}.dump())
+        .spec.loss_kept_bytes_per_logit;
+  };
+  // The logits in fp32 and what the subtraction of their maximum writes; from Core 0.8 (2024-07) on it writes
+  // over them. The fused loss of late 2025 keeps none; without fusion that release must not be taken for it.
+  EXPECT_EQ(kept("2024-06", "none"), 4 + 4);
+  EXPECT_EQ(kept("2024-07", "none"), 4);
+  EXPECT_EQ(kept("2025-10", "full"), 0);
+  EXPECT_EQ(kept("2025-10", "none"), 4);
+}
+
 TEST(ShippedSoftware, ReducesGradientsInTheTypeOfItsRecipes) {
   const StackAsked without_overlap{std::nullopt, Precision::bf16, false};
   const StackAsked with_overlap{std::nullopt, Precision::bf16, true};
