@@ -17,13 +17,29 @@ constexpr int kReweightings = 5;
 constexpr double kLeastGain = 0.001;  // of the error, for a factor to be taken in
 constexpr double kLeastSlope = 0.01;  // of some run, for a factor to be learned from its group
 constexpr int kDigits = 4;
-/// Collectives are measured with nothing beside them: in training none is faster.
-constexpr std::array kNotBelowOne = {Factor::tensor_communication, Factor::expert_communication,
-                                     Factor::data_communication, Factor::data_per_doubling,
-                                     Factor::pipeline_communication};
 constexpr double kPinned = 1e12;  // inverse of a variance that leaves nothing but zero
 using Rows = std::span<const FactorRow* const>;
 using Terms = std::span<const FactorTerm>;
+
+/// Measured with nothing beside it: in training none is faster.
+constexpr std::array kCommunication = {Factor::tensor_communication, Factor::expert_communication,
+                                       Factor::data_communication, Factor::data_per_doubling,
+                                       Factor::pipeline_communication};
+bool is_communication(Factor factor) {
+  return std::find(kCommunication.begin(), kCommunication.end(), factor) != kCommunication.end();
+}
+
+/// Factors that are taken in together: all of communication, which shares what an idle machine does not
+/// show (other traffic, ranks that wait for one another); any other by itself.
+std::vector<std::vector<Factor>> causes() {
+  std::vector<std::vector<Factor>> all;
+  for (int number = 0; number < kFactors; ++number) {
+    const auto factor = static_cast<Factor>(number);
+    if (!is_communication(factor)) all.push_back({factor});
+  }
+  all.emplace_back(kCommunication.begin(), kCommunication.end());
+  return all;
+}
 
 /// Groups of rows by number, in the order of their names.
 struct Groups {
@@ -73,9 +89,7 @@ class MixedModel {
     }
     for (const FactorTerm& term : terms) {
       deviations_.push_back(priors.factor[static_cast<size_t>(term.factor)]);
-      const bool bounded = priors.bounded && std::find(kNotBelowOne.begin(), kNotBelowOne.end(),
-                                                       term.factor) != kNotBelowOne.end();
-      bounded_.push_back(bounded ? 1 : 0);
+      bounded_.push_back(priors.bounded && is_communication(term.factor) ? 1 : 0);
     }
     deviations_.resize(size_, priors.source);
   }
@@ -297,19 +311,19 @@ double left_out_error(Rows rows, Terms terms, const FactorPriors& priors) {
 std::vector<Factor> choose_factors(Rows rows, const FactorPriors& priors) {
   std::vector<Factor> chosen;
   if (rows.empty()) return chosen;
+  std::vector<std::vector<Factor>> left = causes();
   double best = left_out_error(rows, {}, priors);
-  while (chosen.size() < kFactors) {
-    std::vector<std::pair<double, Factor>> tried;
-    for (int number = 0; number < kFactors; ++number) {
-      const auto factor = static_cast<Factor>(number);
-      if (std::find(chosen.begin(), chosen.end(), factor) != chosen.end()) continue;
+  while (!left.empty()) {
+    std::vector<std::pair<double, size_t>> tried;
+    for (size_t number = 0; number < left.size(); ++number) {
       std::vector<Factor> next = chosen;
-      next.push_back(factor);
-      tried.emplace_back(left_out_error(rows, terms_of(rows, next), priors), factor);
+      next.insert(next.end(), left[number].begin(), left[number].end());
+      tried.emplace_back(left_out_error(rows, terms_of(rows, next), priors), number);
     }
-    const auto [error, factor] = *std::min_element(tried.begin(), tried.end());
+    const auto [error, number] = *std::min_element(tried.begin(), tried.end());
     if (error > best - kLeastGain) break;
-    chosen.push_back(factor);
+    chosen.insert(chosen.end(), left[number].begin(), left[number].end());
+    left.erase(left.begin() + static_cast<std::ptrdiff_t>(number));
     best = error;
   }
   return chosen;

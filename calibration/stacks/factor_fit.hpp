@@ -121,7 +121,8 @@ double left_out_error(std::span<const FactorRow* const> rows, std::span<const Fa
                       const FactorPriors& priors = {});
 
 /// Factors that pay: from none on, the one that lowers the error of families left out most is added as long
-/// as it does so by a tenth of a percentage point. None where all rows are of one family.
+/// as it does so by a tenth of a percentage point; those of communication together. None where all rows are
+/// of one family.
 std::vector<Factor> choose_factors(std::span<const FactorRow* const> rows, const FactorPriors& priors = {});
 
 /// choose_factors, terms_of, fit_factors.
