@@ -108,6 +108,28 @@ TEST(StackFit, ChoosesWhatOtherFamiliesAgreeOn) {
   EXPECT_LT(model.entries[0].value, 1.1);
 }
 
+// Tensor collectives that take 20 % longer in five families; data-parallel ones move the step and are right.
+TEST(StackFit, TakesCommunicationInAsOneCause) {
+  std::vector<FactorRow> rows;
+  for (int i = 0; i < 5; ++i) {
+    for (const double share : {0.2, 0.3, 0.4}) {
+      FactorRow one = row(std::string(1, static_cast<char>('a' + i)), Factor::tensor_communication, share,
+                          share * std::log(1.2));
+      one.slope[static_cast<size_t>(Factor::data_communication)] = 0.45 - share;
+      one.traits.stack = "ours";
+      rows.push_back(one);
+    }
+  }
+  const std::vector<Factor> together = {Factor::tensor_communication, Factor::expert_communication,
+                                        Factor::data_communication, Factor::data_per_doubling,
+                                        Factor::pipeline_communication};
+  EXPECT_EQ(choose_factors(pointers(rows)), together);
+  const FactorModel model = learn_factors(pointers(rows));
+  ASSERT_EQ(model.entries.size(), 2U);  // no run moves with the others
+  EXPECT_GT(model.entries[0].value, 1.1);
+  EXPECT_LT(model.entries[1].value, 1.05);
+}
+
 // Collectives that would have to take 2.5 times as long: 12 families of slopes 0.1, 0.2 and 0.4, noise and
 // family 0.05, tell each (0.21 / 0.05^2) - (0.7 / 0.05^2)^2 / (1 / 0.05^2 + 3 / 0.05^2) = 35 of ln 2.5, in
 // all 420, against 1 / 0.15^2 = 44.4 of the prior's one: 2.5^(420 / 464.4) = 2.29.
