@@ -16,7 +16,7 @@ namespace {
 struct Tally {
   std::array<std::array<double, 5>, kBreakdownTerms> by_evidence{};
   double kernel_s = 0, kernel_spread_s = 0;
-  double communication_s = 0, communication_spread_s = 0;
+  std::array<double, kBreakdownTerms> communication_s{}, communication_spread_s{};
 
   void add(BreakdownTerm term, Evidence evidence, double seconds) {
     by_evidence[static_cast<size_t>(term)][static_cast<size_t>(evidence)] += seconds;
@@ -28,8 +28,10 @@ struct Tally {
     }
     kernel_s += factor * other.kernel_s;
     kernel_spread_s += factor * other.kernel_spread_s;
-    communication_s += factor * other.communication_s;
-    communication_spread_s += factor * other.communication_spread_s;
+    for (size_t t = 0; t < communication_s.size(); ++t) {
+      communication_s[t] += factor * other.communication_s[t];
+      communication_spread_s[t] += factor * other.communication_spread_s[t];
+    }
   }
   /// Weakest evidence that carries at least 5 % of the term's time (contract section 3.1's rule).
   Evidence weakest(size_t term) const {
@@ -249,8 +251,8 @@ class PassCoster {
     piece.duration = Seconds(exposed_s);
     piece.evidence = each.evidence;
     tally_.add(piece.term, each.evidence, exposed_s);
-    tally_.communication_s += exposed_s;
-    tally_.communication_spread_s += exposed_s * each.relative_spread;
+    tally_.communication_s[static_cast<size_t>(piece.term)] += exposed_s;
+    tally_.communication_spread_s[static_cast<size_t>(piece.term)] += exposed_s * each.relative_spread;
     for (InlineCommunication& known : communications) {
       if (known.group == communication.group && known.op == communication.op && known.payload == payload &&
           known.members == communication.members) {
@@ -383,8 +385,10 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
 
   for (size_t term = 0; term < costs.evidence.size(); ++term) costs.evidence[term] = tally.weakest(term);
   if (tally.kernel_s > 0) costs.kernel_spread = tally.kernel_spread_s / tally.kernel_s;
-  if (tally.communication_s > 0)
-    costs.communication_spread = tally.communication_spread_s / tally.communication_s;
+  for (size_t term = 0; term < tally.communication_s.size(); ++term) {
+    if (tally.communication_s[term] > 0)
+      costs.communication_spread[term] = tally.communication_spread_s[term] / tally.communication_s[term];
+  }
   costs.embedding_parameters = embedding_parameters_per_rank(model, training, parallel, stack.vocab_multiple);
   costs.head_parameters = head_parameters_per_rank(model, parallel, stack.vocab_multiple);
   return costs;

@@ -386,7 +386,11 @@ void note_loop_evidence(StepPlan& plan) {
   rests_on(BreakdownTerm::input_exposed, Evidence::datasheet);
   rests_on(BreakdownTerm::checkpoint_exposed, Evidence::datasheet);
   for (const auto* list : {&plan.loop->sync.average, &plan.loop->sync.push}) {
-    for (const Exchange& one : *list) rests_on(BreakdownTerm::data_comm_exposed, one.time.evidence);
+    for (const Exchange& one : *list) {
+      rests_on(BreakdownTerm::data_comm_exposed, one.time.evidence);
+      double& spread = plan.communication_spread[static_cast<size_t>(BreakdownTerm::data_comm_exposed)];
+      spread = std::max(spread, one.time.relative_spread);
+    }
   }
   for (const PassCost& outer : plan.loop->sync.outer) {
     for (const Piece& piece : outer.pieces) rests_on(BreakdownTerm::optimizer, piece.evidence);

@@ -103,7 +103,8 @@ std::shared_ptr<const LoopPlan> make_loop_plan(const ModelSpec& model, const Tra
                                                const StepPlan& plan, const ClusterShape& cluster,
                                                const SoftwareStack& stack, const CostInputs& inputs);
 
-/// Weakens the evidence of the plan's terms by that of its loop.
+/// Weakens the evidence of the plan's terms by that of its loop; what is sent between steps spreads at least
+/// as wide.
 void note_loop_evidence(StepPlan& plan);
 
 /// Whether gradients are pushed to and parameters pulled from servers inside the step (kind async with

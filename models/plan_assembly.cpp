@@ -9,6 +9,7 @@
 #include "models/loop_plan.hpp"
 #include "models/offload.hpp"
 #include "models/optimizer_step.hpp"
+#include "models/plan_evidence.hpp"
 #include "models/plan_shapes.hpp"
 
 namespace orrery {
@@ -57,7 +58,7 @@ class PlanAssembly {
       add_copies_reduce();
     }
     add_optimizers();
-    note_exchange_evidence();
+    note_exchange_evidence(plan_);
     add_loop();
     return std::move(plan_);
   }
@@ -633,42 +634,6 @@ class PlanAssembly {
     }
     Evidence& evidence = plan_.term_evidence[static_cast<size_t>(BreakdownTerm::optimizer)];
     for (const Piece& piece : plan_.optimizer.front().pieces) evidence = weaker(evidence, piece.evidence);
-  }
-
-  void note_exchange_evidence() {
-    const auto note = [&](const Exchange& exchange) {
-      if (!exchange.exists()) return;
-      Evidence& evidence = plan_.term_evidence[static_cast<size_t>(exposed_term(exchange.group))];
-      evidence = weaker(evidence, exchange.time.evidence);
-    };
-    for (const VirtualStage& stage : plan_.virtual_stages) {
-      note(stage.reduce);
-      note(stage.replica_reduce);
-      note(stage.gather);
-      note(stage.expert_reduce);
-      note(stage.expert_replica_reduce);
-      note(stage.expert_gather);
-    }
-    for (const Exchange& send : plan_.send_to_next) note(send);
-    for (const Exchange& send : plan_.send_to_previous) note(send);
-    for (const Exchange& copies : plan_.copies_reduce) note(copies);
-    ShardedUnits& units = plan_.sharded;
-    for (const ShardedUnits::Unit& unit : units.units) {
-      note(unit.gather);
-      note(unit.reduce);
-      note(unit.replica_reduce);
-      note(unit.expert_gather);
-      note(unit.expert_reduce);
-      note(unit.expert_replica_reduce);
-    }
-    for (const Exchange* one :
-         {&units.root_gather, &units.root_reduce, &units.root_replica_reduce, &plan_.tied_embedding_reduce}) {
-      note(*one);
-    }
-    // The bubble is made of other stages' compute.
-    Evidence& bubble = plan_.term_evidence[static_cast<size_t>(BreakdownTerm::pipeline_bubble)];
-    bubble = weaker(plan_.term_evidence[static_cast<size_t>(BreakdownTerm::forward)],
-                    plan_.term_evidence[static_cast<size_t>(BreakdownTerm::backward)]);
   }
 
   const ModelSpec& model_;

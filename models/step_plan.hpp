@@ -99,8 +99,10 @@ struct LayerCosts {
   PartCost embedding, head, mtp;
   int mtp_layers = 0;
   double embedding_parameters = 0, head_parameters = 0, mtp_parameters = 0;  ///< held by one tensor rank
-  /// Time-weighted relative spread (one standard deviation of ln) of kernels and of collectives in a layer.
-  double kernel_spread = 0, communication_spread = 0;
+  /// Time-weighted relative spread (one standard deviation of ln) of kernels and, by the term that shows it,
+  /// of the collectives in a layer.
+  double kernel_spread = 0;
+  std::array<double, kBreakdownTerms> communication_spread{};
   std::array<Evidence, kBreakdownTerms> evidence{};
   bool frozen = false;  ///< base weights are (LoRA)
 
@@ -262,7 +264,10 @@ struct StepPlan {
   std::vector<Exchange> copies_reduce;
   double straggler_factor = 1.0;  ///< slowest of all GPUs against the mean
   std::array<Evidence, kBreakdownTerms> term_evidence{};
-  double kernel_spread = 0, communication_spread = 0;  ///< relative, one standard deviation
+  /// Relative, one standard deviation of ln(time): of kernels and, by the term that shows it, of
+  /// communication.
+  double kernel_spread = 0;
+  std::array<double, kBreakdownTerms> communication_spread{};
 
   int stages() const { return parallel.pipeline; }
   /// Micro-batches that pass each virtual stage.

@@ -258,7 +258,11 @@ FactorGrouping grouping_of(Factor factor) {
 Factors FactorModel::factors_for(const RunTraits& run) const {
   Factors factors;
   for (const FactorEntry& entry : entries) {
-    if (entry.term.matches(run)) factors[entry.term.factor] *= entry.value;
+    if (!entry.term.matches(run)) continue;
+    Factors one;
+    one[entry.term.factor] = entry.value;
+    one.most_nodes = entry.term.most_nodes;
+    factors = factors * one;
   }
   return factors;
 }
@@ -268,18 +272,22 @@ std::vector<FactorTerm> terms_of(Rows rows, std::span<const Factor> factors) {
   for (const Factor factor : factors) {
     const FactorGrouping grouping = grouping_of(factor);
     std::map<std::pair<std::string, std::string>, std::set<int>> groups;  // and their years
+    std::map<std::pair<std::string, std::string>, int> nodes;
     for (const FactorRow* row : rows) {
       const RunTraits& run = row->traits;
       const std::string& name = grouping == FactorGrouping::stack ? run.stack : run.kernels_of;
       if (name.empty() || std::abs(row->slope[static_cast<size_t>(factor)]) < kLeastSlope) continue;
       const bool by_precision = grouping == FactorGrouping::chip_and_precision;
-      groups[{name, by_precision ? run.precision : ""}].insert(run.year);
+      const std::pair<std::string, std::string> group = {name, by_precision ? run.precision : ""};
+      groups[group].insert(run.year);
+      nodes[group] = std::max(nodes[group], run.nodes);
     }
     for (const auto& [group, years] : groups) {
       FactorTerm& term = terms.emplace_back();
       term.factor = factor;
       (grouping == FactorGrouping::stack ? term.stack : term.kernels_of) = group.first;
       term.precision = group.second;
+      if (factor == Factor::data_per_doubling) term.most_nodes = nodes.at(group);
       if (grouping != FactorGrouping::stack) continue;  // code changes, a chip does not
       term.first_year = *years.begin();
       term.last_year = *years.rbegin();

@@ -16,6 +16,7 @@ struct RunTraits {
   std::string kernels_of;  ///< GPU whose kernel tables predict it
   std::string precision;   ///< of training
   int year = 0;            ///< of the software
+  int nodes = 1;
 };
 
 /// What a factor has one value for each of.
@@ -49,6 +50,7 @@ struct FactorTerm {
   Factor factor = Factor::products;
   int first_year = kAnyYear, last_year = kAnyYear;
   std::string kernels_of = {}, precision = {}, stack = {};  ///< empty: any
+  int most_nodes = 0;  ///< of the runs that teach `data_per_doubling` (Factors::most_nodes)
 
   static constexpr int kAnyYear = 0;
   bool matches(const RunTraits& run) const {

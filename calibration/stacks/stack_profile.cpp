@@ -32,6 +32,7 @@ Json entries_json(const FactorModel& model, const std::string& stack) {
     if (entry.term.stack != stack) one["learned_from"] = kAllStacks;
     if (entry.term.first_year != FactorTerm::kAnyYear)
       one["years"] = {entry.term.first_year, entry.term.last_year};
+    if (entry.term.most_nodes > 0) one["most_nodes"] = entry.term.most_nodes;
     one["value"] = entry.value;
     json.push_back(std::move(one));
   }
@@ -44,9 +45,9 @@ std::vector<FactorEntry> read_entries(const SpecReader& reader, const std::strin
   const auto& names = factor_names();
   for (const SpecReader& element : reader.elements()) {
     if (stack.empty()) {
-      element.only({"factor", "years", "value"});  // one site's machines are of one chip
+      element.only({"factor", "years", "most_nodes", "value"});  // one site's machines are of one chip
     } else {
-      element.only({"factor", "kernels_of", "precision", "learned_from", "years", "value"});
+      element.only({"factor", "kernels_of", "precision", "learned_from", "years", "most_nodes", "value"});
     }
     FactorEntry entry;
     entry.term.factor =
@@ -69,6 +70,11 @@ std::vector<FactorEntry> read_entries(const SpecReader& reader, const std::strin
       } else {
         element.at("years").refuse("two years, first and last");
       }
+    }
+    if (element.has("most_nodes")) {
+      const SpecReader nodes = element.at("most_nodes");
+      entry.term.most_nodes = static_cast<int>(nodes.integer(1, 1'000'000));
+      if (entry.term.factor != Factor::data_per_doubling) nodes.refuse("data_per_doubling alone to have it");
     }
     entry.value = element.at("value").number(0.01, 100.0);
     entries.push_back(std::move(entry));
@@ -109,6 +115,7 @@ Json run_json(const LearnedRun& run) {
           {"precision", run.row.traits.precision},
           {"kind", run.row.kind},
           {"year", run.row.traits.year},
+          {"nodes", run.row.traits.nodes},
           {"log_ratio", kept(run.row.log_ratio)},
           {"slopes", std::move(slopes)},
           {"spread", kept(run.spread)},
@@ -117,8 +124,8 @@ Json run_json(const LearnedRun& run) {
 }
 
 LearnedRun read_run(const SpecReader& reader, const std::string& stack) {
-  reader.only({"id", "source_group", "family", "gpu", "kernels_of", "precision", "kind", "year", "log_ratio",
-               "slopes", "spread", "measured_residual", "residual"});
+  reader.only({"id", "source_group", "family", "gpu", "kernels_of", "precision", "kind", "year", "nodes",
+               "log_ratio", "slopes", "spread", "measured_residual", "residual"});
   LearnedRun run;
   run.row.traits.stack = stack;
   run.row.id = reader.at("id").text();
@@ -129,6 +136,7 @@ LearnedRun read_run(const SpecReader& reader, const std::string& stack) {
   run.row.traits.precision = reader.at("precision").text();
   run.row.kind = reader.at("kind").text();
   run.row.traits.year = static_cast<int>(reader.at("year").integer(2000, 2100));
+  run.row.traits.nodes = static_cast<int>(reader.at("nodes").integer(1, 1'000'000));
   run.row.log_ratio = reader.at("log_ratio").number(-kLargest, kLargest);
   const std::vector<SpecReader> slopes = reader.at("slopes").elements();
   if (slopes.size() != run.row.slope.size()) {
@@ -314,6 +322,7 @@ std::string text_of(const FactorModel& model) {
       text += term.first_year == term.last_year ? fmt::format(" {}", term.first_year)
                                                 : fmt::format(" {}-{}", term.first_year, term.last_year);
     }
+    if (term.most_nodes > 0) text += fmt::format(" up to {} nodes", term.most_nodes);
     text += ":";
     text += fmt::format(" {:.2f}", entry.value);
   }

@@ -24,16 +24,16 @@ struct SharedErrors {
   bool kernels = false, collectives = false;
 };
 
-/// Seconds that the collectives' errors move of b - a.
-double communication_sigma(const ErrorShares& a, double spread_a, const ErrorShares& b, double spread_b,
+/// Seconds that the errors of communication move of b - a, each side divided by what it stands for.
+double communication_sigma(const ErrorShares& a, double over_a, const ErrorShares& b, double over_b,
                            bool shared) {
   const auto all = [](const ErrorShares& of) {
     return std::accumulate(of.communication_s.begin(), of.communication_s.end(), 0.0);
   };
-  if (!shared) return sigma_of(all(a) * spread_a, all(b) * spread_b, false);
+  if (!shared) return sigma_of(all(a) / over_a, all(b) / over_b, false);
   double sigma = 0.0;
   for (size_t kind = 0; kind < kCommunicationKinds.size(); ++kind)
-    sigma = std::hypot(sigma, b.communication_s[kind] * spread_b - a.communication_s[kind] * spread_a);
+    sigma = std::hypot(sigma, b.communication_s[kind] / over_b - a.communication_s[kind] / over_a);
   return sigma;
 }
 
@@ -45,16 +45,18 @@ SharedErrors shared_errors(const ComparablePrediction& a, const ComparablePredic
 
 }  // namespace
 
-ErrorShares error_shares(const Breakdown& breakdown) {
+ErrorShares error_shares(const ComparablePrediction& of) {
+  const Breakdown& breakdown = of.prediction.breakdown;
   ErrorShares shares;
   for (size_t i = 0; i < breakdown.size(); ++i) {
     const auto kind =
         std::find_if(kCommunicationKinds.begin(), kCommunicationKinds.end(),
                      [i](GroupKind group) { return static_cast<size_t>(exposed_term(group)) == i; });
     if (kind == kCommunicationKinds.end()) {
-      shares.kernels_s += breakdown[i];
+      shares.kernels_s += breakdown[i] * of.kernel_spread;
     } else {
-      shares.communication_s[static_cast<size_t>(kind - kCommunicationKinds.begin())] += breakdown[i];
+      shares.communication_s[static_cast<size_t>(kind - kCommunicationKinds.begin())] +=
+          breakdown[i] * of.communication_spread[i];
     }
   }
   return shares;
@@ -107,22 +109,19 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
 
 std::array<double, 2> difference_interval(const ComparablePrediction& a, const ComparablePrediction& b) {
   const SharedErrors shared = shared_errors(a, b);
-  const ErrorShares of_a = error_shares(a.prediction.breakdown), of_b = error_shares(b.prediction.breakdown);
-  const double sigma = std::hypot(
-      sigma_of(of_a.kernels_s * a.kernel_spread, of_b.kernels_s * b.kernel_spread, shared.kernels),
-      communication_sigma(of_a, a.communication_spread, of_b, b.communication_spread, shared.collectives));
+  const ErrorShares of_a = error_shares(a), of_b = error_shares(b);
+  const double sigma = std::hypot(sigma_of(of_a.kernels_s, of_b.kernels_s, shared.kernels),
+                                  communication_sigma(of_a, 1.0, of_b, 1.0, shared.collectives));
   const double difference = b.prediction.step_time.base() - a.prediction.step_time.base();
   return {difference - kNinetiethPercentile * sigma, difference + kNinetiethPercentile * sigma};
 }
 
 std::array<double, 2> efficiency_interval(const ComparablePrediction& a, const ComparablePrediction& b) {
   const SharedErrors shared = shared_errors(a, b);
-  const ErrorShares of_a = error_shares(a.prediction.breakdown), of_b = error_shares(b.prediction.breakdown);
+  const ErrorShares of_a = error_shares(a), of_b = error_shares(b);
   const double step_a = a.prediction.step_time.base(), step_b = b.prediction.step_time.base();
-  const double sigma = std::hypot(sigma_of(of_a.kernels_s * a.kernel_spread / step_a,
-                                           of_b.kernels_s * b.kernel_spread / step_b, shared.kernels),
-                                  communication_sigma(of_a, a.communication_spread / step_a, of_b,
-                                                      b.communication_spread / step_b, shared.collectives));
+  const double sigma = std::hypot(sigma_of(of_a.kernels_s / step_a, of_b.kernels_s / step_b, shared.kernels),
+                                  communication_sigma(of_a, step_a, of_b, step_b, shared.collectives));
   const double ratio =
       (b.prediction.tokens_per_s / b.prediction.gpus) / (a.prediction.tokens_per_s / a.prediction.gpus);
   const double factor = std::exp(kNinetiethPercentile * sigma);

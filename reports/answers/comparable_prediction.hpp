@@ -12,7 +12,9 @@ namespace orrery {
 /// A prediction and what setting it beside another one takes.
 struct ComparablePrediction {
   Prediction prediction;
-  double kernel_spread = 0, communication_spread = 0;  ///< one standard deviation of ln(time), of this plan
+  /// One standard deviation of ln(time), of this plan: kernels, and communication by the term that shows it.
+  double kernel_spread = 0;
+  Breakdown communication_spread{};
   std::string collective_profile;      ///< source of the collective times: equal texts err together
   double overlap_slowdown = 0;         ///< kernels beside a collective take (1 + this) times as long
   std::optional<int> slowest_rank;     ///< of a simulation
@@ -33,12 +35,13 @@ std::optional<double> hourly_price(const ClusterSpec& cluster, const Topology& t
 inline constexpr std::array<GroupKind, 5> kCommunicationKinds = {
     GroupKind::tensor, GroupKind::context, GroupKind::expert, GroupKind::data, GroupKind::pipeline};
 
-/// Seconds of a breakdown that each kind of communication takes, and the rest.
+/// Seconds of a breakdown that one standard deviation of an error moves: that of kernels, with all that is
+/// not communication, and of each kind of communication.
 struct ErrorShares {
   double kernels_s = 0;
   std::array<double, kCommunicationKinds.size()> communication_s{};
 };
-ErrorShares error_shares(const Breakdown& breakdown);
+ErrorShares error_shares(const ComparablePrediction& of);
 
 /// Central 80 % of b - a, seconds.
 ///

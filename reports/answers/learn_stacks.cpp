@@ -225,6 +225,9 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
   std::vector<FactorTerm> terms;
   terms.reserve(kFactors);
   for (int factor = 0; factor < kFactors; ++factor) terms.push_back({.factor = static_cast<Factor>(factor)});
+  FactorTerm& per_doubling = terms[static_cast<size_t>(Factor::data_per_doubling)];
+  for (const Candidate& candidate : candidates)
+    per_doubling.most_nodes = std::max(per_doubling.most_nodes, candidate.linear.row.traits.nodes);
   std::vector<double> before;
   before.reserve(candidates.size());
   for (const Candidate& candidate : candidates) before.push_back(candidate.linear.residual);

@@ -191,17 +191,19 @@ ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine) {
 }
 
 double step_spread(Seconds step, const Breakdown& breakdown, double kernel_spread,
-                   double communication_spread) {
-  double communication = 0.0;
-  for (int i = 0; i < kBreakdownTerms; ++i) {
-    if (is_communication(static_cast<BreakdownTerm>(i))) communication += breakdown[static_cast<size_t>(i)];
+                   const Breakdown& communication_spread) {
+  if (step <= Seconds(0)) return kernel_spread;
+  double communication = 0.0, error = 0.0;
+  for (size_t i = 0; i < breakdown.size(); ++i) {
+    if (!is_communication(static_cast<BreakdownTerm>(i))) continue;
+    communication += breakdown[i];
+    error += breakdown[i] * communication_spread[i];
   }
-  const double share = step > Seconds(0) ? communication / step.base() : 0.0;
-  return std::hypot((1.0 - share) * kernel_spread, share * communication_spread);
+  return std::hypot((step.base() - communication) * kernel_spread, error) / step.base();
 }
 
 std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
-                                       double communication_spread) {
+                                       const Breakdown& communication_spread) {
   const double factor =
       std::exp(kNinetiethPercentile * step_spread(step, breakdown, kernel_spread, communication_spread));
   return {step / factor, step * factor};
@@ -311,6 +313,13 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
       models.tier.site_error,
       models.tier.from_residuals,
       models.kernel_hash};
+  const int most_nodes = models.tier.factors.most_nodes;
+  if (most_nodes > 0 && experiment.cluster.nodes > most_nodes) {
+    prediction.warnings.push_back(fmt::format(
+        "what data-parallel groups lose with each doubling of their nodes was learned from runs on up to {} "
+        "nodes: on {} no more is taken off than on those",
+        most_nodes, experiment.cluster.nodes));
+  }
   if (!models.tier.site_of.empty()) {
     prediction.warnings.push_back(fmt::format(
         "the site's factors were learned from runs of {}: that they hold for {} under {} is assumed",

@@ -27,19 +27,20 @@ ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine);
 
 /// Central 80 % of a step time whose parts are uncertain.
 ///
-/// ln(time) of kernels spreads with sd `kernel_spread`, of collectives with `communication_spread`; all
-/// kernels err together and so do all collectives, but the two independently. With c = share of the step that
-/// compute and bubbles take and m = share of exposed communication:
-///     sigma = sqrt((c * kernel_spread)^2 + (m * communication_spread)^2),  interval = step * exp(-+1.2816
-///     sigma)
+/// ln(time) of kernels spreads with sd `kernel_spread`, of communication with `communication_spread`, which
+/// each term of the breakdown has its own of; all kernels err together and so does all communication, but the
+/// two independently. With c = share of the step that compute and bubbles take and m_t = that of exposed
+/// communication t:
+///     sigma = sqrt((c * kernel_spread)^2 + (sum of m_t * communication_spread_t)^2),
+///     interval = step * exp(-+1.2816 sigma)
 /// (1.2816: 90th percentile of the standard normal). Errors of the plan's structure are not in it: an
 /// interval of a prediction is as many of these sigmas wide as cross-validated residuals of its tier ask for
 /// (calibration/stacks/residual_interval.hpp), 1.2816 at tier datasheet.
 std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
-                                       double communication_spread);
+                                       const Breakdown& communication_spread);
 /// The sigma of spread_interval.
 double step_spread(Seconds step, const Breakdown& breakdown, double kernel_spread,
-                   double communication_spread);
+                   const Breakdown& communication_spread);
 
 /// The weakest evidence among the terms that take more than 5 % of the step (contract section 3.1); of all
 /// terms with time if none does.

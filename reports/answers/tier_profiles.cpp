@@ -29,8 +29,12 @@ std::string kind_of_model(const Experiment& experiment) {
 }
 
 RunTraits traits_of(const Experiment& experiment, const std::string& kernels_of) {
-  return {experiment.software.name, experiment.device.name, kernels_of,
-          std::string(name_of(experiment.training.precision)), experiment.software.date.year};
+  return {experiment.software.name,
+          experiment.device.name,
+          kernels_of,
+          std::string(name_of(experiment.training.precision)),
+          experiment.software.date.year,
+          experiment.cluster.nodes};
 }
 
 std::string family_of(const std::string& source_group, const Experiment& experiment) {

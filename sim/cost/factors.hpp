@@ -34,12 +34,14 @@ std::optional<Factor> factor_named(std::string_view name);
 /// The engine moves no byte faster than its links do, whatever a factor below 1 says.
 struct Factors {
   std::array<double, kFactors> value;
+  /// Of the runs that taught `data_per_doubling`: over more nodes it grows no further. 0: no bound.
+  int most_nodes = 0;
 
   Factors() { value.fill(1.0); }
   double operator[](Factor factor) const { return value[static_cast<size_t>(factor)]; }
   double& operator[](Factor factor) { return value[static_cast<size_t>(factor)]; }
   bool operator==(const Factors&) const = default;
-  /// Products of both.
+  /// Products of both; where both grow with the nodes, up to the fewer that both know.
   Factors operator*(const Factors& other) const;
 
   /// Of a kernel's time.

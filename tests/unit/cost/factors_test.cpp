@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace orrery {
 namespace {
 
@@ -40,6 +42,19 @@ TEST(Factors, DataGroupsPayForEachDoublingOfTheirNodes) {
   EXPECT_EQ(factors.on(GroupKind::pipeline, 2), 4.0);
   EXPECT_EQ(factors.on(GroupKind::data, 1), 1.25);
   EXPECT_NEAR(factors.on(GroupKind::data, 8), 1.25 * 1.1 * 1.1 * 1.1, 1e-15);
+}
+
+TEST(Factors, TheirGrowthEndsWhereTheRunsDid) {
+  Factors stack, site;
+  stack[Factor::data_per_doubling] = 1.1;
+  stack.most_nodes = 16;
+  EXPECT_NEAR(stack.on(GroupKind::data, 8), std::pow(1.1, 3), 1e-15);
+  EXPECT_EQ(stack.on(GroupKind::data, 64), stack.on(GroupKind::data, 16));
+  site.most_nodes = 4;  // and nothing learned
+  EXPECT_EQ((stack * site).most_nodes, 16);
+  site[Factor::data_per_doubling] = 1.2;
+  EXPECT_EQ((stack * site).most_nodes, 4);
+  EXPECT_NEAR((stack * site).on(GroupKind::data, 64), std::pow(1.1 * 1.2, 2), 1e-15);
 }
 
 TEST(Factors, MultiplyOneByOne) {

@@ -8,12 +8,17 @@ namespace orrery {
 namespace {
 
 size_t at(BreakdownTerm term) { return static_cast<size_t>(term); }
+Breakdown all(double spread) {
+  Breakdown result{};
+  result.fill(spread);
+  return result;
+}
 
 TEST(SpreadInterval, IsThatOfALogNormalForComputeAlone) {
   Breakdown breakdown{};
   breakdown[at(BreakdownTerm::forward)] = 2.0;
   // sigma 0.1: exp(0.12816) = 1.13673.
-  const auto interval = spread_interval(seconds(2.0), breakdown, 0.1, 0.5);
+  const auto interval = spread_interval(seconds(2.0), breakdown, 0.1, all(0.5));
   EXPECT_NEAR(interval[0].base(), 2.0 / 1.13673, 2e-5);
   EXPECT_NEAR(interval[1].base(), 2.0 * 1.13673, 2e-5);
 }
@@ -24,14 +29,26 @@ TEST(SpreadInterval, AddsIndependentPartsInQuadrature) {
   breakdown[at(BreakdownTerm::pipeline_bubble)] = 2.0;
   breakdown[at(BreakdownTerm::data_comm_exposed)] = 2.0;
   // Shares 0.8 and 0.2: sigma = sqrt((0.8 * 0.05)^2 + (0.2 * 0.15)^2) = sqrt(0.0016 + 0.0009) = 0.05.
-  const auto interval = spread_interval(seconds(10.0), breakdown, 0.05, 0.15);
+  const auto interval = spread_interval(seconds(10.0), breakdown, 0.05, all(0.15));
   EXPECT_NEAR(std::log(interval[1].base() / 10.0), 1.2815515655446004 * 0.05, 1e-12);
+}
+
+TEST(SpreadInterval, TakesOfEachKindOfCommunicationItsOwn) {
+  Breakdown breakdown{}, spread{};
+  breakdown[at(BreakdownTerm::forward)] = 5.0;
+  breakdown[at(BreakdownTerm::tensor_comm_exposed)] = 1.0;
+  breakdown[at(BreakdownTerm::data_comm_exposed)] = 4.0;
+  spread[at(BreakdownTerm::tensor_comm_exposed)] = 0.1;
+  spread[at(BreakdownTerm::data_comm_exposed)] = 0.2;
+  // 0.1 of the step by 10 % and 0.4 by 20 %, together: 9 %; the rest is certain.
+  const auto interval = spread_interval(seconds(10.0), breakdown, 0.0, spread);
+  EXPECT_NEAR(std::log(interval[1].base() / 10.0), 1.2815515655446004 * 0.09, 1e-12);
 }
 
 TEST(SpreadInterval, IsAPointWithoutSpread) {
   Breakdown breakdown{};
   breakdown[at(BreakdownTerm::forward)] = 3.0;
-  const auto interval = spread_interval(seconds(3.0), breakdown, 0.0, 0.0);
+  const auto interval = spread_interval(seconds(3.0), breakdown, 0.0, {});
   EXPECT_EQ(interval[0], seconds(3.0));
   EXPECT_EQ(interval[1], seconds(3.0));
 }

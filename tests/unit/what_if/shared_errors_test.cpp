@@ -21,7 +21,7 @@ ComparablePrediction side(double compute, double communication, const char* gpu 
   prediction.step_time = seconds(compute + communication);
   prediction.tokens_per_s = 1000.0 / (compute + communication);
   result.kernel_spread = 0.1;
-  result.communication_spread = 0.2;
+  result.communication_spread.fill(0.2);
   result.collective_profile = "c";
   return result;
 }
