@@ -267,6 +267,26 @@ Factors FactorModel::factors_for(const RunTraits& run) const {
   return factors;
 }
 
+double FactorModel::communication_deviation(const RunTraits& run, Factor kind) const {
+  if (covariance.empty()) return 0.0;
+  std::vector<double> weights(entries.size(), 0.0);
+  double left_out = 0.0;
+  for (size_t j = 0; j < entries.size(); ++j) {
+    const FactorTerm& term = entries[j].term;
+    if (!term.matches(run)) continue;
+    if (term.factor == kind) weights[j] = 1.0;
+    if (term.factor != Factor::data_per_doubling || kind != Factor::data_communication) continue;
+    const int counted = term.most_nodes > 0 ? std::min(run.nodes, term.most_nodes) : run.nodes;
+    weights[j] = std::log2(counted);
+    left_out += (std::log2(run.nodes) - weights[j]) * std::log(entries[j].value);
+  }
+  double variance = left_out * left_out;
+  for (size_t j = 0; j < entries.size(); ++j) {
+    for (size_t k = 0; k < entries.size(); ++k) variance += weights[j] * covariance[j][k] * weights[k];
+  }
+  return std::sqrt(std::max(0.0, variance));
+}
+
 std::vector<FactorTerm> terms_of(Rows rows, std::span<const Factor> factors) {
   std::vector<FactorTerm> terms;
   for (const Factor factor : factors) {

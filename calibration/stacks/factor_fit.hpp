@@ -76,6 +76,10 @@ struct FactorModel {
   std::vector<std::vector<double>> covariance;
 
   Factors factors_for(const RunTraits& run) const;
+  /// Standard deviation of ln of how many times as long a run's communication of a kind takes (that of data
+  /// groups with its growth over the run's nodes): what the covariance leaves, and for nodes beyond those of
+  /// the runs that taught it the growth that then is left out. 0 without a covariance.
+  double communication_deviation(const RunTraits& run, Factor kind) const;
 };
 
 /// Sizes of the errors that a fit assumes, as standard deviations of logarithms.

@@ -95,7 +95,7 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
   const CalibratedModels models = calibrations.models(experiment, options);
   const StepPlan plan = plan_of(experiment, models, shape_for_engine(experiment, options.engine));
   result.kernel_spread = plan.kernel_spread;
-  result.communication_spread = plan.communication_spread;
+  result.communication_spread = communication_spread(plan, models.tier);
   result.collective_profile = models.collectives->profile_source();
   result.overlap_slowdown = experiment.software.overlap_slowdown;
   if (experiment.cluster.price)

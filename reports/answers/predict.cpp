@@ -202,6 +202,13 @@ double step_spread(Seconds step, const Breakdown& breakdown, double kernel_sprea
   return std::hypot((step.base() - communication) * kernel_spread, error) / step.base();
 }
 
+Breakdown communication_spread(const StepPlan& plan, const TierUse& tier) {
+  Breakdown spread = plan.communication_spread;
+  for (size_t term = 0; term < spread.size(); ++term)
+    spread[term] = std::hypot(spread[term], tier.communication_deviation[term]);
+  return spread;
+}
+
 std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
                                        const Breakdown& communication_spread) {
   const double factor =
@@ -255,8 +262,8 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
     throw std::runtime_error("the step time is not a positive finite number: a part of " + experiment.name +
                              " lies too far outside what its calibration knows");
   }
-  prediction.spread =
-      step_spread(prediction.step_time, prediction.breakdown, plan.kernel_spread, plan.communication_spread);
+  prediction.spread = step_spread(prediction.step_time, prediction.breakdown, plan.kernel_spread,
+                                  communication_spread(plan, models.tier));
   const double half_width =
       models.tier.interval_width *
       (models.tier.from_residuals ? counted_spread(prediction.spread) : prediction.spread);

@@ -38,6 +38,9 @@ ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine);
 /// (calibration/stacks/residual_interval.hpp), 1.2816 at tier datasheet.
 std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
                                        const Breakdown& communication_spread);
+/// By the term that shows it, one standard deviation of ln(time) of a plan's communication: of its
+/// collectives and of what the tier's profiles learned of them.
+Breakdown communication_spread(const StepPlan& plan, const TierUse& tier);
 /// The sigma of spread_interval.
 double step_spread(Seconds step, const Breakdown& breakdown, double kernel_spread,
                    const Breakdown& communication_spread);

@@ -1,6 +1,9 @@
 #include "reports/answers/tier_profiles.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
 
 #include "calibration/stacks/residual_interval.hpp"
 #include "reports/experiment/spec_json.hpp"
@@ -11,6 +14,20 @@ namespace {
 
 std::string dimensions_of(const Experiment& experiment) {
   return content_hash(model_json(experiment.model, experiment.model.vocab).dump());
+}
+
+/// What a profile leaves open of how long communication takes, beside what is in `use`.
+void add_deviations(const FactorModel& model, const RunTraits& traits, TierUse& use) {
+  constexpr std::array<std::pair<GroupKind, Factor>, 5> kKinds = {
+      {{GroupKind::tensor, Factor::tensor_communication},
+       {GroupKind::context, Factor::tensor_communication},
+       {GroupKind::expert, Factor::expert_communication},
+       {GroupKind::data, Factor::data_communication},
+       {GroupKind::pipeline, Factor::pipeline_communication}}};
+  for (const auto& [group, factor] : kKinds) {
+    double& known = use.communication_deviation[static_cast<size_t>(exposed_term(group))];
+    known = std::hypot(known, model.communication_deviation(traits, factor));
+  }
 }
 
 /// Whether runs of this model, wherever they were published, are behind the profile's factors.
@@ -146,6 +163,7 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   const StackProfile* const own = profile != profiles.end() ? &*profile : nullptr;
   const FactorModel& model = model_for(own, options.scored.get());
   use.factors = use.factors * model.factors_for(traits);
+  add_deviations(model, traits, use);
   use.stack_factors = text_of(model, traits);
   use.runs = runs_behind(own);
   if (own != nullptr) {
@@ -158,6 +176,7 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   const SiteRun* const run = options.scored ? site_profile.run(options.scored->id) : nullptr;
   const FactorModel& of_site = run != nullptr ? run->others : site_profile.model;
   use.factors = use.factors * of_site.factors_for(traits);
+  add_deviations(of_site, traits, use);
   use.site_factors = text_of(of_site, traits);
   use.site_runs = static_cast<int>(site_profile.runs.size());
   use.site_error = site_profile.left_out.mape;

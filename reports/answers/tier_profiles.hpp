@@ -8,12 +8,15 @@
 #include "calibration/stacks/stack_profile.hpp"
 #include "reports/answers/predict_options.hpp"
 #include "sim/base/quantile.hpp"
+#include "sim/timeline/step_timeline.hpp"
 
 namespace orrery {
 
 /// What the tier of an answer adds to measured kernels and collectives.
 struct TierUse {
   Factors factors;
+  /// Standard deviation of ln of each communication's factor, by the term of the breakdown that shows it.
+  Breakdown communication_deviation{};
   /// Half-width of the central 80 % in standard deviations of the prediction's own spread.
   double interval_width = kNinetiethPercentile;
   bool from_residuals = false;              ///< the width is

@@ -130,6 +130,28 @@ TEST(StackFit, TakesCommunicationInAsOneCause) {
   EXPECT_LT(model.entries[1].value, 1.05);
 }
 
+// Variances 0.04 and 0.01 of ln of both, covariance -0.01. Over 8 nodes, 3 doublings: 0.04 + 9 x 0.01 - 6 x
+// 0.01; over 64 the runs' own 16 are counted, 4 doublings, and ln 1.1 twice is left out.
+TEST(StackFit, WhatIsNotKnownOfDataGroupsGrowsWithTheirNodes) {
+  FactorModel model;
+  model.entries = {{{.factor = Factor::data_communication, .stack = "ours"}, 1.2},
+                   {{.factor = Factor::data_per_doubling, .stack = "ours", .most_nodes = 16}, 1.1},
+                   {{.factor = Factor::data_communication, .stack = "theirs"}, 1.5}};
+  model.covariance = {{0.04, -0.01, 0.0}, {-0.01, 0.01, 0.0}, {0.0, 0.0, 9.0}};
+  RunTraits run;
+  run.stack = "ours";
+  run.nodes = 8;
+  EXPECT_NEAR(model.communication_deviation(run, Factor::data_communication), std::sqrt(0.07), 1e-12);
+  EXPECT_EQ(model.communication_deviation(run, Factor::tensor_communication), 0.0);
+  run.nodes = 64;
+  const double left_out = 2 * std::log(1.1);
+  EXPECT_NEAR(model.communication_deviation(run, Factor::data_communication),
+              std::sqrt(0.12 + left_out * left_out), 1e-12);
+  EXPECT_EQ(model.factors_for(run).most_nodes, 16);
+  model.covariance.clear();
+  EXPECT_EQ(model.communication_deviation(run, Factor::data_communication), 0.0);
+}
+
 // Collectives that would have to take 2.5 times as long: 12 families of slopes 0.1, 0.2 and 0.4, noise and
 // family 0.05, tell each (0.21 / 0.05^2) - (0.7 / 0.05^2)^2 / (1 / 0.05^2 + 3 / 0.05^2) = 35 of ln 2.5, in
 // all 420, against 1 / 0.15^2 = 44.4 of the prior's one: 2.5^(420 / 464.4) = 2.29.
