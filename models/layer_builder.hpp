@@ -245,6 +245,8 @@ class LayerBuilder {
   void exchange_tokens(const MoeShape& moe, bool dispatches, double element);
   void gather_routing_map(const MoeShape& moe);
   void sort_by_expert(const MoeShape& moe);
+  void unfused_permutation(const MoeShape& moe, const PermutationPasses& passes);
+  void join_experts(const MoeShape& moe);
   double received_tokens(const MoeShape& moe) const;
   bool knows_counts() const;
   bool fuses_experts(const MoeShape& moe) const;

@@ -75,6 +75,7 @@ void LayerBuilder::tokens_to_experts(const MoeShape& moe, bool forward) {
   // Weights that multiply the outputs need the outputs again for their own gradient.
   if (!forward && !stack_.moe.weights_in_activation) traffic += moe.copies * row_bytes;
   moe_memory(LayerPart::moe, forward ? "permute" : "unpermute", traffic, 1, MemoryKind::permute);
+  if (!forward) unfused_permutation(moe, stack_.moe.permutation_backward);
   mark_graphed(first, forward && stack_.graph_scope.moe_preprocess);
   if (forward) wait_for_counts(moe);
   exchange_tokens(moe, true, element);
@@ -115,6 +116,7 @@ void LayerBuilder::tokens_from_experts(const MoeShape& moe, bool forward) {
   moe_memory(LayerPart::moe, forward ? "unpermute" : "permute",
              permute_traffic(static_cast<double>(moe.tokens), moe.copies, shape_.hidden, shape_.element), 1,
              MemoryKind::permute);
+  if (forward) unfused_permutation(moe, stack_.moe.permutation_forward);
   mark_graphed(first, !forward && stack_.graph_scope.moe_preprocess);
 }
 
@@ -131,6 +133,23 @@ void LayerBuilder::gather_routing_map(const MoeShape& moe) {
                                                          tokens * experts, Members::tensor_and_expert)});
   moe_memory(LayerPart::moe, "routing_metadata", tokens * (experts + 4.0 + 2.0 * moe.local_experts), 2,
              MemoryKind::streaming);
+}
+
+/// What a permutation of several kernels moves beside the one pass of `permute_traffic`: all of a pass where
+/// the tokens are put back, forward, or their gradients taken apart, backward.
+void LayerBuilder::unfused_permutation(const MoeShape& moe, const PermutationPasses& passes) {
+  const double row_bytes = static_cast<double>(shape_.hidden) * shape_.element;
+  moe_memory(LayerPart::moe, "unfused_permutation",
+             (passes.copies * moe.copies + passes.tokens * static_cast<double>(moe.tokens)) * row_bytes,
+             passes.kernels, MemoryKind::streaming);
+}
+
+/// Experts that ran one after the other leave a piece of rows x hidden each: their outputs, or the gradients
+/// of their inputs, are put together.
+void LayerBuilder::join_experts(const MoeShape& moe) {
+  if (stack_.moe.grouped_experts || moe.local_experts == 1) return;
+  moe_memory(LayerPart::moe, "join_experts",
+             2.0 * moe.rows * static_cast<double>(shape_.hidden) * shape_.element, 1, MemoryKind::streaming);
 }
 
 /// Rows arrive by source rank and are wanted by expert: one pass over them, where there is more than one of
@@ -168,13 +187,17 @@ void LayerBuilder::moe_weight_gradient(std::string_view name, std::int64_t out, 
   for (size_t i = first; i < items_.size(); ++i) items_[i].launches_known = true;
 }
 
-/// One kernel over the products of all experts on this rank.
+/// One kernel over the products of all experts on this rank, or one each.
 void LayerBuilder::expert_product(std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
                                   int experts, double output_bytes) {
-  GemmShape gemm{m, n, k, experts, training_.precision, output_bytes, true, experts > 1};
+  const int kernels = stack_.moe.grouped_experts ? 1 : experts;
+  const int together = experts / kernels;
+  GemmShape gemm{m, n, k, together, training_.precision, output_bytes, true, together > 1};
   if (is_quantized(gemm.precision)) gemm.quantized_inputs = !quantizes_apart();
-  items_.push_back({LayerPart::moe, Operator{name, gemm}});
-  items_.back().launches_known = true;
+  for (int i = 0; i < kernels; ++i) {
+    items_.push_back({LayerPart::moe, Operator{name, gemm}});
+    items_.back().launches_known = true;
+  }
 }
 
 void LayerBuilder::expert_weight_gradient(std::string_view name, std::int64_t out, std::int64_t in,
@@ -251,6 +274,7 @@ void LayerBuilder::moe_forward() {
   }
   expert_product("expert_down_projection", rows, shape_.hidden, moe.ffn, moe.local_experts, shape_.element);
   expert_output_bias(moe, stack_.moe.output_bias_passes_forward, stack_.unvectorised.bias_forward);
+  join_experts(moe);
   tokens_from_experts(moe, true);
   if (moe.shared_ffn > 0)
     moe_memory(LayerPart::moe, "shared_expert_sum", sum_traffic(), 1, MemoryKind::streaming);
@@ -284,6 +308,7 @@ void LayerBuilder::moe_backward() {
   }
   expert_product("expert_up_dgrad", rows, shape_.hidden, moe.up_columns, moe.local_experts, shape_.element);
   expert_weight_gradient("expert_up_wgrad", moe.up_columns, shape_.hidden, moe);
+  join_experts(moe);
   tokens_from_experts(moe, false);
   if (stack_.graph_scope.moe_router) copy_gradients_into_graph(moe);
   const size_t shared = items_.size();

@@ -3,12 +3,28 @@
 namespace orrery {
 
 void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
-  reader.only({"dispatchers", "router_bytes_forward", "router_bytes_backward", "router_kernels_forward",
-               "router_kernels_backward", "preprocess_kernels", "output_bias_passes_forward",
-               "output_bias_passes_backward", "padding_passes_forward", "padding_passes_backward",
-               "cast_kernels_per_expert", "padding_dispatchers", "fused_experts_multiple",
-               "weights_in_activation", "weight_gradient_passes", "pads_to_capacity",
-               "overlaps_shared_experts", "overlaps_micro_batches", "fp8_dispatch"});
+  reader.only({"dispatchers",
+               "router_bytes_forward",
+               "router_bytes_backward",
+               "router_kernels_forward",
+               "router_kernels_backward",
+               "preprocess_kernels",
+               "output_bias_passes_forward",
+               "output_bias_passes_backward",
+               "padding_passes_forward",
+               "padding_passes_backward",
+               "cast_kernels_per_expert",
+               "padding_dispatchers",
+               "fused_experts_multiple",
+               "weights_in_activation",
+               "weight_gradient_passes",
+               "pads_to_capacity",
+               "overlaps_shared_experts",
+               "overlaps_micro_batches",
+               "fp8_dispatch",
+               "grouped_experts",
+               "permutation_forward",
+               "permutation_backward"});
   if (!reader.is_object()) return;
   moe.described = true;
   const auto dispatchers = [&reader](std::string_view key, std::vector<MoeDispatcher>& target) {
@@ -41,6 +57,17 @@ void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
   count("router_kernels_forward", moe.router_kernels_forward);
   count("router_kernels_backward", moe.router_kernels_backward);
   count("preprocess_kernels", moe.preprocess_kernels);
+  const auto permutation = [&reader](std::string_view key, PermutationPasses& target) {
+    if (!reader.has(key)) return;
+    const SpecReader passes = reader.at(key);
+    passes.only({"copies", "tokens", "kernels"});
+    if (passes.has("copies")) target.copies = passes.at("copies").number(0.0, 1e4);
+    if (passes.has("tokens")) target.tokens = passes.at("tokens").number(0.0, 1e4);
+    if (passes.has("kernels")) target.kernels = static_cast<int>(passes.at("kernels").integer(0, 1 << 20));
+  };
+  permutation("permutation_forward", moe.permutation_forward);
+  permutation("permutation_backward", moe.permutation_backward);
+  flag("grouped_experts", moe.grouped_experts);
   flag("weights_in_activation", moe.weights_in_activation);
   flag("pads_to_capacity", moe.pads_to_capacity);
   flag("overlaps_shared_experts", moe.overlaps_shared_experts);

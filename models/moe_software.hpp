@@ -16,6 +16,12 @@ namespace orrery {
 enum class MoeDispatcher { all_to_all, deepep, hybridep };
 inline constexpr std::array<std::string_view, 3> kMoeDispatchers = {"all_to_all", "deepep", "hybridep"};
 
+/// Passes over the copies of tokens, and over the tokens themselves, by so many kernels.
+struct PermutationPasses {
+  double copies = 0, tokens = 0;
+  int kernels = 0;
+};
+
 /// What a framework does in a mixture-of-experts layer beside its products (`software.moe`), as data.
 struct MoeSoftware {
   bool described = false;  ///< the stack says anything about mixtures of experts
@@ -29,7 +35,13 @@ struct MoeSoftware {
   /// Copies that fill up each expert's rows for 8- and 4-bit products and strip them again: passes over
   /// rows x hidden.
   double padding_passes_forward = 0, padding_passes_backward = 0;
-  int cast_kernels_per_expert = 0;                 ///< 0: one cast of all experts' rows
+  int cast_kernels_per_expert = 0;  ///< 0: one cast of all experts' rows
+  /// Whether the experts' products are grouped; else one expert runs after the other, and their outputs, in
+  /// the backward their inputs' gradients, are put together.
+  bool grouped_experts = true;
+  /// Of a permutation put together from several kernels, what it moves beside one that does it all: passes
+  /// over the copies and over the tokens, and its kernels.
+  PermutationPasses permutation_forward, permutation_backward;
   std::vector<MoeDispatcher> padding_dispatchers;  ///< whose kernels fill up the rows themselves
   /// Experts whose widths are multiples of this: the first product's epilogue and that of the second's
   /// gradient make the activation and its casts. 0: the framework has no such kernel.

@@ -160,7 +160,8 @@ TEST(SoftwareStack, RefusesByName) {
              "output_bias_passes_forward, output_bias_passes_backward, padding_passes_forward, "
              "padding_passes_backward, cast_kernels_per_expert, padding_dispatchers, fused_experts_multiple, "
              "weights_in_activation, weight_gradient_passes, pads_to_capacity, overlaps_shared_experts, "
-             "overlaps_micro_batches, fp8_dispatch",
+             "overlaps_micro_batches, fp8_dispatch, grouped_experts, permutation_forward, "
+             "permutation_backward",
         at + "/moe/dispatchers/0: found \"alltoall\", expected \"all_to_all\" or one of deepep, hybridep"}},
       {R"({"host": {"per_layer": "1 ms"}})", {}},
       {R"({"vocab_multiple": 0})", {at + "/vocab_multiple: found 0, expected an integer in [1, 1048576]"}},

@@ -75,6 +75,45 @@ TEST(MoeLayer, ProductsOfTheExpertsAreOneGroupedKernelEach) {
   EXPECT_EQ(grouped.forward.experts, 4);
 }
 
+TEST(MoeLayer, ExpertsOneAfterTheOtherHaveTheirOwnProductsAndAreJoined) {
+  SoftwareStack software = stack();
+  software.moe.grouped_experts = false;
+  // Two ranks: four experts each, 2048 of 8192 rows an expert.
+  const LayerWork apart = mixture_work(mixtral_layer_model(), experts_over(2), software);
+  const std::vector<GemmShape> up = shapes_named<GemmShape>(apart.forward, "expert_up_projection");
+  EXPECT_EQ(up.size(), 4U);
+  EXPECT_EQ(up.front(), (GemmShape{2048, 2 * 14336, 4096, 1, Precision::bf16, 2, true, false}));
+  EXPECT_EQ(shapes_named<GemmShape>(apart.backward, "expert_down_wgrad").size(), 4U);
+  // 8192 rows x 4096 x 2 B, read and written: of outputs, and of the inputs' gradients.
+  for (const LayerPass* pass : {&apart.forward, &apart.backward}) {
+    EXPECT_EQ(shapes_named<MemoryShape>(*pass, "join_experts").at(0).traffic.base(), 2.0 * 8192 * 4096 * 2);
+  }
+  // One expert a rank is neither split nor joined.
+  const LayerWork alone = mixture_work(mixtral_layer_model(), experts_over(8), software);
+  EXPECT_EQ(shapes_named<GemmShape>(alone.forward, "expert_up_projection").size(), 1U);
+  EXPECT_TRUE(shapes_named<MemoryShape>(alone.forward, "join_experts").empty());
+  EXPECT_TRUE(
+      shapes_named<MemoryShape>(mixture_work(mixtral_layer_model(), experts_over(2)).forward, "join_experts")
+          .empty());
+}
+
+TEST(MoeLayer, APermutationOfSeveralKernelsMovesMore) {
+  SoftwareStack software = stack();
+  software.moe.permutation_forward = {2, 2, 2};
+  software.moe.permutation_backward = {5, 2, 4};
+  const LayerWork work = mixture_work(mixtral_layer_model(), experts_over(8), software);
+  // 4096 tokens and 8192 copies of 4096 x 2 B: (2 x 8192 + 2 x 4096) and (5 x 8192 + 2 x 4096) rows.
+  const MemoryShape forward = shapes_named<MemoryShape>(work.forward, "unfused_permutation").at(0);
+  EXPECT_EQ(forward.traffic.base(), 24576.0 * 4096 * 2);
+  EXPECT_EQ(forward.launches, 2);
+  const MemoryShape backward = shapes_named<MemoryShape>(work.backward, "unfused_permutation").at(0);
+  EXPECT_EQ(backward.traffic.base(), 49152.0 * 4096 * 2);
+  EXPECT_EQ(backward.launches, 4);
+  EXPECT_TRUE(shapes_named<MemoryShape>(mixture_work(mixtral_layer_model(), experts_over(8)).forward,
+                                        "unfused_permutation")
+                  .empty());
+}
+
 TEST(MoeLayer, BiasesOfTheOutputsAreAddedOutsideTheProducts) {
   ModelSpec model = mixtral_layer_model();
   SoftwareStack software = stack();
