@@ -247,6 +247,8 @@ class LayerBuilder {
   void sort_by_expert(const MoeShape& moe);
   void unfused_permutation(const MoeShape& moe, const PermutationPasses& passes);
   void join_experts(const MoeShape& moe);
+  Precision router_precision() const;
+  void cast_for_router(const MoeShape& moe, bool forward);
   double received_tokens(const MoeShape& moe) const;
   bool knows_counts() const;
   bool fuses_experts(const MoeShape& moe) const;

@@ -12,6 +12,7 @@ namespace {
 /// loss and fp32 probabilities, the boolean map, two int32 row numbers (Transformer Engine,
 /// triton/permutation.py: row_id_map).
 constexpr double kRouterBytes = 4.0 + 4.0 + 1.0 + 8.0;
+constexpr double kFp32Bytes = 4.0;
 constexpr double kRowWeightBytes = 4.0;  ///< routing weights of the rows stay in fp32
 
 MoeShape moe_shape(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
@@ -34,6 +35,8 @@ double moe_kept_bytes(const ModelSpec& model, const TrainingSpec& training, cons
   const double activation_input = activation_input_bytes(model, stack, element);
   const double hidden = static_cast<double>(model.hidden);
   double kept = kRouterBytes * static_cast<double>(moe.tokens) * moe.experts;
+  // The router's input as its product read it.
+  if (stack.moe.fp32_router) kept += kFp32Bytes * static_cast<double>(moe.tokens) * hidden;
   kept +=
       moe.rows * (hidden * input + static_cast<double>(moe.up_columns) * activation_input + kRowWeightBytes);
   if (!recomputes || !recomputes_module(training, "moe_act")) {

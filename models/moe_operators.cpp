@@ -187,6 +187,19 @@ void LayerBuilder::moe_weight_gradient(std::string_view name, std::int64_t out, 
   for (size_t i = first; i < items_.size(); ++i) items_[i].launches_known = true;
 }
 
+Precision LayerBuilder::router_precision() const {
+  return stack_.moe.fp32_router ? Precision::fp32 : attention_precision_;
+}
+
+/// Forward: the router's input and weight to fp32. Backward: the input's gradient from it.
+void LayerBuilder::cast_for_router(const MoeShape& moe, bool forward) {
+  if (!stack_.moe.fp32_router) return;
+  const double hidden = static_cast<double>(shape_.hidden);
+  const double elements = hidden * (static_cast<double>(moe.tokens) + (forward ? moe.experts : 0.0));
+  moe_memory(LayerPart::moe, "router_casts", elements * (shape_.element + 4.0), forward ? 2 : 1,
+             MemoryKind::streaming);
+}
+
 /// One kernel over the products of all experts on this rank, or one each.
 void LayerBuilder::expert_product(std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k,
                                   int experts, double output_bytes) {
@@ -239,8 +252,9 @@ void LayerBuilder::moe_forward() {
   if (scope.moe_router && !scope.attention) copy_into_graph(1);
   const size_t router = items_.size();
   memory(LayerPart::norm, "mlp_norm", hidden.norm, MemoryKind::norm);
-  // Logits in fp32, of a product in the activations' type.
-  moe_product("router", moe.tokens, moe.experts, shape_.hidden, attention_precision_, 4.0);
+  // Logits in fp32, of a product in the activations' type or in fp32.
+  cast_for_router(moe, true);
+  moe_product("router", moe.tokens, moe.experts, shape_.hidden, router_precision(), 4.0);
   moe_memory(LayerPart::moe, "router_scores", stack_.moe.router_bytes_forward * scores,
              stack_.moe.router_kernels_forward, MemoryKind::streaming);
   mark_graphed(router, scope.moe_router);
@@ -317,8 +331,10 @@ void LayerBuilder::moe_backward() {
   const size_t router = items_.size();
   moe_memory(LayerPart::moe, "router_scores", stack_.moe.router_bytes_backward * scores,
              stack_.moe.router_kernels_backward, MemoryKind::streaming);
-  moe_product("router_dgrad", moe.tokens, shape_.hidden, moe.experts, attention_precision_, shape_.element);
-  moe_weight_gradient("router_wgrad", moe.experts, shape_.hidden, moe.tokens, attention_precision_);
+  moe_product("router_dgrad", moe.tokens, shape_.hidden, moe.experts, router_precision(),
+              stack_.moe.fp32_router ? 4.0 : shape_.element);
+  cast_for_router(moe, false);
+  moe_weight_gradient("router_wgrad", moe.experts, shape_.hidden, moe.tokens, router_precision());
   // Gradients of the router's input, the experts' and the shared experts' meet.
   const double sums = moe.shared_ffn > 0 ? 2.0 : 1.0;
   moe_memory(LayerPart::moe, "input_gradient_sum", sums * sum_traffic(), static_cast<int>(sums),

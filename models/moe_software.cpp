@@ -8,6 +8,7 @@ void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
                "router_bytes_backward",
                "router_kernels_forward",
                "router_kernels_backward",
+               "fp32_router",
                "preprocess_kernels",
                "output_bias_passes_forward",
                "output_bias_passes_backward",
@@ -67,6 +68,7 @@ void read_moe_software(const SpecReader& reader, MoeSoftware& moe) {
   };
   permutation("permutation_forward", moe.permutation_forward);
   permutation("permutation_backward", moe.permutation_backward);
+  flag("fp32_router", moe.fp32_router);
   flag("grouped_experts", moe.grouped_experts);
   flag("weights_in_activation", moe.weights_in_activation);
   flag("pads_to_capacity", moe.pads_to_capacity);

@@ -30,6 +30,8 @@ struct MoeSoftware {
   /// its product.
   double router_bytes_forward = 0, router_bytes_backward = 0;
   int router_kernels_forward = 0, router_kernels_backward = 0;
+  /// The router's products work in fp32, on operands cast to it.
+  bool fp32_router = false;
   /// Biases of the experts' outputs, added outside the products: passes over rows x hidden.
   double output_bias_passes_forward = 0, output_bias_passes_backward = 0;
   /// Copies that fill up each expert's rows for 8- and 4-bit products and strip them again: passes over

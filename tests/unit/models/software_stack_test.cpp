@@ -156,7 +156,8 @@ TEST(SoftwareStack, RefusesByName) {
         "(\"nccl 2.21\")"}},
       {R"({"moe": {"dispatchers": ["alltoall"], "router_kernels": 3}})",
        {at + "/moe/router_kernels: found an unknown key, expected one of dispatchers, router_bytes_forward, "
-             "router_bytes_backward, router_kernels_forward, router_kernels_backward, preprocess_kernels, "
+             "router_bytes_backward, router_kernels_forward, router_kernels_backward, fp32_router, "
+             "preprocess_kernels, "
              "output_bias_passes_forward, output_bias_passes_backward, padding_passes_forward, "
              "padding_passes_backward, cast_kernels_per_expert, padding_dispatchers, fused_experts_multiple, "
              "weights_in_activation, weight_gradient_passes, pads_to_capacity, overlaps_shared_experts, "

@@ -97,6 +97,27 @@ TEST(MoeLayer, ExpertsOneAfterTheOtherHaveTheirOwnProductsAndAreJoined) {
           .empty());
 }
 
+TEST(MoeLayer, ARouterInFp32WorksOnCastOperands) {
+  SoftwareStack software = stack();
+  const LayerWork narrow = mixture_work(mixtral_layer_model(), experts_over(8), software);
+  EXPECT_TRUE(shapes_named<MemoryShape>(narrow.forward, "router_casts").empty());
+  software.moe.fp32_router = true;
+  const LayerWork work = mixture_work(mixtral_layer_model(), experts_over(8), software);
+  EXPECT_EQ(shapes_named<GemmShape>(work.forward, "router").at(0),
+            (GemmShape{4096, 8, 4096, 1, Precision::fp32, 4, true, false}));
+  EXPECT_EQ(shapes_named<GemmShape>(work.backward, "router_dgrad").at(0),
+            (GemmShape{4096, 4096, 8, 1, Precision::fp32, 4, true, false}));
+  EXPECT_EQ(shapes_named<GemmShape>(work.backward, "router_wgrad").at(0).precision, Precision::fp32);
+  // 4096 tokens and 8 experts of 4096: 2 B read and 4 B written; backward the tokens alone, the other way.
+  EXPECT_EQ(shapes_named<MemoryShape>(work.forward, "router_casts").at(0).traffic.base(), 6.0 * 4104 * 4096);
+  EXPECT_EQ(shapes_named<MemoryShape>(work.backward, "router_casts").at(0).traffic.base(), 6.0 * 4096 * 4096);
+  // Kept in fp32: 4 B of the input.
+  const TrainingSpec spec = training(4096, 64);
+  const double kept = moe_kept_bytes(mixtral_layer_model(), spec, software, experts_over(8), false);
+  EXPECT_EQ(kept - moe_kept_bytes(mixtral_layer_model(), spec, stack(), experts_over(8), false),
+            4.0 * 4096 * 4096);
+}
+
 TEST(MoeLayer, APermutationOfSeveralKernelsMovesMore) {
   SoftwareStack software = stack();
   software.moe.permutation_forward = {2, 2, 2};
