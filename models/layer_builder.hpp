@@ -242,7 +242,7 @@ class LayerBuilder {
   void shared_experts_backward(const MoeShape& moe);
   void tokens_to_experts(const MoeShape& moe, bool forward);
   void tokens_from_experts(const MoeShape& moe, bool forward);
-  void exchange_tokens(const MoeShape& moe, bool dispatches, double element);
+  void exchange_tokens(const MoeShape& moe, bool dispatches, bool forward, double element);
   void gather_routing_map(const MoeShape& moe);
   void sort_by_expert(const MoeShape& moe);
   void unfused_permutation(const MoeShape& moe, const PermutationPasses& passes);

@@ -34,7 +34,10 @@ LayerCommunication LayerBuilder::expert_communication(std::string_view name, Col
 }
 
 /// Moves tokens between the ranks of an expert group: copies of tokens to the experts, or of outputs back.
-void LayerBuilder::exchange_tokens(const MoeShape& moe, bool dispatches, double element) {
+/// HybridEP sends a token's routing weights, in fp32, for all experts of the domain with it, and their
+/// gradients back (deep_ep hybrid-ep, csrc/hybrid_ep/backend/hybrid_ep_backend.cuh: FORWARD_DISPATCH,
+/// BACKWARD_COMBINE).
+void LayerBuilder::exchange_tokens(const MoeShape& moe, bool dispatches, bool forward, double element) {
   const double bytes =
       static_cast<double>(moe.tokens) * moe.load * static_cast<double>(shape_.hidden) * element;
   if (stack_.moe_dispatcher == MoeDispatcher::all_to_all) {
@@ -49,8 +52,11 @@ void LayerBuilder::exchange_tokens(const MoeShape& moe, bool dispatches, double 
   LayerCommunication communication =
       expert_communication(dispatches ? "expert dispatch" : "expert combine", CollectiveOp::all_to_all,
                            bytes * moe.top_k * plan_.expert_tensor, Members::tensor_and_expert);
-  communication.exchange =
-      ExpertTokens{Bytes(bytes), moe.top_k * plan_.expert_tensor, moe.experts * plan_.expert_tensor, 0};
+  const int experts = moe.experts * plan_.expert_tensor;
+  const bool weighted = stack_.moe_dispatcher == MoeDispatcher::hybridep && dispatches == forward;
+  communication.exchange = ExpertTokens{
+      Bytes(bytes), moe.top_k * plan_.expert_tensor, experts, 0,
+      Bytes(weighted ? static_cast<double>(moe.tokens) * moe.load * experts * kWeightBytes : 0.0)};
   communication.combines = !dispatches;
   items_.push_back({LayerPart::moe, communication});
 }
@@ -62,7 +68,7 @@ void LayerBuilder::tokens_to_experts(const MoeShape& moe, bool forward) {
   const double row_bytes = static_cast<double>(shape_.hidden) * shape_.element;
   if (stack_.moe_dispatcher != MoeDispatcher::all_to_all) {
     if (forward) gather_routing_map(moe);
-    exchange_tokens(moe, true, element);
+    exchange_tokens(moe, true, forward, element);
     if (forward) wait_for_counts(moe);
     moe_memory(LayerPart::moe, forward ? "permute" : "unpermute",
                permute_traffic(received_tokens(moe), moe.rows, shape_.hidden, shape_.element), 1,
@@ -78,7 +84,7 @@ void LayerBuilder::tokens_to_experts(const MoeShape& moe, bool forward) {
   if (!forward) unfused_permutation(moe, stack_.moe.permutation_backward);
   mark_graphed(first, forward && stack_.graph_scope.moe_preprocess);
   if (forward) wait_for_counts(moe);
-  exchange_tokens(moe, true, element);
+  exchange_tokens(moe, true, forward, element);
   const double weights = moe.copies * kWeightBytes;
   if (forward && stack_.moe.weights_in_activation && plan_.expert > 1) {
     items_.push_back({LayerPart::moe, expert_communication("expert weights", CollectiveOp::all_to_all,
@@ -97,7 +103,7 @@ void LayerBuilder::tokens_from_experts(const MoeShape& moe, bool forward) {
     moe_memory(LayerPart::moe, forward ? "unpermute" : "permute",
                permute_traffic(received_tokens(moe), moe.rows, shape_.hidden, shape_.element), 1,
                MemoryKind::permute);
-    exchange_tokens(moe, false, shape_.element);
+    exchange_tokens(moe, false, forward, shape_.element);
     return;
   }
   sort_by_expert(moe);
@@ -106,7 +112,7 @@ void LayerBuilder::tokens_from_experts(const MoeShape& moe, bool forward) {
         {LayerPart::moe, expert_communication("expert reduce_scatter", CollectiveOp::reduce_scatter,
                                               moe.rows * row_bytes, Members::expert_tensor)});
   }
-  exchange_tokens(moe, false, shape_.element);
+  exchange_tokens(moe, false, forward, shape_.element);
   if (!forward && stack_.moe.weights_in_activation && plan_.expert > 1) {
     items_.push_back({LayerPart::moe, expert_communication("expert weights", CollectiveOp::all_to_all,
                                                            moe.copies * kWeightBytes, Members::expert)});

@@ -13,6 +13,15 @@ double mean_parts_reached(int experts, int top_k, double parts) {
   return parts * (1.0 - none);
 }
 
+namespace {
+
+/// Of one copy of all the rank's tokens.
+Bytes copy_bytes(const ExpertTokens& tokens, const GroupShape& shape) {
+  return tokens.bytes + tokens.weights / static_cast<double>(shape.domains);
+}
+
+}  // namespace
+
 ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants, bool combines,
                                         const ExpertTokens& tokens, const GroupShape& shape) {
   if (tokens.experts < 1 || tokens.top_k < 1 || tokens.top_k > tokens.experts) {
@@ -43,10 +52,12 @@ ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants
   }
   time.start = seconds(rates.start);
   if (domains > 1.0) {
-    time.network = time.network_copies * tokens.bytes / (rates.network_share * shape.scale_out_per_rank);
+    time.network =
+        time.network_copies * copy_bytes(tokens, shape) / (rates.network_share * shape.scale_out_per_rank);
   }
   if (per_domain > 1.0 && shape.scale_up_bandwidth.base() > 0.0) {
-    time.nvlink = time.nvlink_copies * tokens.bytes / (rates.nvlink_share * shape.scale_up_bandwidth);
+    time.nvlink =
+        time.nvlink_copies * copy_bytes(tokens, shape) / (rates.nvlink_share * shape.scale_up_bandwidth);
   }
   return time;
 }
@@ -60,8 +71,9 @@ CollectiveTime expert_exchange_as_collective(const ExpertExchangeConstants& cons
   if (shape.ranks <= 1) return result;
   // An all-to-all sends 1/n of its payload to each other rank, and so (n - r)/n of it out of a domain of r.
   const double n = shape.ranks;
-  payload = shape.crosses_domains() ? tokens.bytes * time.network_copies * (n / (n - n / shape.domains))
-                                    : tokens.bytes * time.nvlink_copies * (n / (n - 1.0));
+  const Bytes copy = copy_bytes(tokens, shape);
+  payload = shape.crosses_domains() ? copy * time.network_copies * (n / (n - n / shape.domains))
+                                    : copy * time.nvlink_copies * (n / (n - 1.0));
   result.latency = time.start;
   result.transfer = max(time.network, time.nvlink);
   result.algorithm = combines ? "combine" : "dispatch";

@@ -39,6 +39,8 @@ struct ExpertTokens {
   int top_k = 1;    ///< experts of a token
   int experts = 1;  ///< in all, evenly over the ranks
   int groups = 0;   ///< domains that the router allows a token; 0: all
+  /// Of the routing weights beside them, one for every expert: each copy takes those of its domain's experts.
+  Bytes weights = {};
 };
 
 /// Mean number of the parts (domains or ranks) of equal size that hold at least one of a token's experts,

@@ -146,6 +146,24 @@ TEST(ExpertExchange, CountsCopiesAsByHand) {
   EXPECT_NEAR(mean_parts_reached(8, 8, 8), 8.0, 1e-12);
 }
 
+TEST(ExpertExchange, CopiesTakeTheWeightsOfTheirDomainsExperts) {
+  // 1 MB of tokens and 0.5 MB of weights for all experts: on one domain all of these go along (1.5 times the
+  // bytes), on two of eight ranks half of them (1.25 times).
+  ExpertExchangeConstants constants;
+  for (const auto& [ranks, times] : {std::pair{8, 1.5}, std::pair{16, 1.25}}) {
+    const GroupShape shape = h800(ranks);
+    ExpertTokens tokens{Bytes(1e6), 8, 256, 0};
+    Bytes payload, with_weights;
+    const CollectiveTime bare =
+        expert_exchange_as_collective(constants, false, tokens, shape, "any", payload);
+    tokens.weights = Bytes(0.5e6);
+    const CollectiveTime weighted =
+        expert_exchange_as_collective(constants, false, tokens, shape, "any", with_weights);
+    EXPECT_NEAR(weighted.total() / bare.total(), times, 1e-12);
+    EXPECT_NEAR(with_weights / payload, times, 1e-12);
+  }
+}
+
 TEST(ExpertExchange, LowLatencyKernelsAgainstDeepEp) {
   // deepseek-ai/DeepEP docs/legacy.md: H800, 128 tokens, hidden 7168, top 8; dispatch in FP8 with a scale of
   // 4 bytes a 128 values, combine in BF16.

@@ -358,6 +358,22 @@ TEST(MoeLayer, HybridEpGathersTheMapOfTokensAndExperts) {
                   .empty());
 }
 
+TEST(MoeLayer, HybridEpSendsRoutingWeightsWithTheTokens) {
+  SoftwareStack software = stack();
+  const auto weights = [&software](bool forward, std::string_view name) {
+    const LayerWork work = mixture_work(mixtral_layer_model(), experts_over(4), software);
+    return calls_named(forward ? work.forward : work.backward, name).at(0).exchange->weights.base();
+  };
+  software.moe_dispatcher = MoeDispatcher::hybridep;
+  // 4 B for each of 8 experts of 4096 tokens: out in the forward, their gradients back in the backward.
+  EXPECT_EQ(weights(true, "expert dispatch"), 4.0 * 8 * 4096);
+  EXPECT_EQ(weights(true, "expert combine"), 0.0);
+  EXPECT_EQ(weights(false, "expert dispatch"), 0.0);
+  EXPECT_EQ(weights(false, "expert combine"), 4.0 * 8 * 4096);
+  software.moe_dispatcher = MoeDispatcher::deepep;
+  EXPECT_EQ(weights(true, "expert dispatch"), 0.0);
+}
+
 TEST(MoeLayer, KernelsOfTheirOwnSendATokenOncePerRank) {
   SoftwareStack software = stack();
   software.moe_dispatcher = MoeDispatcher::deepep;
