@@ -270,7 +270,8 @@ Factors FactorModel::factors_for(const RunTraits& run) const {
 double FactorModel::communication_deviation(const RunTraits& run, Factor kind) const {
   if (covariance.empty()) return 0.0;
   std::vector<double> weights(entries.size(), 0.0);
-  double left_out = 0.0;
+  double left_out = 0.0, learned = 0.0;
+  bool beyond = false;  // the runs that taught it
   for (size_t j = 0; j < entries.size(); ++j) {
     const FactorTerm& term = entries[j].term;
     if (!term.matches(run)) continue;
@@ -279,8 +280,10 @@ double FactorModel::communication_deviation(const RunTraits& run, Factor kind) c
     const int counted = term.most_nodes > 0 ? std::min(run.nodes, term.most_nodes) : run.nodes;
     weights[j] = std::log2(counted);
     left_out += (std::log2(run.nodes) - weights[j]) * std::log(entries[j].value);
+    beyond = beyond || counted < run.nodes;
   }
-  double variance = left_out * left_out;
+  for (size_t j = 0; beyond && j < entries.size(); ++j) learned += weights[j] * std::log(entries[j].value);
+  double variance = left_out * left_out + learned * learned;
   for (size_t j = 0; j < entries.size(); ++j) {
     for (size_t k = 0; k < entries.size(); ++k) variance += weights[j] * covariance[j][k] * weights[k];
   }

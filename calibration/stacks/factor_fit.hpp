@@ -77,8 +77,9 @@ struct FactorModel {
 
   Factors factors_for(const RunTraits& run) const;
   /// Standard deviation of ln of how many times as long a run's communication of a kind takes (that of data
-  /// groups with its growth over the run's nodes): what the covariance leaves, and for nodes beyond those of
-  /// the runs that taught it the growth that then is left out. 0 without a covariance.
+  /// groups with its growth over the run's nodes): what the covariance leaves; on more nodes than the runs
+  /// that taught it had, also the growth that then is left out, and all that was learned. 0 without a
+  /// covariance.
   double communication_deviation(const RunTraits& run, Factor kind) const;
 };
 
