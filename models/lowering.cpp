@@ -230,6 +230,7 @@ class GraphSink {
     result.group = exchange.group;
     result.op = exchange.op;
     result.payload = exchange.payload * exchange.calls;
+    result.calls = exchange.calls;
     result.latency = exchange.latency();
     result.transfer = exchange.transfer();
     result.algorithm = exchange.time.algorithm;

@@ -57,9 +57,9 @@ std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& ste
       continue;
     }
     const int ranks = what.groups.empty() ? 2 : static_cast<int>(what.groups.front().size());
-    add_use(lines,
-            {what.group, what.op, ranks, what.payload, use.count, seconds(use.total_s),
-             seconds(use.exposed_s), what.algorithm, what.protocol, what.bus_bandwidth, what.evidence});
+    add_use(lines, {what.group, what.op, ranks, what.payload / what.calls, use.count * what.calls,
+                    seconds(use.total_s), seconds(use.exposed_s), what.algorithm, what.protocol,
+                    what.bus_bandwidth, what.evidence});
   }
   if (crossing[0] > 0.0) scale_to_tasks(lines, GroupKind::tensor, crossing[0]);
   if (crossing[1] > 0.0) scale_to_tasks(lines, GroupKind::context, crossing[1]);

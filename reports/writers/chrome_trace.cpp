@@ -52,10 +52,11 @@ void add_communication(const WorkloadGraph& graph, std::int32_t index, double st
   const Task& task = graph.tasks[static_cast<size_t>(index)];
   const Communication& what = graph.communications[static_cast<size_t>(task.index)];
   const std::string name = name_of(what);
-  const Json arguments = {{"bytes", what.payload.base()},
-                          {"algorithm", std::string(what.algorithm)},
-                          {"protocol", std::string(what.protocol)},
-                          {"micro_batch", task.micro_batch}};
+  Json arguments = {{"bytes", what.payload.base()},
+                    {"algorithm", std::string(what.algorithm)},
+                    {"protocol", std::string(what.protocol)},
+                    {"micro_batch", task.micro_batch}};
+  if (what.calls > 1) arguments["calls"] = what.calls;
   for (const std::int32_t rank : graph.participants_of(index)) {
     if (!is_traced(graph, rank)) continue;
     Json entry = event(name, std::string(name_of(what.exposed())), rank, task.stream, start_s, end_s);

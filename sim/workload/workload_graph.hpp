@@ -53,6 +53,7 @@ struct Communication {
   GroupKind group = GroupKind::data;
   CollectiveOp op = CollectiveOp::all_reduce;
   Bytes payload;     ///< nccl-tests' size: whole buffer of one rank (send_receive: the message)
+  int calls = 1;     ///< equal calls one after the other that payload, latency and transfer are of together
   Seconds latency;   ///< time before the first byte flows: start-up and the steps' latencies
   Seconds transfer;  ///< time the bytes take when nothing else uses the links; latency + transfer is the
                      ///< uncontended time
