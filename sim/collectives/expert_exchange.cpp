@@ -53,7 +53,7 @@ ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants
   time.start = seconds(rates.start);
   if (domains > 1.0) {
     time.network =
-        time.network_copies * copy_bytes(tokens, shape) / (rates.network_share * shape.scale_out_per_rank);
+        time.network_copies * copy_bytes(tokens, shape) / (rates.network_share * shape.exchange_rate());
   }
   if (per_domain > 1.0 && shape.scale_up_bandwidth.base() > 0.0) {
     time.nvlink =

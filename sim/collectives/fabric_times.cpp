@@ -63,7 +63,7 @@ LibraryTime send_receive_across(const FabricConstants& fabric, const LibraryCons
 
 LibraryTime all_to_all_across(const FabricConstants& fabric, const LibraryConstants& library, double payload,
                               const GroupShape& shape, const InnerRates& inner) {
-  const double rate = shape.scale_out_per_rank.base();
+  const double rate = shape.exchange_rate().base();
   LibraryTime time;
   time.algorithm = CollectiveAlgorithm::point_to_point;
   const double n = shape.ranks;

@@ -17,6 +17,7 @@ struct Processes {
   double inside;      ///< B/s between two processes of a host
   double one_stream;  ///< B/s of a single process into the network, alone on its host
   double each;        ///< B/s into the network of each process when all of a host send
+  double exchange;    ///< the same when each sends to all others
 
   Processes(const HostStagedConstants& constants, const GroupShape& shape)
       : ranks(shape.ranks), nodes(shape.nodes), per_node(std::ceil(ranks / nodes)) {
@@ -24,11 +25,13 @@ struct Processes {
     const double nic = shape.nic_bandwidth.base() > 0.0 ? shape.nic_bandwidth.base() : rate;
     inside = constants.shared_memory_rate;
     alpha = constants.message_latency_inside;
-    each = inside;
+    each = exchange = inside;
     one_stream = inside;
     if (nodes > 1.0) {
       alpha = constants.message_latency_network + shape.network_latency.base();
       each = std::min(constants.process_rate, constants.network_efficiency * rate);
+      exchange =
+          std::min(constants.process_rate, constants.network_efficiency * shape.exchange_rate().base());
       one_stream =
           std::min(constants.process_rate, constants.network_efficiency * std::min(nic, per_node * rate));
     }
@@ -86,7 +89,7 @@ HostStagedTable network_table(const HostStagedConstants& constants, CollectiveOp
       break;
     case CollectiveOp::all_to_all:
       add(table, "pairwise", (n - 1.0) * group.alpha,
-          payload * (n - group.per_node) / n / group.each +
+          payload * (n - group.per_node) / n / group.exchange +
               payload * (group.per_node - 1.0) / n / group.inside);
       break;
     case CollectiveOp::send_receive:

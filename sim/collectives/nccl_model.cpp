@@ -17,9 +17,10 @@ constexpr double kMostInterpolatedError = 0.5;
 
 /// Whether what was measured surrounds the group: its numbers, its machine's generation and its rates (within
 /// 5 %, what payload efficiencies of one kind of NIC differ by).
-bool surrounds(const FabricHull& hull, const GroupShape& shape, double payload,
+bool surrounds(const FabricHull& hull, CollectiveOp op, const GroupShape& shape, double payload,
                const std::string& architecture) {
-  const double rate = shape.scale_out_per_rank.base();
+  const double rate =
+      (op == CollectiveOp::all_to_all ? shape.exchange_rate() : shape.scale_out_per_rank).base();
   return shape.ranks >= hull.least_ranks && shape.ranks <= hull.most_ranks &&
          shape.domains >= hull.least_domains && shape.domains <= hull.most_domains &&
          shape.ranks_per_domain >= hull.least_ranks_per_domain &&
@@ -162,7 +163,7 @@ CollectiveTime NcclModel::time(CollectiveOp op, Bytes payload, const GroupShape&
     for (const FabricHull& hull : constants_.fabric.hulls) {
       if (hull.op != op) continue;
       inside.relative_spread = hull.relative_spread;
-      if (!surrounds(hull, shape, payload.base(), constants_.library.architecture)) {
+      if (!surrounds(hull, op, shape, payload.base(), constants_.library.architecture)) {
         inside.relative_spread = std::max(hull.relative_spread, kFormulaSpread);
       } else if (hull.left_out_error <= kMostInterpolatedError) {
         inside.evidence = Evidence::interpolated;

@@ -50,7 +50,7 @@ double least_network_time(CollectiveOp op, double payload, const GroupShape& sha
     case CollectiveOp::broadcast:
       return payload / domain_rate;
     case CollectiveOp::all_to_all:
-      return payload * (shape.ranks - shape.narrowest_domain()) / shape.ranks / rate;
+      return payload * (shape.ranks - shape.narrowest_domain()) / shape.ranks / shape.exchange_rate().base();
     case CollectiveOp::send_receive:
       return payload / rate;
   }

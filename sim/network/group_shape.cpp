@@ -50,6 +50,64 @@ Blocks blocks_of(std::span<const int> gpus, int size) {
   return blocks;
 }
 
+/// NIC number of its node that a GPU of the cluster uses.
+int rail_of(const ClusterShape& cluster, int gpu) {
+  return nic_of_gpu(gpu % cluster.gpus_per_node, cluster.gpus_per_node, cluster.nics_per_node);
+}
+
+/// What the ranks of a group ask of the uplinks of a kind of switch, over what these have: 1 where they
+/// suffice.
+struct UplinkDemand {
+  double ring = 1.0, exchange = 1.0;
+};
+
+/// Where a ring hop starts, and how far up it goes.
+struct Hop {
+  int node;
+  Tier tier;
+};
+
+/// @param size   nodes that meet below the uplinks; 0: all
+/// @param tier   least tier of a hop that uses them
+/// @param ratio  oversubscription with all `size` nodes present: the last block may have fewer, and as many
+///               uplinks
+UplinkDemand uplink_demand(const ClusterShape& cluster, std::span<const int> gpus, std::span<const Hop> hops,
+                           const GroupShape& shape, int size, Tier tier, double ratio) {
+  UplinkDemand demand;
+  if (ratio <= 1.0 || size <= 0) return demand;
+  const int nodes = cluster.gpus / cluster.gpus_per_node;
+  const auto ratio_of = [&](int block) {
+    return ratio * std::min(size, nodes - block * size) / static_cast<double>(size);
+  };
+  const auto blocks = static_cast<std::size_t>((nodes + size - 1) / size);
+  std::vector<int> started(blocks), left(blocks);
+  for (const Hop& hop : hops) {
+    const auto block = static_cast<std::size_t>(hop.node / size);
+    ++started[block];
+    if (hop.tier >= tier) ++left[block];
+  }
+  for (std::size_t block = 0; block < blocks; ++block) {
+    if (left[block] == 0) continue;
+    demand.ring = std::max(demand.ring, ratio_of(static_cast<int>(block)) * left[block] / started[block]);
+  }
+
+  const Blocks members = blocks_of(gpus, size * cluster.gpus_per_node);
+  const int outside_domain = shape.ranks - shape.narrowest_domain();
+  // Without PXN, what goes to another rail passes a spine, wherever its node is.
+  const int ranks_per_node = std::max(1, shape.ranks / shape.nodes);
+  const int rails = tier == Tier::spine && cluster.rail_optimized && !cluster.pxn
+                        ? std::min(cluster.nics_per_node, ranks_per_node)
+                        : 1;
+  for (std::size_t block = 0; block < members.members.size(); ++block) {
+    if (members.members[block] == 0) continue;
+    const int near = std::max(members.members[block] / rails, shape.narrowest_domain());
+    demand.exchange =
+        std::max(demand.exchange, ratio_of(members.first + static_cast<int>(block)) * (shape.ranks - near) /
+                                      static_cast<double>(outside_domain));
+  }
+  return demand;
+}
+
 }  // namespace
 
 std::string_view name_of(ScaleUpKind kind) { return kScaleUpNames[static_cast<std::size_t>(kind)]; }
@@ -97,31 +155,36 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
                        : cluster.nodes_per_leaf > 0 || cluster.rail_optimized ? Tier::spine
                                                                               : Tier::leaf;
   Tier farthest = Tier::leaf;
+  const bool narrow = cluster.oversubscription_leaf > 1.0 || cluster.oversubscription > 1.0;
+  std::vector<Hop> hops;
   // The hop that closes the ring is the longest one in most groups: with it first, the loop ends at once.
   int here = gpus.back();
-  for (size_t i = 0; i < gpus.size() && shape.domains > 1 && farthest != highest; ++i) {
+  for (size_t i = 0; i < gpus.size() && shape.domains > 1 && (narrow || farthest != highest); ++i) {
     const int next = gpus[i];
     if (here / cluster.gpus_per_domain != next / cluster.gpus_per_domain) {
-      const auto rail = [&](int gpu) {
-        return nic_of_gpu(gpu % cluster.gpus_per_node, cluster.gpus_per_node, cluster.nics_per_node);
-      };
-      const bool same_rail =
-          rail(here) == rail(next) || (ranks_in_domain_of(here) > 1 && ranks_in_domain_of(next) > 1);
-      farthest = std::max(farthest, meeting_tier(cluster, here / cluster.gpus_per_node,
-                                                 next / cluster.gpus_per_node, same_rail));
+      const bool same_rail = rail_of(cluster, here) == rail_of(cluster, next) ||
+                             (ranks_in_domain_of(here) > 1 && ranks_in_domain_of(next) > 1);
+      const Tier tier =
+          meeting_tier(cluster, here / cluster.gpus_per_node, next / cluster.gpus_per_node, same_rail);
+      if (narrow) hops.push_back({here / cluster.gpus_per_node, tier});
+      farthest = std::max(farthest, tier);
     }
     here = next;
   }
   const std::array<Seconds, 3> latency = {cluster.network_latency, cluster.network_latency_pod,
                                           cluster.network_latency_far};
-  const std::array<double, 3> oversubscription = {1.0, cluster.oversubscription_leaf,
-                                                  cluster.oversubscription};
-  const auto tier = static_cast<std::size_t>(farthest);
-  shape.network_latency = latency[tier];
+  shape.network_latency = latency[static_cast<std::size_t>(farthest)];
   const BytesPerSecond nic_share =
       cluster.nic_bandwidth * (static_cast<double>(cluster.nics_per_node) / cluster.gpus_per_node);
-  shape.scale_out_per_rank =
-      min(nic_share, cluster.host_link) * cluster.payload_efficiency / oversubscription[tier];
+  shape.scale_out_per_rank = min(nic_share, cluster.host_link) * cluster.payload_efficiency;
+  if (narrow && shape.domains > 1) {
+    const UplinkDemand leaf = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_leaf, Tier::spine,
+                                            cluster.oversubscription_leaf);
+    const UplinkDemand pod = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_pod, Tier::core,
+                                           cluster.oversubscription);
+    shape.exchange_per_rank = shape.scale_out_per_rank / std::max(leaf.exchange, pod.exchange);
+    shape.scale_out_per_rank /= std::max(leaf.ring, pod.ring);
+  }
   return shape;
 }
 

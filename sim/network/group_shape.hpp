@@ -58,15 +58,21 @@ struct GroupShape {
   BytesPerSecond scale_up_bandwidth;
   Seconds scale_up_latency;
   bool in_network_reduction = false;
-  /// What one rank can send into the fabric while its sibling groups (the other GPUs of its node) do the
-  /// same: min(NICs x rate / GPUs of the node, host link), times payload efficiency, over the
-  /// oversubscription crossed.
+  /// What one rank can send into the fabric while its sibling groups (the other GPUs of its node and of its
+  /// leaf) do the same: min(NICs x rate / GPUs of the node, host link), times payload efficiency; less where
+  /// more of a ring's hops leave a leaf or pod than its uplinks have room for.
   BytesPerSecond scale_out_per_rank;
+  /// The same of an exchange in which every rank sends to every other: what leaves a leaf then is the share
+  /// of the ranks outside. Zero: as scale_out_per_rank.
+  BytesPerSecond exchange_per_rank;
   BytesPerSecond nic_bandwidth;  ///< one NIC's line rate
   Seconds network_latency;       ///< one way, GPU to GPU of two neighbouring domains of the group
   NicProtocol protocol = NicProtocol::infiniband;
 
   bool crosses_domains() const { return domains > 1; }
+  BytesPerSecond exchange_rate() const {
+    return exchange_per_rank > BytesPerSecond() ? exchange_per_rank : scale_out_per_rank;
+  }
   int narrowest_domain() const {
     return fewest_ranks_per_domain > 0 ? fewest_ranks_per_domain : ranks_per_domain;
   }
@@ -79,9 +85,12 @@ int nic_of_gpu(int local_gpu, int gpus_per_node, int nics_per_node);
 
 /// Shape of the group with these members (cluster GPU numbers, ring order). O(ranks + domains spanned).
 ///
-/// The network latency and the oversubscription are those of the longest hop between neighbours of the ring.
-/// Where a domain holds several of the ranks, the ring enters and leaves it on the same rail, as NCCL's rings
-/// do. On an NVLink mesh a group of r in a domain of n reaches (r-1)/(n-1) of a GPU's links.
+/// The network latency is that of the longest hop between neighbours of the ring. Where a domain holds
+/// several of the ranks, the ring enters and leaves it on the same rail, as NCCL's rings do. Uplinks of a
+/// leaf carry 1/o of what its NICs send (o: oversubscription); a ring through k nodes of a leaf leaves it
+/// once, and its siblings on the leaf's other nodes do likewise: it is slowed by max(1, o/k), a pair by o. An
+/// exchange of n ranks, m of them under the leaf and r in the domain, by max(1, o (n-m)/(n-r)); pods as
+/// leaves. On an NVLink mesh a group of r in a domain of n reaches (r-1)/(n-1) of a GPU's links.
 /// @throws std::invalid_argument for an empty group or a GPU that the cluster lacks
 GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus);
 

@@ -27,6 +27,7 @@ ClusterShape cluster() {
   shape.nodes_per_leaf = 32;
   shape.nodes_per_pod = 64;
   shape.rail_optimized = true;
+  shape.pxn = true;
   shape.oversubscription_leaf = 2;
   shape.oversubscription = 6;
   return shape;
@@ -58,13 +59,54 @@ TEST(GroupShape, OfDataParallelAcrossNodesOfALeafIsNotOversubscribed) {
   EXPECT_EQ(shape.network_latency, microseconds(2));
 }
 
-TEST(GroupShape, TakesTheTierThatItsLongestHopCrosses) {
-  const GroupShape pod = group_shape(cluster(), strided(0, 64, 8));
-  EXPECT_EQ(pod.network_latency, microseconds(3));
-  EXPECT_EQ(pod.scale_out_per_rank, gigabytes_per_second(25));  // over 2
-  const GroupShape far = group_shape(cluster(), strided(0, 128, 8));
-  EXPECT_EQ(far.network_latency, microseconds(4));
-  EXPECT_NEAR(far.scale_out_per_rank.base(), 50e9 / 6, 1);
+TEST(GroupShape, TakesTheLatencyOfTheTierThatItsLongestHopCrosses) {
+  EXPECT_EQ(group_shape(cluster(), strided(0, 64, 8)).network_latency, microseconds(3));
+  EXPECT_EQ(group_shape(cluster(), strided(0, 128, 8)).network_latency, microseconds(4));
+}
+
+// 32 rings a GPU number run through the 32 nodes of a leaf and leave it once: 1/32 of what its NICs send, for
+// which half (or of a pod's 64 nodes a sixth) of the uplinks is plenty.
+TEST(GroupShape, OfARingThroughWholeLeavesIsNotOversubscribed) {
+  EXPECT_EQ(group_shape(cluster(), strided(0, 64, 8)).scale_out_per_rank, gigabytes_per_second(50));
+  EXPECT_EQ(group_shape(cluster(), strided(0, 128, 8)).scale_out_per_rank, gigabytes_per_second(50));
+}
+
+TEST(GroupShape, OfARingThatLeavesALeafAtEveryHopSharesItsUplinks) {
+  // Nodes 0 and 32 of one pod: both hops go over spines, which have half of what the NICs send.
+  EXPECT_EQ(group_shape(cluster(), strided(0, 2, 256)).scale_out_per_rank, gigabytes_per_second(25));
+  // Nodes 0, 32, 64, 96: every second hop leaves its pod, whose cores have a sixth.
+  EXPECT_NEAR(group_shape(cluster(), strided(0, 4, 256)).scale_out_per_rank.base(), 50e9 / 3, 1);
+  // Nodes 0 and 64: both do.
+  EXPECT_NEAR(group_shape(cluster(), strided(0, 2, 512)).scale_out_per_rank.base(), 50e9 / 6, 1);
+}
+
+// By counting bytes: each of n ranks sends 1/n to each other one. Of the n - 8 parts that leave its node,
+// those to ranks under other leaves go over uplinks that carry half of it.
+TEST(GroupShape, OfAnExchangeSharesUplinksWithWhatLeavesTheLeaf) {
+  const GroupShape leaf = group_shape(cluster(), strided(0, 256, 1));
+  EXPECT_EQ(leaf.exchange_rate(), gigabytes_per_second(50));
+  // 512 ranks: 256 of the 504 parts leave the leaf.
+  const GroupShape pod = group_shape(cluster(), strided(0, 512, 1));
+  EXPECT_NEAR(pod.exchange_rate().base(), 25e9 * 504 / 256, 1);
+  // 1024 ranks: 512 of the 1016 parts leave the pod, of which a sixth has room.
+  const GroupShape far = group_shape(cluster(), strided(0, 1024, 1));
+  EXPECT_NEAR(far.exchange_rate().base(), 50e9 / 6 * 1016 / 512, 1);
+  EXPECT_EQ(far.scale_out_per_rank, gigabytes_per_second(50));  // its ring is not held up
+}
+
+TEST(GroupShape, OfAnExchangeUsesTheUplinksOfNodesThatAreMissing) {
+  ClusterShape small = cluster();
+  small.gpus = 40 * 8;  // the second leaf holds 8 nodes, and has the uplinks of 32
+  small.oversubscription = 2;
+  // Of 312 parts 64 leave the first leaf, 256 the second one's quarter: under half of what there is.
+  EXPECT_EQ(group_shape(small, strided(0, 320, 1)).exchange_rate(), gigabytes_per_second(50));
+}
+
+TEST(GroupShape, OfAnExchangeWithoutPxnPassesASpineToReachAnotherRail) {
+  // 32 nodes of one leaf: only the 32 ranks of the own rail are reached below the spines.
+  ClusterShape no_pxn = cluster();
+  no_pxn.pxn = false;
+  EXPECT_NEAR(group_shape(no_pxn, strided(0, 256, 1)).exchange_rate().base(), 25e9 * 248 / 224, 1);
 }
 
 TEST(GroupShape, OfTwoRailsCrossesASpine) {
