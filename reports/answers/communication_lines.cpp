@@ -6,7 +6,11 @@
 namespace orrery {
 namespace {
 
-bool inside_layers(GroupKind group) { return group == GroupKind::tensor || group == GroupKind::context; }
+constexpr std::array kInsideLayers = {GroupKind::tensor, GroupKind::context, GroupKind::expert};
+
+bool inside_layers(GroupKind group) {
+  return std::find(kInsideLayers.begin(), kInsideLayers.end(), group) != kInsideLayers.end();
+}
 
 bool same_call(const CommunicationTotal& a, const CommunicationTotal& b) {
   return a.group == b.group && a.op == b.op && a.ranks == b.ranks && a.payload == b.payload &&
@@ -48,12 +52,12 @@ std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& ste
   std::vector<CommunicationTotal> lines = estimate_step(plan).communications;
   std::erase_if(lines, [](const CommunicationTotal& line) { return !inside_layers(line.group); });
   const int rank = slowest_rank(step.graph, step.timeline);
-  std::array<double, 2> crossing{};  // seconds of tensor and of context tasks
+  std::array<double, kGroupKinds> crossing{};  // seconds of tasks that were taken out of layers
   for (const CommunicationUse& use : communication_use(step.graph, step.timeline, rank)) {
     const Communication& what = step.graph.communications[static_cast<size_t>(use.communication)];
     if (what.storage != StorageUse::none) continue;
     if (inside_layers(what.group)) {
-      crossing[what.group == GroupKind::tensor ? 0 : 1] += use.total_s;
+      crossing[static_cast<size_t>(what.group)] += use.total_s;
       continue;
     }
     const int ranks = what.groups.empty() ? 2 : static_cast<int>(what.groups.front().size());
@@ -61,8 +65,10 @@ std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& ste
                     seconds(use.total_s), seconds(use.exposed_s), what.algorithm, what.protocol,
                     what.bus_bandwidth, what.evidence});
   }
-  if (crossing[0] > 0.0) scale_to_tasks(lines, GroupKind::tensor, crossing[0]);
-  if (crossing[1] > 0.0) scale_to_tasks(lines, GroupKind::context, crossing[1]);
+  for (const GroupKind group : kInsideLayers) {
+    const double seconds_on_network = crossing[static_cast<size_t>(group)];
+    if (seconds_on_network > 0.0) scale_to_tasks(lines, group, seconds_on_network);
+  }
   return lines;
 }
 

@@ -41,5 +41,38 @@ TEST(CommunicationLines, ManyBucketsAreCountedOneByOne) {
   }
 }
 
+// Exchanges of experts are pieces of layers inside a node, and tasks of the simulation across nodes; either
+// way a micro-batch of DeepSeek-V2-Lite (27 layers, the first one dense; hidden 2048, 6 experts a token)
+// sends 4096 tokens six times in 16 bits to their experts and back, forward and backward, on each of 26
+// layers.
+TEST(CommunicationLines, ExchangesOfExpertsAreWhatThePlanDoes) {
+  for (const int expert : {8, 16}) {
+    for (const EngineKind engine : {EngineKind::estimate, EngineKind::simulate}) {
+      const Json document = {{"cluster", {{"preset", "dgx-h100"}, {"nodes", 2}}},
+                             {"model", "deepseek-v2-lite"},
+                             {"training", {{"seq_length", 4096}, {"global_batch", 48}, {"micro_batch", 1}}},
+                             {"software", "megatron-core"},
+                             {"parallel", {{"zero", 1}, {"expert", expert}}}};
+      PredictOptions options;
+      options.engine = engine;
+      options.echo = false;
+      const Prediction prediction = predict(read_experiment(document, "test"), options);
+      std::int64_t calls = 0;
+      double exposed = 0;
+      for (const CommunicationTotal& line : prediction.communication) {
+        if (line.group != GroupKind::expert) continue;
+        exposed += line.exposed.base();
+        if (line.op != CollectiveOp::all_to_all) continue;
+        EXPECT_EQ(line.ranks, expert);
+        EXPECT_DOUBLE_EQ(line.payload.base(), 4096.0 * 6 * 2048 * 2);
+        calls += line.count;
+      }
+      EXPECT_EQ(calls, 3 * 26 * 4);
+      const auto term = static_cast<size_t>(BreakdownTerm::expert_comm_exposed);
+      EXPECT_NEAR(exposed, prediction.breakdown[term], 1e-3 * exposed);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace orrery
