@@ -55,6 +55,15 @@ void shape_dragonfly(const ClusterSpec& cluster, const DragonflyLayout& layout, 
   shape.oversubscription = one_group ? 1.0 : layout.global_oversubscription;
 }
 
+/// Of what every node spreads evenly over a ring of `size` nodes (itself included), what passes the fuller of
+/// its directions: half of n^2/4 / n hops, unless all pairs half a ring apart take the same direction.
+double ring_load(int size, bool one_way) {
+  const int half = size / 2;
+  if (size == 2) return 0.5;
+  if (one_way || size % 2 == 1) return half * (half + 1) / 2.0 / size;
+  return half * half / 2.0 / size;
+}
+
 /// Nodes of one row are within half a ring of each other, all others within half of every ring.
 void shape_torus(const ClusterSpec& cluster, const std::vector<int>& sizes, ClusterShape& shape) {
   int diameter = 0;
@@ -68,6 +77,19 @@ void shape_torus(const ClusterSpec& cluster, const std::vector<int>& sizes, Clus
   set_latencies(cluster, shape.nodes_per_pod > 0 ? sizes.front() / 2 : diameter, diameter, shape);
   const BytesPerSecond rings = cluster.fabric.link_bandwidth * ring_links;
   shape.nic_bandwidth = min(cluster.node.nics.bandwidth, rings / cluster.nics_per_node());
+  // Channel load under uniform traffic (Dally and Towles, Principles and Practices of Interconnection
+  // Networks, 2004, section 3.2). Blocks: a ring, a plane of rings, ...
+  const double injected = shape.nic_bandwidth * cluster.nics_per_node() / cluster.fabric.link_bandwidth;
+  // A ring of nodes goes over one link to the next.
+  shape.oversubscription = shape.oversubscription_leaf = std::max(1.0, injected);
+  int nodes = 1;
+  double most = 0.0;
+  for (const int size : sizes) {
+    if (size < 2) continue;
+    nodes *= size;
+    most = std::max(most, injected * ring_load(size, cluster.fabric.routing == Routing::fixed));
+    shape.exchange_blocks.push_back({nodes, most});
+  }
 }
 
 VertexKind kind_of(const Topology& topology, VertexId v) {
@@ -204,6 +226,8 @@ void narrow(const ClusterSpec& cluster, const RemainingCapacity& left, ClusterSh
   shape.nic_bandwidth *= left.nics;
   shape.oversubscription_leaf /= left.leaf_uplinks;
   shape.oversubscription /= left.leaf_uplinks * left.spine_uplinks;
+  for (ClusterShape::ExchangeBlock& block : shape.exchange_blocks)
+    block.oversubscription /= left.leaf_uplinks;
 }
 
 }  // namespace
@@ -301,6 +325,7 @@ ClusterShape cluster_shape(const ClusterSpec& cluster) {
 ClusterShape uncontended_shape(const ClusterSpec& cluster) {
   ClusterShape shape = healthy_shape(cluster);
   shape.oversubscription = shape.oversubscription_leaf = 1.0;
+  shape.exchange_blocks.clear();
   if (cluster.fabric.what_if.any()) {
     RemainingCapacity left;
     left.scale_up = remaining_capacity(cluster).scale_up;

@@ -161,8 +161,8 @@ std::vector<std::string> estimate_limits(const ClusterSpec& cluster) {
         "all groups alike gets; minimal paths between two groups have only their own");
   } else if (fabric.kind == FabricKind::torus) {
     limits.emplace_back(
-        "the estimate gives every rank all ring links of its router; traffic that is not laid along the "
-        "rings shares them");
+        "the estimate gives a ring of nodes one link to the next and an exchange what the ring links carry "
+        "of it; other traffic that is not laid along the rings shares them");
   } else if (fabric.kind == FabricKind::graph) {
     limits.emplace_back(
         "the estimate takes the longest path and the cut between the halves for all traffic of the graph");

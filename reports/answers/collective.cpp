@@ -20,6 +20,7 @@
 #include "sim/collectives/nccl_model.hpp"
 #include "sim/collectives/one_thread.hpp"
 #include "sim/collectives/tuner_model.hpp"
+#include "topologies/fabric_checks.hpp"
 
 namespace orrery {
 namespace {
@@ -543,6 +544,7 @@ CollectiveAnswer answer_collective(const CollectiveCluster& given, const Collect
   answer.domains = group.domains;
   answer.ranks_per_node = members.per_node;
   answer.forced = question.algorithm;
+  if (group.crosses_domains()) answer.notes = estimate_limits(cluster);
   if (group.crosses_domains() && members.per_node < shape.gpus_per_node) {
     answer.notes.push_back(
         fmt::format("{} of a node's {} GPUs take part: the others are taken to run groups of their own "

@@ -176,14 +176,26 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
   shape.network_latency = latency[static_cast<std::size_t>(farthest)];
   const BytesPerSecond nic_share =
       cluster.nic_bandwidth * (static_cast<double>(cluster.nics_per_node) / cluster.gpus_per_node);
-  shape.scale_out_per_rank = min(nic_share, cluster.host_link) * cluster.payload_efficiency;
+  const BytesPerSecond sent = min(nic_share, cluster.host_link) * cluster.payload_efficiency;
+  shape.scale_out_per_rank = sent;
   if (narrow && shape.domains > 1) {
     const UplinkDemand leaf = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_leaf, Tier::spine,
                                             cluster.oversubscription_leaf);
     const UplinkDemand pod = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_pod, Tier::core,
                                            cluster.oversubscription);
-    shape.exchange_per_rank = shape.scale_out_per_rank / std::max(leaf.exchange, pod.exchange);
-    shape.scale_out_per_rank /= std::max(leaf.ring, pod.ring);
+    shape.exchange_per_rank = sent / std::max(leaf.exchange, pod.exchange);
+    shape.scale_out_per_rank = sent / std::max(leaf.ring, pod.ring);
+  }
+  if (shape.domains > 1 && !cluster.exchange_blocks.empty()) {
+    const auto [low, high] = std::minmax_element(gpus.begin(), gpus.end());
+    const auto block = std::find_if(
+        cluster.exchange_blocks.begin(), cluster.exchange_blocks.end(),
+        [&, low = *low, high = *high](const ClusterShape::ExchangeBlock& candidate) {
+          return same_block(low / cluster.gpus_per_node, high / cluster.gpus_per_node, candidate.nodes);
+        });
+    const double asked = block == cluster.exchange_blocks.end() ? 1.0 : block->oversubscription;
+    const double off_node = static_cast<double>(shape.ranks - shape.narrowest_domain()) / shape.ranks;
+    shape.exchange_per_rank = sent / std::max(1.0, asked / off_node);
   }
   return shape;
 }

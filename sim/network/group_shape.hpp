@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "sim/base/quantity.hpp"
 #include "sim/network/storage_shape.hpp"
@@ -42,6 +43,13 @@ struct ClusterShape {
   Seconds network_latency_pod;         ///< across leaf, spine, leaf; as the far one where there are no cores
   double oversubscription_leaf = 1.0;  ///< of the leaves' uplinks alone
   double payload_efficiency = 1.0;     ///< share of line rate left for payload (headers, framing)
+  /// On a torus, of blocks of so many consecutive nodes from one ring to all of them: what an exchange of
+  /// each rank with every other asks of the ring links, over what they carry.
+  struct ExchangeBlock {
+    int nodes;
+    double oversubscription;
+  };
+  std::vector<ExchangeBlock> exchange_blocks;
   StorageShape storage;
 };
 

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "cluster_reading.hpp"
@@ -264,6 +265,43 @@ TEST(Graph, IsTakenAsItStands) {
   const VertexId disk = storage_endpoint(topology, 1);
   EXPECT_EQ(topology.vertices()[static_cast<size_t>(disk)].id, "disk");
   EXPECT_EQ(topology.route_between(disk, topology.gpu(3)).size(), 3u);
+}
+
+// In an exchange of N ranks half of what each sends crosses the middle: 4 x bisection / N a rank, where the
+// middle is the narrowest place, as in a torus whose longest ring is even. The max-flow knows no closed form.
+TEST(Torus, AnExchangeIsHeldUpByTheMiddle) {
+  for (const char* sizes : {"[4, 4, 4]", "[4, 8]", "[2, 4, 6]", "[16]"}) {
+    const Json dimensions = Json::parse(sizes);
+    int nodes = 1;
+    for (const Json& size : dimensions) nodes *= size.get<int>();
+    const Cluster cluster =
+        read_text(Json{{"preset", "tpu-v4"},
+                       {"nodes", nodes},
+                       {"fabric", {{"kind", "torus"}, {"dimensions", dimensions}, {"routing", "adaptive"}}}}
+                      .dump());
+    std::vector<int> all(static_cast<size_t>(nodes));
+    std::iota(all.begin(), all.end(), 0);
+    const GroupShape group = group_shape(cluster.shape, all);
+    const double sent = (nodes - 1.0) / nodes;  // a rank keeps its own part
+    const double middle = bisection_bandwidth(build_topology(cluster.spec)).base();
+    EXPECT_NEAR(group.exchange_rate().base(), 4 * middle / nodes * sent * cluster.shape.payload_efficiency,
+                1e-6 * middle)
+        << sizes;
+    // A ring of nodes has one link of 50 GB/s to the next.
+    EXPECT_NEAR(group.scale_out_per_rank.base(), 50e9 * cluster.shape.payload_efficiency, 1);
+  }
+}
+
+// Routed dimension by dimension, the pairs at opposite places of a ring of four all go the same way round: of
+// four nodes' parts 1 + 2 hops in one direction, 1 in the other.
+TEST(Torus, OneWayRoundIsFullerUnderStaticRouting) {
+  std::vector<int> all(64);
+  std::iota(all.begin(), all.end(), 0);
+  const auto rate = [&](const char* routing) {
+    const Json cluster = {{"preset", "tpu-v4"}, {"nodes", 64}, {"fabric", {{"routing", routing}}}};
+    return group_shape(read_text(cluster.dump()).shape, all).exchange_rate();
+  };
+  EXPECT_NEAR(rate("adaptive") / rate("static"), 3.0 / 2.0, 1e-9);
 }
 
 /// Nodes of two GPUs (NVLink of 80 GB/s between them) and a NIC of 20 GB/s on a leaf of their own, whose one
