@@ -40,13 +40,18 @@ bool lies_unevenly(const Experiment& experiment) {
   return PlanShapes(experiment.shape, experiment.parallel, RankMap(experiment.parallel)).uneven();
 }
 
+/// Whether the estimate shares the fabric's own links, as the simulation does: groups lie unevenly where the
+/// shape's NICs are no links that one could fill, or where a hash is known to the fabric alone.
+bool shares_paths(const Experiment& experiment) {
+  const FabricSpec& fabric = experiment.cluster.fabric;
+  const bool needs_paths = !fabric.is_clos() || fabric.routing == Routing::ecmp;
+  return needs_paths && experiment.parallel.gpus() <= kMostGpusOfEstimatedPaths && lies_unevenly(experiment);
+}
+
 StepEstimate estimate_of(const Experiment& experiment, const StepPlan& plan, bool& contended) {
   const FabricSpec& fabric = experiment.cluster.fabric;
   const bool uneven = lies_unevenly(experiment);
-  // Of other fabrics the shape's NICs are no links that one could fill, and a hash is known to the fabric
-  // alone.
-  const bool needs_paths = !fabric.is_clos() || fabric.routing == Routing::ecmp;
-  if (uneven && needs_paths && experiment.parallel.gpus() <= kMostGpusOfEstimatedPaths) {
+  if (shares_paths(experiment)) {
     const Topology topology = build_topology(experiment.cluster);
     return estimate_sharing(
         plan, [&](const WorkloadGraph& graph) { return traffic_of(graph, topology); }, uneven, contended);
@@ -187,7 +192,8 @@ StepPlan plan_of(const Experiment& experiment, const CalibratedModels& models, c
 }
 
 ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine) {
-  return engine == EngineKind::simulate ? uncontended_shape(experiment.cluster) : experiment.shape;
+  const bool links_are_shared = engine == EngineKind::simulate || shares_paths(experiment);
+  return links_are_shared ? uncontended_shape(experiment.cluster) : experiment.shape;
 }
 
 double step_spread(Seconds step, const Breakdown& breakdown, double kernel_spread,
