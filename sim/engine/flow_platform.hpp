@@ -20,8 +20,8 @@ class FlowPlatform {
   using ExpectedEnd = std::function<void(std::int32_t flow, std::int32_t communication)>;
   /// What is called of a flow that is likely to end next, a chance to fetch what that needs; perhaps never.
   virtual void on_expected_end(const ExpectedEnd& /*callback*/) {}
-  /// A flow over these resources is likely to be started soon: a chance to fetch what that needs.
-  virtual void expect_flow(std::span<const ResourceShare> /*shares*/) {}
+  /// A communication's flow is likely to be started soon: a chance to fetch what that needs.
+  virtual void expect_flow(std::int32_t /*communication*/) {}
   /// Starts a flow of a communication now. Call it before run() or from a callback. `flow` comes back at its
   /// end.
   virtual void start_flow(std::int32_t flow, std::int32_t communication, double bytes) = 0;

@@ -28,7 +28,7 @@ MaxMinPlatform::MaxMinPlatform(const SharedResources& resources, std::span<const
 
 void MaxMinPlatform::start_flow(std::int32_t flow, std::int32_t communication, double bytes) {
   const double bound = rate_bound_[static_cast<size_t>(communication)];
-  const std::int32_t number = solver_.add(resources_.shares_of(communication), bound);
+  const std::int32_t number = solver_.add(resources_.binding_shares_of(communication), bound);
   lost_.begin(number, bound, now_);
   live_.resize(std::max(live_.size(), static_cast<size_t>(number) + 1));
   Live& started = live_[static_cast<size_t>(number)];

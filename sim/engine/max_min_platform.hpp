@@ -24,7 +24,9 @@ class MaxMinPlatform : public FlowPlatform {
 
   void on_flow_end(FlowEnd callback) override { flow_ended_ = std::move(callback); }
   void on_expected_end(const ExpectedEnd& callback) override { expected_end_ = callback; }
-  void expect_flow(std::span<const ResourceShare> shares) override { solver_.expect(shares); }
+  void expect_flow(std::int32_t communication) override {
+    solver_.expect(resources_.binding_shares_of(communication));
+  }
   void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
   void on_alarm(std::function<void()> callback) override { alarm_ = std::move(callback); }
   void set_alarm(double time) override { alarm_time_ = std::min(alarm_time_, std::max(time, now_)); }

@@ -5,6 +5,8 @@
 #include <compare>
 #include <numeric>
 
+#include "sim/engine/tolerances.hpp"
+
 namespace orrery {
 
 namespace {
@@ -96,6 +98,71 @@ double whole_proportions(std::span<const User> users, std::vector<std::int32_t>&
   return unit;
 }
 
+/// Finds resources that others imply. Sum over users u of w_r(u) x(u) <= C_r follows from the constraints of
+/// resources s, each times a factor f_s, where f_s w_s(u) >= w_r(u) for one s of each u and the f_s C_s add
+/// up to at most C_r. Only resources with fewer users are tried, so that none implies itself; the one first
+/// that has the most of the users for its capacity.
+class ImpliedResources {
+ public:
+  ImpliedResources(const SharedResources& all, const LinkUsers& table, size_t communications)
+      : all_(all), table_(table), weight_left_(communications, 0.0) {}
+
+  bool implied(std::int32_t resource) {
+    const auto users = users_of(resource);
+    for (const User& user : users) weight_of(user) = user.weight / users[0].weight;
+    const double capacity = all_.resources()[static_cast<size_t>(resource)].capacity;
+    double left = capacity * (1.0 + kRounding);
+    bool covered = true;
+    for (const User& user : users) {
+      if (weight_of(user) > 0.0 && covered) covered = cover(user, users.size(), left);
+    }
+    for (const User& user : users) weight_of(user) = 0.0;
+    return covered;
+  }
+
+ private:
+  std::span<const User> users_of(std::int32_t resource) const {
+    return table_.of(static_cast<size_t>(all_.resources()[static_cast<size_t>(resource)].link));
+  }
+  double& weight_of(const User& user) { return weight_left_[static_cast<size_t>(user.communication)]; }
+
+  /// Takes the best of a user's resources that `left` of the capacity allows and who else it covers.
+  bool cover(const User& user, size_t most_users, double& left) {
+    const ResourceShare* best = nullptr;
+    double best_cost = 0.0, best_worth = 0.0;
+    for (const ResourceShare& share : all_.shares_of(user.communication)) {
+      const double factor = weight_of(user) / share.weight;
+      const double cost = factor * all_.resources()[static_cast<size_t>(share.resource)].capacity;
+      if (cost > left || users_of(share.resource).size() >= most_users) continue;
+      double worth = 0.0;
+      for_each_covered(share.resource, factor, [&worth](double& weight) { worth += weight; });
+      if (best != nullptr && worth * best_cost <= best_worth * cost) continue;
+      best = &share;
+      best_cost = cost;
+      best_worth = worth;
+    }
+    if (best == nullptr) return false;
+    left -= best_cost;
+    for_each_covered(best->resource, weight_of(user) / best->weight, [](double& weight) { weight = 0.0; });
+    return true;
+  }
+
+  template <typename Visit>
+  void for_each_covered(std::int32_t resource, double factor, const Visit& visit) {
+    const auto users = users_of(resource);
+    for (const User& user : users) {
+      double& weight = weight_of(user);
+      if (weight > 0.0 && weight <= factor * (user.weight / users[0].weight) * (1.0 + kRounding))
+        visit(weight);
+    }
+  }
+
+  const SharedResources& all_;
+  const LinkUsers& table_;
+  std::vector<double>
+      weight_left_;  // by communication: in the resource asked for, of users not covered; else 0
+};
+
 }  // namespace
 
 SharedResources::SharedResources(const std::vector<std::vector<LinkLoad>>& footprints,
@@ -158,6 +225,19 @@ SharedResources::SharedResources(const std::vector<std::vector<LinkLoad>>& footp
           .multiplicity = multiplicities[i],
           .weight = users[i].weight / users[0].weight};
     }
+  }
+
+  ImpliedResources search(*this, table, footprints.size());
+  std::vector<bool> implied;
+  for (size_t i = 0; i < resources_.size(); ++i)
+    implied.push_back(search.implied(static_cast<std::int32_t>(i)));
+  for (size_t i = 0; i < footprints.size(); ++i) {
+    const auto begin = shares_.begin() + static_cast<std::ptrdiff_t>(shares_begin_[i]);
+    const auto end = shares_.begin() + static_cast<std::ptrdiff_t>(shares_begin_[i + 1]);
+    const auto others = std::stable_partition(begin, end, [&](const ResourceShare& share) {
+      return !implied[static_cast<size_t>(share.resource)];
+    });
+    binding_shares_.push_back(static_cast<std::uint32_t>(others - begin));
   }
 }
 

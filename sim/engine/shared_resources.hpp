@@ -40,11 +40,19 @@ class SharedResources {
     const auto index = static_cast<size_t>(communication);
     return std::span(shares_).subspan(shares_begin_[index], shares_begin_[index + 1] - shares_begin_[index]);
   }
+  /// The first of them: without resources that others imply, which max-min rates need not know. Where each
+  /// user of a resource is also on one of a few others, and these together carry no more than it does, it
+  /// holds when they hold (the uplinks of a pod whose leaves have no more of their own); when it is full so
+  /// are they.
+  std::span<const ResourceShare> binding_shares_of(std::int32_t communication) const {
+    return shares_of(communication).first(binding_shares_[static_cast<size_t>(communication)]);
+  }
 
  private:
   std::vector<SharedResource> resources_;
   LargeArray<ResourceShare> shares_;  // communication by communication
   std::vector<size_t> shares_begin_;
+  std::vector<std::uint32_t> binding_shares_;  // by communication: how many
 };
 
 }  // namespace orrery

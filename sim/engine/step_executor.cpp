@@ -135,12 +135,13 @@ void StepExecutor::fetch_shares(const EventQueue::Event& event) const {
 void StepExecutor::fetch_resources(const EventQueue::Event& event) const {
   keep_fetches();
   if (!starts_flow(event) && !ends_flow(event)) return;
-  const Sent& communication = sent(state(event.task).index);
+  const std::int32_t index = state(event.task).index;
+  const Sent& communication = sent(index);
   const auto shares = shares_of(communication);
   for (const ResourceShare& share : shares.first(std::min<size_t>(shares.size(), 8))) {
     __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
   }
-  if (communication.contended && starts_flow(event)) platform_.expect_flow(shares);
+  if (communication.contended && starts_flow(event)) platform_.expect_flow(index);
 }
 
 void StepExecutor::push(const EventQueue::Event& event) {
