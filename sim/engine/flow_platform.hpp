@@ -20,11 +20,17 @@ class FlowPlatform {
   using ExpectedEnd = std::function<void(std::int32_t flow, std::int32_t communication)>;
   /// What is called of a flow that is likely to end next, a chance to fetch what that needs; perhaps never.
   virtual void on_expected_end(const ExpectedEnd& /*callback*/) {}
-  /// A communication's flow is likely to be started soon: a chance to fetch what that needs.
-  virtual void expect_flow(std::int32_t /*communication*/) {}
-  /// Starts a flow of a communication now. Call it before run() or from a callback. `flow` comes back at its
-  /// end.
-  virtual void start_flow(std::int32_t flow, std::int32_t communication, double bytes) = 0;
+  /// A flow over these resources is likely to be started soon: a chance to fetch what that needs.
+  virtual void expect_flow(std::span<const ResourceShare> /*binding_shares*/) {}
+  struct Start {
+    std::int32_t flow;  ///< comes back at its end
+    std::int32_t communication;
+    double bytes;
+    double rate_bound;                              ///< of the communication, B/s
+    std::span<const ResourceShare> binding_shares;  ///< the same
+  };
+  /// Starts a flow of a communication now. Call it before run() or from a callback.
+  virtual void start_flow(const Start& start) = 0;
   /// What the alarm calls.
   virtual void on_alarm(std::function<void()> callback) = 0;
   /// Sets the alarm to when the clock has reached `time`; at once within run() if it has already. An earlier

@@ -105,7 +105,8 @@ void bare_simgrid(benchmark::State& state) {
       double last = 0.0;
       platform.on_flow_end([&](std::int32_t, std::span<const LostTime>) { last = platform.now(); });
       for (size_t i = 0; i < footprints.size(); ++i) {
-        platform.start_flow(static_cast<std::int32_t>(i), static_cast<std::int32_t>(i), kFlowBytes);
+        const auto flow = static_cast<std::int32_t>(i);
+        platform.start_flow({flow, flow, kFlowBytes, bounds[i], resources.binding_shares_of(flow)});
       }
       platform.run();
       return std::vector<double>{last};

@@ -23,18 +23,17 @@ std::vector<double> capacities(const SharedResources& resources) {
 
 }  // namespace
 
-MaxMinPlatform::MaxMinPlatform(const SharedResources& resources, std::span<const double> rate_bound)
-    : resources_(resources), rate_bound_(rate_bound), solver_(capacities(resources), kTolerance) {}
+MaxMinPlatform::MaxMinPlatform(const SharedResources& resources)
+    : solver_(capacities(resources), kTolerance) {}
 
-void MaxMinPlatform::start_flow(std::int32_t flow, std::int32_t communication, double bytes) {
-  const double bound = rate_bound_[static_cast<size_t>(communication)];
-  const std::int32_t number = solver_.add(resources_.binding_shares_of(communication), bound);
-  lost_.begin(number, bound, now_);
+void MaxMinPlatform::start_flow(const Start& start) {
+  const std::int32_t number = solver_.add(start.binding_shares, start.rate_bound);
+  lost_.begin(number, start.rate_bound, now_);
   live_.resize(std::max(live_.size(), static_cast<size_t>(number) + 1));
   Live& started = live_[static_cast<size_t>(number)];
-  started.flow = flow;
-  started.communication = communication;
-  started.left = std::max(1e-3, bytes);  // nothing left still ends by itself
+  started.flow = start.flow;
+  started.communication = start.communication;
+  started.left = std::max(1e-3, start.bytes);  // nothing left still ends by itself
   started.since = now_;
   started.rate = 0.0;
   last_start_ = due_ = now_;

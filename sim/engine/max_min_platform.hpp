@@ -19,15 +19,12 @@ namespace orrery {
 /// full scope contend. Weights are exact here (SimGrid counts in whole numbers).
 class MaxMinPlatform : public FlowPlatform {
  public:
-  /// @param rate_bound by communication, B/s
-  MaxMinPlatform(const SharedResources& resources, std::span<const double> rate_bound);
+  explicit MaxMinPlatform(const SharedResources& resources);
 
   void on_flow_end(FlowEnd callback) override { flow_ended_ = std::move(callback); }
   void on_expected_end(const ExpectedEnd& callback) override { expected_end_ = callback; }
-  void expect_flow(std::int32_t communication) override {
-    solver_.expect(resources_.binding_shares_of(communication));
-  }
-  void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
+  void expect_flow(std::span<const ResourceShare> shares) override { solver_.expect(shares); }
+  void start_flow(const Start& start) override;
   void on_alarm(std::function<void()> callback) override { alarm_ = std::move(callback); }
   void set_alarm(double time) override { alarm_time_ = std::min(alarm_time_, std::max(time, now_)); }
   double now() const override { return now_; }
@@ -48,8 +45,6 @@ class MaxMinPlatform : public FlowPlatform {
   void fetch_next_ends() const;
   void find_rates();
 
-  const SharedResources& resources_;
-  std::span<const double> rate_bound_;
   LocalMaxMin solver_;
   LostTimeAccount lost_;
   std::vector<Live> live_;  // by the solver's number

@@ -114,7 +114,7 @@ class ImpliedResources {
     double left = capacity * (1.0 + kRounding);
     bool covered = true;
     for (const User& user : users) {
-      if (weight_of(user) > 0.0 && covered) covered = cover(user, users.size(), left);
+      if (weight_of(user) > 0.0 && covered) covered = cover(user, users.size(), capacity, left);
     }
     for (const User& user : users) weight_of(user) = 0.0;
     return covered;
@@ -127,13 +127,14 @@ class ImpliedResources {
   double& weight_of(const User& user) { return weight_left_[static_cast<size_t>(user.communication)]; }
 
   /// Takes the best of a user's resources that `left` of the capacity allows and who else it covers.
-  bool cover(const User& user, size_t most_users, double& left) {
+  bool cover(const User& user, size_t most_users, double capacity, double& left) {
     const ResourceShare* best = nullptr;
     double best_cost = 0.0, best_worth = 0.0;
     for (const ResourceShare& share : all_.shares_of(user.communication)) {
       const double factor = weight_of(user) / share.weight;
       const double cost = factor * all_.resources()[static_cast<size_t>(share.resource)].capacity;
-      if (cost > left || users_of(share.resource).size() >= most_users) continue;
+      // One alone has too few users, so it may not cost all.
+      if (cost > left || cost >= capacity || users_of(share.resource).size() >= most_users) continue;
       double worth = 0.0;
       for_each_covered(share.resource, factor, [&worth](double& weight) { worth += weight; });
       if (best != nullptr && worth * best_cost <= best_worth * cost) continue;

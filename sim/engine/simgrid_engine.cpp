@@ -103,8 +103,8 @@ StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic, std
 
 StepTimeline run_max_min(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {
   return execute(graph, traffic, observed,
-                 [](const SharedResources& resources, const std::vector<double>& bounds, double) {
-                   return std::make_unique<MaxMinPlatform>(resources, bounds);
+                 [](const SharedResources& resources, const std::vector<double>&, double) {
+                   return std::make_unique<MaxMinPlatform>(resources);
                  });
 }
 

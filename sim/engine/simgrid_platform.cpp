@@ -66,14 +66,12 @@ std::vector<double> resource_capacities(const SharedResources& resources) {
 
 /// Which resource holds each of SimGrid's flows, and what it costs them.
 struct SimgridPlatform::Bottlenecks {
-  const SharedResources& resources;
-  std::span<const double> rate_bound;  // by communication
   LocalMaxMin solver;
   LostTimeAccount account;
   double changed_at = 0.0;
 
-  Bottlenecks(const SharedResources& shared, std::span<const double> bounds)
-      : resources(shared), rate_bound(bounds), solver(resource_capacities(shared), kSameRateBeside) {}
+  explicit Bottlenecks(const SharedResources& shared)
+      : solver(resource_capacities(shared), kSameRateBeside) {}
 
   /// What came and went at one instant is solved for together, before the next.
   void bring_up_to(double now) {
@@ -87,11 +85,10 @@ struct SimgridPlatform::Bottlenecks {
     }
     changed_at = now;
   }
-  std::int32_t add(std::int32_t communication, double now) {
+  std::int32_t add(const Start& start, double now) {
     bring_up_to(now);
-    const double bound = rate_bound[static_cast<size_t>(communication)];
-    const std::int32_t number = solver.add(resources.shares_of(communication), bound);
-    account.begin(number, bound, now);
+    const std::int32_t number = solver.add(start.binding_shares, start.rate_bound);
+    account.begin(number, start.rate_bound, now);
     return number;
   }
   /// The span holds until the next call.
@@ -131,7 +128,7 @@ struct SimgridPlatform::Simulation {
 
 SimgridPlatform::SimgridPlatform(const SharedResources& resources, std::span<const double> rate_bound,
                                  double largest_flow, bool says_what_is_lost)
-    : bottlenecks_(says_what_is_lost ? std::make_unique<Bottlenecks>(resources, rate_bound) : nullptr),
+    : bottlenecks_(says_what_is_lost ? std::make_unique<Bottlenecks>(resources) : nullptr),
       simulation_(std::make_unique<Simulation>()) {
   Simulation& simulation = *simulation_;
   configure_network_model();
@@ -179,14 +176,15 @@ SimgridPlatform::~SimgridPlatform() = default;
 
 void SimgridPlatform::on_flow_end(FlowEnd callback) { simulation_->flow_ended = std::move(callback); }
 
-void SimgridPlatform::start_flow(std::int32_t flow, std::int32_t communication, double bytes) {
+void SimgridPlatform::start_flow(const Start& start) {
   Simulation& simulation = *simulation_;
   simulation.ended.clear();
-  simulation.zone->announce(&simulation.routes[static_cast<size_t>(communication)]);
+  simulation.zone->announce(&simulation.routes[static_cast<size_t>(start.communication)]);
   s4u::CommPtr comm = s4u::Comm::sendto_init();
-  comm->set_payload_size(static_cast<std::uint64_t>(std::max(1.0, std::nearbyint(bytes * simulation.scale))));
-  const std::int32_t number = bottlenecks_ ? bottlenecks_->add(communication, now()) : -1;
-  simulation.live.emplace(comm.get(), Simulation::Live{flow, number, comm});
+  comm->set_payload_size(
+      static_cast<std::uint64_t>(std::max(1.0, std::nearbyint(start.bytes * simulation.scale))));
+  const std::int32_t number = bottlenecks_ ? bottlenecks_->add(start, now()) : -1;
+  simulation.live.emplace(comm.get(), Simulation::Live{start.flow, number, comm});
   comm->set_source(simulation.sender);
   comm->set_destination(simulation.receiver);  // starts it: nothing else is missing
 }

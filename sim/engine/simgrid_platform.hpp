@@ -27,7 +27,7 @@ class SimgridPlatform : public FlowPlatform {
   SimgridPlatform& operator=(const SimgridPlatform&) = delete;
 
   void on_flow_end(FlowEnd callback) override;
-  void start_flow(std::int32_t flow, std::int32_t communication, double bytes) override;
+  void start_flow(const Start& start) override;
   void on_alarm(std::function<void()> callback) override { alarm_ = std::move(callback); }
   void set_alarm(double time) override;
   /// Calls back when the clock has reached `time`, whatever else is set.

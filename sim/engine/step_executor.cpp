@@ -47,7 +47,9 @@ StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& re
                 .rate_bound = flows[i].rate_bound,
                 .slows = communication.slows > 1.0,
                 .share_count = static_cast<std::uint32_t>(shares.size()),
-                .shares = shares.data()};
+                .shares = shares.data(),
+                .binding_shares = static_cast<std::uint32_t>(
+                    resources.binding_shares_of(static_cast<std::int32_t>(i)).size())};
   }
   // A task's predecessors, which come before it, count themselves: its state is made when the first does, and
   // these few are in the cache still when the task's own turn comes.
@@ -135,13 +137,14 @@ void StepExecutor::fetch_shares(const EventQueue::Event& event) const {
 void StepExecutor::fetch_resources(const EventQueue::Event& event) const {
   keep_fetches();
   if (!starts_flow(event) && !ends_flow(event)) return;
-  const std::int32_t index = state(event.task).index;
-  const Sent& communication = sent(index);
+  const Sent& communication = sent(state(event.task).index);
   const auto shares = shares_of(communication);
   for (const ResourceShare& share : shares.first(std::min<size_t>(shares.size(), 8))) {
     __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
   }
-  if (communication.contended && starts_flow(event)) platform_.expect_flow(index);
+  if (communication.contended && starts_flow(event)) {
+    platform_.expect_flow(binding_shares_of(communication));
+  }
 }
 
 void StepExecutor::push(const EventQueue::Event& event) {
@@ -478,7 +481,7 @@ void StepExecutor::share_flows(double now) {
     const std::int32_t index = state(task).index;
     const Sent& spec = sent(index);
     const double left = spec.wire_bytes - spec.rate_bound * std::max(0.0, now - shared.start);
-    platform_.start_flow(task, index, std::max(0.0, left));
+    platform_.start_flow({task, index, std::max(0.0, left), spec.rate_bound, binding_shares_of(spec)});
     ++live_shared_;
   }
   to_share_.clear();

@@ -81,8 +81,9 @@ class StepExecutor {
     bool slows = false;
     bool contended = false;  // the last time that it flowed: where paths are hashed, the same ones meet again
     std::uint32_t share_count = 0;
-    const ResourceShare* shares = nullptr;
-    std::int64_t executions = 0;  // by observed tasks
+    const ResourceShare* shares = nullptr;  // the binding ones first
+    std::uint32_t binding_shares = 0;
+    std::int32_t executions = 0;  // by observed tasks
   };
   /// A flow in flight. Slots are used again.
   struct alignas(64) Flow {
@@ -137,6 +138,9 @@ class StepExecutor {
   const Sent& sent(std::int32_t communication) const { return sent_[static_cast<size_t>(communication)]; }
   static std::span<const ResourceShare> shares_of(const Sent& sent) {
     return {sent.shares, sent.share_count};
+  }
+  static std::span<const ResourceShare> binding_shares_of(const Sent& sent) {
+    return {sent.shares, sent.binding_shares};
   }
 
   const WorkloadGraph& graph_;

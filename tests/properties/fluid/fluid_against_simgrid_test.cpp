@@ -70,12 +70,12 @@ std::vector<double> simgrid_ends(const Case& made) {
         ends[i] = made.start[i] + made.bytes[i] / made.bound[i];
         continue;
       }
+      const FlowPlatform::Start start{flow, flow, made.bytes[i], made.bound[i],
+                                      resources.binding_shares_of(flow)};
       if (made.start[i] == 0.0) {
-        platform.start_flow(flow, flow, made.bytes[i]);
+        platform.start_flow(start);
       } else {
-        platform.set_timer(made.start[i], [&platform, &made, flow] {
-          platform.start_flow(flow, flow, made.bytes[static_cast<size_t>(flow)]);
-        });
+        platform.set_timer(made.start[i], [&platform, start] { platform.start_flow(start); });
       }
     }
     platform.run();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <random>
 #include <string>
 
 #include "sim/engine/shared_resources.hpp"
@@ -143,6 +144,65 @@ TEST(SharedResources, RoundWhatHasNone) {
   const SharedResources resources({{{0, 1.0}}, {{0, std::sqrt(2.0)}}}, std::vector<double>{1.0});
   EXPECT_EQ(resources.shares_of(1)[0].multiplicity, 512);
   EXPECT_EQ(resources.shares_of(0)[0].multiplicity, 362);  // 512 / sqrt(2) = 362.04
+}
+
+TEST(SharedResources, LeaveOutOfTheBindingOnesWhatOthersImply) {
+  // Leaves 0 and 1 of two flows each, pod 2 over all four: a + b <= 10 and c + d <= 10 say a + b + c + d
+  // <= 20.
+  const std::vector<std::vector<LinkLoad>> footprints = {
+      {{0, 1.0}, {2, 1.0}}, {{0, 1.0}, {2, 1.0}}, {{1, 1.0}, {2, 1.0}}, {{1, 1.0}, {2, 1.0}}};
+  const SharedResources enough(footprints, std::vector<double>{10.0, 10.0, 20.0});
+  const SharedResources tight(footprints, std::vector<double>{10.0, 10.0, 19.99});
+  for (std::int32_t flow = 0; flow < 4; ++flow) {
+    EXPECT_EQ(enough.shares_of(flow).size(), 2U);
+    ASSERT_EQ(enough.binding_shares_of(flow).size(), 1U);
+    EXPECT_DOUBLE_EQ(
+        enough.resources()[static_cast<size_t>(enough.binding_shares_of(flow)[0].resource)].capacity, 10.0);
+    EXPECT_EQ(tight.binding_shares_of(flow).size(), 2U);
+  }
+}
+
+TEST(SharedResources, HoldWhereverTheBindingOnesHold) {
+  // Random links in two tiers; the upper ones carry about what the lower ones of their flows do. Whatever the
+  // rates that fill the fullest of the binding resources, no other is asked for more than it carries.
+  constexpr int kLower = 6, kUpper = 3, kFlows = 24;
+  std::mt19937_64 random(7);
+  std::uniform_real_distribution<double> unit(0.0, 1.0);
+  int implied = 0;
+  for (int network = 0; network < 200; ++network) {
+    std::vector<double> capacity;
+    for (int i = 0; i < kLower; ++i) capacity.push_back(1.0 + unit(random));
+    for (int i = 0; i < kUpper; ++i) capacity.push_back(2.0 + 6.0 * unit(random));
+    std::vector<std::vector<LinkLoad>> footprints;
+    for (int i = 0; i < kFlows; ++i) {
+      const int lower = i % kLower;
+      const int upper = random() % 8 == 0 ? i % kUpper : lower % kUpper;
+      footprints.push_back({{lower, 0.5 + unit(random)}, {kLower + upper, 0.5 + 0.5 * unit(random)}});
+    }
+    const SharedResources resources(footprints, capacity);
+    std::vector<bool> binds(resources.resources().size(), false);
+    for (std::int32_t flow = 0; flow < kFlows; ++flow) {
+      for (const ResourceShare& share : resources.binding_shares_of(flow)) {
+        binds[static_cast<size_t>(share.resource)] = true;
+      }
+    }
+    implied += static_cast<int>(std::count(binds.begin(), binds.end(), false));
+    for (int draw = 0; draw < 50; ++draw) {
+      std::vector<double> use(binds.size(), 0.0);
+      for (std::int32_t flow = 0; flow < kFlows; ++flow) {
+        const double rate = random() % 3 == 0 ? 0.0 : unit(random);
+        for (const ResourceShare& share : resources.shares_of(flow)) {
+          const auto resource = static_cast<size_t>(share.resource);
+          use[resource] += share.weight * rate / resources.resources()[resource].capacity;
+        }
+      }
+      double fullest = 0.0;
+      for (size_t i = 0; i < use.size(); ++i) fullest = std::max(fullest, binds[i] ? use[i] : 0.0);
+      for (const double each : use) EXPECT_LE(each, fullest * (1.0 + 1e-8));  // rounding of sums
+    }
+  }
+  EXPECT_GT(implied, 50);
+  EXPECT_LT(implied, 600);  // of 200 networks' upper links
 }
 
 }  // namespace
