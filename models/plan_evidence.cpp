@@ -9,11 +9,11 @@ class ExchangeNotes {
  public:
   explicit ExchangeNotes(StepPlan& plan) : plan_(plan) {}
 
-  void note(const Exchange& exchange) {
+  void note(const Exchange& exchange, double times = 1.0) {
     if (!exchange.exists()) return;
     const auto term = static_cast<size_t>(exposed_term(exchange.group));
     plan_.term_evidence[term] = weaker(plan_.term_evidence[term], exchange.time.evidence);
-    const double seconds = (exchange.latency() + exchange.transfer()).base();
+    const double seconds = times * (exchange.latency() + exchange.transfer()).base();
     seconds_[term] += seconds;
     spread_s_[term] += seconds * exchange.time.relative_spread;
   }
@@ -47,12 +47,12 @@ void note_exchange_evidence(StepPlan& plan) {
   for (const Exchange& copies : plan.copies_reduce) notes.note(copies);
   const ShardedUnits& units = plan.sharded;
   for (const ShardedUnits::Unit& unit : units.units) {
-    notes.note(unit.gather);
-    notes.note(unit.reduce);
-    notes.note(unit.replica_reduce);
-    notes.note(unit.expert_gather);
-    notes.note(unit.expert_reduce);
-    notes.note(unit.expert_replica_reduce);
+    notes.note(unit.gather, unit.layers);
+    notes.note(unit.reduce, unit.layers);
+    notes.note(unit.replica_reduce, unit.layers);
+    notes.note(unit.expert_gather, unit.layers);
+    notes.note(unit.expert_reduce, unit.layers);
+    notes.note(unit.expert_replica_reduce, unit.layers);
   }
   notes.note(units.root_gather);
   notes.note(units.root_reduce);

@@ -96,8 +96,8 @@ class MixedModel {
 
   Solution solve() {
     Equations last = reweighted();
-    Eigen::VectorXd unknowns = solved(last);
-    return {std::move(unknowns), last.covariance()};
+    Eigen::MatrixXd covariance = last.covariance();  // before a value at its bound is pinned there
+    return {solved(last), std::move(covariance)};
   }
 
   /// predicted / measured - 1 of each row, predicted by the equations without its family.
@@ -259,12 +259,21 @@ Factors FactorModel::factors_for(const RunTraits& run) const {
   Factors factors;
   for (const FactorEntry& entry : entries) {
     if (!entry.term.matches(run)) continue;
-    Factors one;
-    one[entry.term.factor] = entry.value;
-    one.most_nodes = entry.term.most_nodes;
-    factors = factors * one;
+    if (entry.term.most_nodes > 0) {
+      factors.growths.push_back({entry.value, entry.term.most_nodes});
+    } else {
+      factors[entry.term.factor] *= entry.value;
+    }
   }
   return factors;
+}
+
+int FactorModel::most_nodes_for(const RunTraits& run) const {
+  int most = 0;
+  for (const FactorEntry& entry : entries) {
+    if (entry.term.matches(run) && entry.value != 1.0) most = std::max(most, entry.term.most_nodes);
+  }
+  return most;
 }
 
 double FactorModel::communication_deviation(const RunTraits& run, Factor kind) const {

@@ -16,7 +16,7 @@ struct RunTraits {
   std::string kernels_of;  ///< GPU whose kernel tables predict it
   std::string precision;   ///< of training
   int year = 0;            ///< of the software
-  int nodes = 1;
+  int nodes = 1;           ///< that its data groups span
 };
 
 /// What a factor has one value for each of.
@@ -50,7 +50,7 @@ struct FactorTerm {
   Factor factor = Factor::products;
   int first_year = kAnyYear, last_year = kAnyYear;
   std::string kernels_of = {}, precision = {}, stack = {};  ///< empty: any
-  int most_nodes = 0;  ///< of the runs that teach `data_per_doubling` (Factors::most_nodes)
+  int most_nodes = 0;  ///< of the data groups of the runs that teach `data_per_doubling` (Factors::Growth)
 
   static constexpr int kAnyYear = 0;
   bool matches(const RunTraits& run) const {
@@ -76,10 +76,13 @@ struct FactorModel {
   std::vector<std::vector<double>> covariance;
 
   Factors factors_for(const RunTraits& run) const;
+  /// Nodes of data groups up to which the runs went that taught how much more these take on more; 0: nothing
+  /// was learned of that.
+  int most_nodes_for(const RunTraits& run) const;
   /// Standard deviation of ln of how many times as long a run's communication of a kind takes (that of data
-  /// groups with its growth over the run's nodes): what the covariance leaves; on more nodes than the runs
-  /// that taught it had, also the growth that then is left out, and all that was learned. 0 without a
-  /// covariance.
+  /// groups with its growth over their nodes): what the covariance leaves; on more nodes than the runs that
+  /// taught it had, also the growth that then is left out, one-sided as it is, and all that was learned. 0
+  /// without a covariance, and where nothing was learned of the kind.
   double communication_deviation(const RunTraits& run, Factor kind) const;
 };
 

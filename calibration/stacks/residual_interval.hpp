@@ -15,7 +15,9 @@ struct IntervalQuery {
 };
 
 /// Half-width of the central 80 % of ln(measured / predicted), in standard deviations of the prediction's own
-/// spread (of kernel and collective times).
+/// spread: of kernel and collective times. At tier stack what the factors of communication leave open comes
+/// on top of that (FactorModel::communication_deviation), so that an interval is a little wider there than
+/// these residuals ask for: on their runs by nothing in the median, by a fifth at most.
 ///
 /// h is the 80th percentile of |residual| / spread: over all runs; over those of the same software; over
 /// those that share GPU and kind of model too. Each narrower set of n families counts as n against 4 of the

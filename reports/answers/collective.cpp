@@ -29,9 +29,6 @@ constexpr size_t kMostSizes = 1000;
 constexpr double kMostBytes = 1e15;
 constexpr double kElementBytes = 4.0;  // nccl-tests' default type is float
 constexpr int kDefaultTopK = 8, kDefaultExperts = 256;
-// Fitted rows of expert exchanges lie within 10 %; other token counts and routers were not measured. On other
-// GPUs and fabrics nothing was: as far off as a library's own table (TunerModel).
-constexpr double kExchangeSpread = 0.15, kAssumedExchangeSpread = 0.4;
 // Launches of the machines that were measured with one thread for several GPUs lie between 4 and 5.5 us.
 constexpr double kLaunchSpread = 0.2;
 // Starts of calls that were timed by themselves: two thirds lie between 6 and 22 us, of exchanges 17 and 36.
@@ -409,7 +406,7 @@ void answer_exchange(const CollectiveQuestion& question, const GroupShape& shape
     row.timed_as = row.algorithm;
     row.protocol = network_binds ? "network" : inside;
     row.evidence = evidence;
-    row.relative_spread = evidence == Evidence::assumed ? kAssumedExchangeSpread : kExchangeSpread;
+    row.relative_spread = expert_exchange_spread(evidence);
     row.why = fmt::format("{:.2f} copies of a token over the network take {}, {:.2f} over {} {}; start {}",
                           time.network_copies, format_quantity(time.network), time.nvlink_copies, inside,
                           format_quantity(time.nvlink), format_quantity(time.start));

@@ -1,5 +1,7 @@
 #include "reports/answers/comparable_prediction.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -96,7 +98,10 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
   const StepPlan plan = plan_of(experiment, models, shape_for_engine(experiment, options.engine));
   result.kernel_spread = plan.kernel_spread;
   result.communication_spread = communication_spread(plan, models.tier);
-  result.collective_profile = models.collectives->profile_source();
+  // What was learned of communication is the stack's and its year's, or the site's.
+  result.collective_profile =
+      fmt::format("{} {} {} {}", models.collectives->profile_source(), experiment.software.name,
+                  experiment.software.date.year, options.site);
   result.overlap_slowdown = experiment.software.overlap_slowdown;
   if (experiment.cluster.price)
     result.usd_per_hour = hourly_price(experiment.cluster, build_topology(experiment.cluster));

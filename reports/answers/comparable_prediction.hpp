@@ -15,7 +15,7 @@ struct ComparablePrediction {
   /// One standard deviation of ln(time), of this plan: kernels, and communication by the term that shows it.
   double kernel_spread = 0;
   Breakdown communication_spread{};
-  std::string collective_profile;      ///< source of the collective times: equal texts err together
+  std::string collective_profile;      ///< what collective times rest on: equal texts err together
   double overlap_slowdown = 0;         ///< kernels beside a collective take (1 + this) times as long
   std::optional<int> slowest_rank;     ///< of a simulation
   std::optional<double> usd_per_hour;  ///< of the whole cluster, where prices are given

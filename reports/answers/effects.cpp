@@ -35,7 +35,7 @@ bool left_out(Effect effect, const Operator& op) {
     case Effect::casts:
       return is(MemoryKind::quantize);
     case Effect::token_permutation:
-      return is(MemoryKind::permute);
+      return is(MemoryKind::permute) || op.name == "unfused_permutation";
     case Effect::head_and_embedding:
       return of_head_or_embedding(op);
     case Effect::optimizer:

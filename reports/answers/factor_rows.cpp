@@ -75,6 +75,9 @@ std::optional<LinearisedRun> linearise(const RunRecord& run, const PredictOption
       less.value[f] /= kStep;
       row.slope[f] = (log_step(more) - log_step(less)) / (2.0 * std::log(kStep));
       row.log_ratio += row.slope[f] * std::log(at.value[f]);
+      if (f != static_cast<size_t>(Factor::data_per_doubling)) continue;
+      for (const Factors::Growth& growth : at.growths)
+        row.log_ratio += row.slope[f] * std::log(growth.per_doubling);
     }
     return result;
   } catch (const InputError&) {

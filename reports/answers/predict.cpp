@@ -326,12 +326,12 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
       models.tier.site_error,
       models.tier.from_residuals,
       models.kernel_hash};
-  const int most_nodes = models.tier.factors.most_nodes;
-  if (most_nodes > 0 && experiment.cluster.nodes > most_nodes) {
-    prediction.warnings.push_back(fmt::format(
-        "what data-parallel groups lose with each doubling of their nodes was learned from runs on up to {} "
-        "nodes: on {} no more is taken off than on those",
-        most_nodes, experiment.cluster.nodes));
+  if (models.tier.beyond) {
+    prediction.warnings.push_back(
+        fmt::format("how much more data groups take with each doubling of their nodes was learned on up to "
+                    "{} nodes: on {} "
+                    "no more is added than on those",
+                    models.tier.beyond->second, models.tier.beyond->first));
   }
   if (!models.tier.site_of.empty()) {
     prediction.warnings.push_back(fmt::format(

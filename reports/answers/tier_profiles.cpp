@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "calibration/stacks/residual_interval.hpp"
+#include "models/plan_shapes.hpp"
 #include "reports/experiment/spec_json.hpp"
 #include "sim/base/hash.hpp"
 
@@ -46,12 +47,13 @@ std::string kind_of_model(const Experiment& experiment) {
 }
 
 RunTraits traits_of(const Experiment& experiment, const std::string& kernels_of) {
+  const RankMap map(experiment.parallel);
   return {experiment.software.name,
           experiment.device.name,
           kernels_of,
           std::string(name_of(experiment.training.precision)),
           experiment.software.date.year,
-          experiment.cluster.nodes};
+          PlanShapes(experiment.shape, experiment.parallel, map).data().nodes};
 }
 
 std::string family_of(const std::string& source_group, const Experiment& experiment) {
@@ -164,6 +166,8 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   const FactorModel& model = model_for(own, options.scored.get());
   use.factors = use.factors * model.factors_for(traits);
   add_deviations(model, traits, use);
+  const int most_nodes = model.most_nodes_for(traits);
+  if (most_nodes > 0 && traits.nodes > most_nodes) use.beyond = {{traits.nodes, most_nodes}};
   use.stack_factors = text_of(model, traits);
   use.runs = runs_behind(own);
   if (own != nullptr) {
@@ -176,6 +180,7 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   const SiteRun* const run = options.scored ? site_profile.run(options.scored->id) : nullptr;
   const FactorModel& of_site = run != nullptr ? run->others : site_profile.model;
   use.factors = use.factors * of_site.factors_for(traits);
+  use.communication_deviation = {};  // the site's fit is of both together
   add_deviations(of_site, traits, use);
   use.site_factors = text_of(of_site, traits);
   use.site_runs = static_cast<int>(site_profile.runs.size());

@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "calibration/stacks/stack_profile.hpp"
@@ -27,6 +28,8 @@ struct TierUse {
   bool knows_model = false;                 ///< some of them of this very model
   int site_runs = 0;
   std::optional<double> site_error;  ///< of the site's runs, each left out
+  /// Nodes of the data groups and, fewer, those of the runs that taught what such groups take.
+  std::optional<std::pair<int, int>> beyond;
   std::string site_of;  ///< GPU and software that the site's runs had, where the experiment has others
 };
 

@@ -83,6 +83,7 @@ CollectiveTime expert_exchange_as_collective(const ExpertExchangeConstants& cons
         payload.base() * bus_factor(CollectiveOp::all_to_all, shape.ranks) / result.total().base();
   }
   result.evidence = expert_exchange_evidence(combines ? constants.combine : constants.dispatch, gpu, shape);
+  result.relative_spread = expert_exchange_spread(result.evidence);
   return result;
 }
 
@@ -94,5 +95,7 @@ Evidence expert_exchange_evidence(const ExpertExchangeRates& rates, std::string_
   const bool ranks = shape.ranks >= hull.least_ranks && shape.ranks <= hull.most_ranks;
   return gpu == hull.gpu && fabric && ranks ? Evidence::extrapolated : Evidence::assumed;
 }
+
+double expert_exchange_spread(Evidence evidence) { return evidence == Evidence::assumed ? 0.4 : 0.15; }
 
 }  // namespace orrery

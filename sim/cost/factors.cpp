@@ -30,11 +30,8 @@ std::optional<Factor> factor_named(std::string_view name) {
 Factors Factors::operator*(const Factors& other) const {
   Factors result;
   for (size_t i = 0; i < value.size(); ++i) result.value[i] = value[i] * other.value[i];
-  const auto nodes = [](const Factors& one) {
-    return one[Factor::data_per_doubling] == 1.0 ? 0 : one.most_nodes;
-  };
-  result.most_nodes = std::max(nodes(*this), nodes(other));
-  if (nodes(*this) > 0 && nodes(other) > 0) result.most_nodes = std::min(nodes(*this), nodes(other));
+  result.growths = growths;
+  result.growths.insert(result.growths.end(), other.growths.begin(), other.growths.end());
   return result;
 }
 
@@ -60,8 +57,12 @@ double Factors::on(GroupKind group, int nodes) const {
   }
   const double each = (*this)[Factor::data_communication];
   const double more = (*this)[Factor::data_per_doubling];
-  const int counted = most_nodes > 0 ? std::min(nodes, most_nodes) : nodes;
-  return counted > 1 && more != 1.0 ? each * std::pow(more, std::log2(counted)) : each;
+  double growth = nodes > 1 && more != 1.0 ? std::pow(more, std::log2(nodes)) : 1.0;
+  for (const Growth& one : growths) {
+    const int counted = std::min(nodes, one.most_nodes);
+    if (counted > 1) growth *= std::pow(one.per_doubling, std::log2(counted));
+  }
+  return each * growth;
 }
 
 }  // namespace orrery

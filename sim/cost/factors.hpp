@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "sim/workload/collective.hpp"
 #include "sim/workload/operator.hpp"
@@ -34,14 +35,19 @@ std::optional<Factor> factor_named(std::string_view name);
 /// The engine moves no byte faster than its links do, whatever a factor below 1 says.
 struct Factors {
   std::array<double, kFactors> value;
-  /// Of the runs that taught `data_per_doubling`: over more nodes it grows no further. 0: no bound.
-  int most_nodes = 0;
+  /// Growths like `data_per_doubling`, beside it, that end with the nodes of the runs that taught them.
+  struct Growth {
+    double per_doubling = 1.0;
+    int most_nodes = 1;
+    bool operator==(const Growth&) const = default;
+  };
+  std::vector<Growth> growths;
 
   Factors() { value.fill(1.0); }
   double operator[](Factor factor) const { return value[static_cast<size_t>(factor)]; }
   double& operator[](Factor factor) { return value[static_cast<size_t>(factor)]; }
   bool operator==(const Factors&) const = default;
-  /// Products of both; where both grow with the nodes, up to the fewer that both know.
+  /// Products of both.
   Factors operator*(const Factors& other) const;
 
   /// Of a kernel's time.

@@ -148,9 +148,24 @@ TEST(StackFit, WhatIsNotKnownOfDataGroupsGrowsWithTheirNodes) {
   const double left_out = 2 * std::log(1.1), learned = std::log(1.2) + 4 * std::log(1.1);
   EXPECT_NEAR(model.communication_deviation(run, Factor::data_communication),
               std::sqrt(0.12 + left_out * left_out + learned * learned), 1e-12);
-  EXPECT_EQ(model.factors_for(run).most_nodes, 16);
+  EXPECT_EQ(model.factors_for(run).growths, (std::vector<Factors::Growth>{{1.1, 16}}));
+  EXPECT_EQ(model.most_nodes_for(run), 16);
   model.covariance.clear();
   EXPECT_EQ(model.communication_deviation(run, Factor::data_communication), 0.0);
+}
+
+// The bound of a growth is the most nodes of its stack's runs.
+TEST(StackFit, AGrowthIsKnownUpToItsRunsNodes) {
+  std::vector<FactorRow> rows(3, row("a", Factor::data_per_doubling, 0.3, 0.0));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].traits.stack = i < 2 ? "ours" : "theirs";
+    rows[i].traits.nodes = std::vector<int>{4, 32, 128}[i];
+  }
+  const std::vector<Factor> growth = {Factor::data_per_doubling, Factor::data_communication};
+  const std::vector<FactorTerm> terms = terms_of(pointers(rows), growth);
+  ASSERT_EQ(terms.size(), 2U);  // no row moves with the other
+  EXPECT_EQ(terms[0].most_nodes, 32);
+  EXPECT_EQ(terms[1].most_nodes, 128);
 }
 
 // Collectives that would have to take 2.5 times as long: 12 families of slopes 0.1, 0.2 and 0.4, noise and
@@ -279,7 +294,10 @@ TEST(StackProfile, ReadsWhatItWrites) {
   StackProfile profile = profile_of("s", {0.05, -0.05});
   const FactorTerm own = {.factor = Factor::host, .first_year = 2021, .last_year = 2024, .stack = "s"};
   const FactorTerm of_all = {.factor = Factor::products, .kernels_of = "gb200", .precision = "fp8"};
-  profile.model = {{{own, 1.25}, {of_all, 1.1}}, {{0.001, 0.0}, {0.0, 0.001}}};
+  const FactorTerm grows = {.factor = Factor::data_per_doubling, .stack = "s", .most_nodes = 16};
+  profile.model = {{{own, 1.25}, {of_all, 1.1}, {grows, 1.05}},
+                   {{0.001, 0.0, 0.0}, {0.0, 0.001, 0.0}, {0.0, 0.0, 0.002}}};
+  profile.runs[1].row.traits.nodes = 8;
   profile.folds = {{"s0", "lab", {{{of_all, 1.5}}, {}}}};
   profile.measured = summary_of_residuals({0.1, -0.1});
   const std::string text = stack_profile_text(profile);
@@ -288,6 +306,7 @@ TEST(StackProfile, ReadsWhatItWrites) {
   EXPECT_EQ(read.model.entries, profile.model.entries);
   EXPECT_EQ(read.fold("s0")->model.entries, profile.folds[0].model.entries);
   EXPECT_EQ(read.fold("s1"), nullptr);
+  EXPECT_EQ(read.runs[1].row.traits.nodes, 8);
   EXPECT_THROW(parse_stack_profile(R"({"schema": "orrery.stack_profile/1"})", "s.json"), InputError);
 
   SiteProfile site;

@@ -46,15 +46,14 @@ TEST(Factors, DataGroupsPayForEachDoublingOfTheirNodes) {
 
 TEST(Factors, TheirGrowthEndsWhereTheRunsDid) {
   Factors stack, site;
-  stack[Factor::data_per_doubling] = 1.1;
-  stack.most_nodes = 16;
+  stack.growths = {{1.1, 16}};
+  site.growths = {{1.2, 4}};
   EXPECT_NEAR(stack.on(GroupKind::data, 8), std::pow(1.1, 3), 1e-15);
   EXPECT_EQ(stack.on(GroupKind::data, 64), stack.on(GroupKind::data, 16));
-  site.most_nodes = 4;  // and nothing learned
-  EXPECT_EQ((stack * site).most_nodes, 16);
-  site[Factor::data_per_doubling] = 1.2;
-  EXPECT_EQ((stack * site).most_nodes, 4);
-  EXPECT_NEAR((stack * site).on(GroupKind::data, 64), std::pow(1.1 * 1.2, 2), 1e-15);
+  EXPECT_EQ(stack.on(GroupKind::data, 1), 1.0);
+  EXPECT_EQ(stack.on(GroupKind::tensor, 64), 1.0);
+  // Each ends with its own runs: four doublings of one, two of the other.
+  EXPECT_NEAR((stack * site).on(GroupKind::data, 64), std::pow(1.1, 4) * std::pow(1.2, 2), 1e-15);
 }
 
 TEST(Factors, MultiplyOneByOne) {
