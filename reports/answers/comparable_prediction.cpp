@@ -26,7 +26,7 @@ struct SharedErrors {
   bool kernels = false, collectives = false;
 };
 
-/// Seconds that the errors of communication move of b - a, each side divided by what it stands for.
+/// What the errors of communication move of b / over_b - a / over_a: seconds over 1, shares over the steps.
 double communication_sigma(const ErrorShares& a, double over_a, const ErrorShares& b, double over_b,
                            bool shared) {
   const auto all = [](const ErrorShares& of) {

@@ -329,8 +329,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   if (models.tier.beyond) {
     prediction.warnings.push_back(
         fmt::format("how much more data groups take with each doubling of their nodes was learned on up to "
-                    "{} nodes: on {} "
-                    "no more is added than on those",
+                    "{} nodes: on {} no more is added than on those",
                     models.tier.beyond->second, models.tier.beyond->first));
   }
   if (!models.tier.site_of.empty()) {
