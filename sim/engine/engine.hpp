@@ -16,8 +16,9 @@ namespace orrery {
 StepTimeline run_contention_free(const WorkloadGraph& graph);
 
 /// SimGrid: communications are fluid flows that share the links of the topology by max-min fairness, their
-/// twins' load included; alone, each takes latency + transfer exactly. Runs in a child process forked before
-/// any engine exists (a second SimGrid engine in one process aborts), so calls are independent and the caller
+/// twins' load included; alone, each takes latency + transfer exactly. Where no link is ever asked for more
+/// than it has, that is all and no SimGrid is started. Else it runs in a child process forked before any
+/// engine exists (a second SimGrid engine in one process aborts), so calls are independent and the caller
 /// stays clean.
 /// @throws std::runtime_error with the child's message if the simulation fails
 StepTimeline run_simgrid(const WorkloadGraph& graph, const Topology& topology);

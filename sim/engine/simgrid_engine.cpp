@@ -31,31 +31,26 @@ std::vector<double> link_bytes(const Traffic& traffic, std::span<const std::int6
 
 constexpr size_t kContentionFields = 4;
 
-template <typename MakePlatform>
-StepTimeline execute(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed,
-                     const MakePlatform& make_platform) {
-  const SharedResources resources(traffic.footprints, traffic.capacity);
+/// What no solver was needed for, or has been executed with one.
+StepTimeline timeline_of(StepExecutor& executor, const Traffic& traffic) {
+  StepTimeline timeline = executor.take_timeline();
+  timeline.link_bytes = link_bytes(traffic, executor.executions());
+  return timeline;
+}
+
+/// What is left of a step on SimGrid, as it runs in the child: contended, others contended, start of each
+/// task, end of each task, bytes by link, then the links' contention.
+std::vector<double> simulate(StepExecutor& executor, const SharedResources& resources,
+                             const Traffic& traffic) {
   std::vector<double> bounds;
   double largest = 1.0;
   for (const FlowSpec& flow : traffic.flows) {
     bounds.push_back(flow.rate_bound);
     largest = std::max(largest, flow.wire_bytes);
   }
-  const std::unique_ptr<FlowPlatform> platform = make_platform(resources, bounds, largest);
-  StepExecutor executor(graph, resources, traffic.flows, *platform, observed);
-  StepTimeline timeline = executor.run();
-  timeline.link_bytes = link_bytes(traffic, executor.executions());
-  return timeline;
-}
-
-/// The whole simulation on SimGrid, as it runs in the child: contended, others contended, start of each task,
-/// end of each task, bytes by link, then the links' contention.
-std::vector<double> simulate(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {
-  const StepTimeline timeline =
-      execute(graph, traffic, observed,
-              [](const SharedResources& resources, const std::vector<double>& bounds, double largest) {
-                return std::make_unique<SimgridPlatform>(resources, bounds, largest);
-              });
+  SimgridPlatform platform(resources, bounds, largest);
+  executor.run_with(platform);
+  const StepTimeline timeline = timeline_of(executor, traffic);
   std::vector<double> values{timeline.contended ? 1.0 : 0.0, timeline.others_contended ? 1.0 : 0.0};
   values.insert(values.end(), timeline.start_s.begin(), timeline.start_s.end());
   values.insert(values.end(), timeline.end_s.begin(), timeline.end_s.end());
@@ -75,7 +70,11 @@ StepTimeline run_simgrid(const WorkloadGraph& graph, const Topology& topology) {
 }
 
 StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {
-  const std::vector<double> values = doubles_from_child([&] { return simulate(graph, traffic, observed); });
+  const SharedResources resources(traffic.footprints, traffic.capacity);
+  StepExecutor executor(graph, resources, traffic.flows, observed);
+  if (executor.run_without_solver()) return timeline_of(executor, traffic);
+  const std::vector<double> values =
+      doubles_from_child([&] { return simulate(executor, resources, traffic); });
   const size_t tasks = graph.tasks.size();
   const size_t fixed = 2 + 2 * tasks + traffic.capacity.size();
   if (values.size() < fixed || (values.size() - fixed) % kContentionFields != 0) {
@@ -102,10 +101,13 @@ StepTimeline run_simgrid(const WorkloadGraph& graph, const Traffic& traffic, std
 }
 
 StepTimeline run_max_min(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {
-  return execute(graph, traffic, observed,
-                 [](const SharedResources& resources, const std::vector<double>&, double) {
-                   return std::make_unique<MaxMinPlatform>(resources);
-                 });
+  const SharedResources resources(traffic.footprints, traffic.capacity);
+  StepExecutor executor(graph, resources, traffic.flows, observed);
+  if (!executor.run_without_solver()) {
+    MaxMinPlatform platform(resources);
+    executor.run_with(platform);
+  }
+  return timeline_of(executor, traffic);
 }
 
 StepTimeline run_step(const WorkloadGraph& graph, const Traffic& traffic, std::int64_t observed) {

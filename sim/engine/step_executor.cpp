@@ -24,10 +24,9 @@ constexpr double kFull = 1.0 - 1e-6;
 }  // namespace
 
 StepExecutor::StepExecutor(const WorkloadGraph& graph, const SharedResources& resources,
-                           std::span<const FlowSpec> flows, FlowPlatform& platform, std::int64_t observed)
+                           std::span<const FlowSpec> flows, std::int64_t observed)
     : graph_(graph),
       resources_(resources),
-      platform_(platform),
       clock_(graph),
       sent_(graph.communications.size()),
       observed_(std::min(observed, static_cast<std::int64_t>(graph.tasks.size()))),
@@ -143,7 +142,7 @@ void StepExecutor::fetch_resources(const EventQueue::Event& event) const {
     __builtin_prefetch(&use_[static_cast<size_t>(share.resource)]);
   }
   if (communication.contended && starts_flow(event)) {
-    platform_.expect_flow(binding_shares_of(communication));
+    platform_->expect_flow(binding_shares_of(communication));
   }
 }
 
@@ -189,16 +188,27 @@ void StepExecutor::fetch_first() const {
   first(kResources, &StepExecutor::fetch_resources);
 }
 
-StepTimeline StepExecutor::run() {
-  platform_.on_flow_end([this](std::int32_t task, std::span<const LostTime> lost) {
-    const double now = platform_.now();
+bool StepExecutor::run_without_solver() {
+  for (size_t task = 0; task < tasks_.size(); ++task) {
+    if (tasks_[task].waiting_for == 0) {
+      start_task(static_cast<std::int32_t>(task), 0.0);
+    }
+  }
+  advance();
+  return to_share_.empty();
+}
+
+void StepExecutor::run_with(FlowPlatform& platform) {
+  platform_ = &platform;
+  platform.on_flow_end([this](std::int32_t task, std::span<const LostTime> lost) {
+    const double now = platform_->now();
     auto& kept = lost_[static_cast<size_t>(state(task).waiting_for)];
     kept.resize(lost.size());
     std::copy(lost.begin(), lost.end(), kept.begin());
     flows_ended_.push_back({now, task, EventKind::shared_flow_end});
-    platform_.set_alarm(now);
+    platform_->set_alarm(now);
   });
-  platform_.on_expected_end([this](std::int32_t task, std::int32_t communication) {
+  platform.on_expected_end([this](std::int32_t task, std::int32_t communication) {
     __builtin_prefetch(&state(task));
     __builtin_prefetch(&sent(communication));
     for (const ResourceShare& share : resources_.shares_of(communication)) {
@@ -206,14 +216,12 @@ StepTimeline StepExecutor::run() {
     }
     keep_fetches();
   });
-  platform_.on_alarm([this] { advance(); });
-  for (size_t task = 0; task < tasks_.size(); ++task) {
-    if (tasks_[task].waiting_for == 0) {
-      start_task(static_cast<std::int32_t>(task), 0.0);
-    }
-  }
+  platform.on_alarm([this] { advance(); });
   advance();
-  platform_.run();
+  platform.run();
+}
+
+StepTimeline StepExecutor::take_timeline() {
   const auto tasks = static_cast<std::int64_t>(graph_.tasks.size());
   if (ended_ != tasks) {
     throw std::runtime_error(std::to_string(tasks - ended_) + " of " + std::to_string(tasks) +
@@ -242,14 +250,15 @@ std::vector<LinkContention> StepExecutor::contention(double until) const {
   return result;
 }
 
-/// Executes everything up to SimGrid's clock; beyond it while SimGrid has no flows of its own to bring
-/// forward.
+/// Executes everything up to the solver's clock; beyond it while the solver has no flows to bring forward,
+/// and as long as none is needed.
 void StepExecutor::advance() {
   if (!flows_ended_.empty()) events_.push_all(flows_ended_);
   for (;;) {
     if (!to_share_.empty()) {
-      if (!platform_.pass_to(share_time_)) {
-        platform_.set_alarm(share_time_);
+      if (platform_ == nullptr) return;
+      if (!platform_->pass_to(share_time_)) {
+        platform_->set_alarm(share_time_);
         return;
       }
       share_flows(share_time_);
@@ -258,8 +267,8 @@ void StepExecutor::advance() {
       return;
     }
     const double next = events_.top().time;
-    if (live_shared_ > 0 && !platform_.pass_to(next)) {
-      platform_.set_alarm(next);
+    if (live_shared_ > 0 && !platform_->pass_to(next)) {
+      platform_->set_alarm(next);
       return;
     }
     execute_batch(next);
@@ -366,7 +375,7 @@ void StepExecutor::push_moved_ends() {
 }
 
 /// Lets a flow onto its resources; it and the others of every resource that is now asked for too much are
-/// noted for SimGrid.
+/// noted for the solver.
 void StepExecutor::admit(std::int32_t task, double now) {
   std::int32_t slot = static_cast<std::int32_t>(slots_.size());
   if (free_slots_.empty()) {
@@ -473,7 +482,7 @@ void StepExecutor::release(std::int32_t task, double now) {
   free_slots_.push_back(slot);
 }
 
-/// Hands the noted flows to SimGrid with what they have left.
+/// Hands the noted flows to the solver with what they have left.
 void StepExecutor::share_flows(double now) {
   std::sort(to_share_.begin(), to_share_.end());
   for (const auto& [task, slot] : to_share_) {
@@ -481,7 +490,7 @@ void StepExecutor::share_flows(double now) {
     const std::int32_t index = state(task).index;
     const Sent& spec = sent(index);
     const double left = spec.wire_bytes - spec.rate_bound * std::max(0.0, now - shared.start);
-    platform_.start_flow({task, index, std::max(0.0, left), spec.rate_bound, binding_shares_of(spec)});
+    platform_->start_flow({task, index, std::max(0.0, left), spec.rate_bound, binding_shares_of(spec)});
     ++live_shared_;
   }
   to_share_.clear();

@@ -39,10 +39,16 @@ class StepExecutor {
  public:
   /// @param flows by communication
   StepExecutor(const WorkloadGraph& graph, const SharedResources& resources, std::span<const FlowSpec> flows,
-               FlowPlatform& platform, std::int64_t observed);
+               std::int64_t observed);
 
+  /// Executes up to where a resource is first asked for more than it has.
+  /// @returns whether none ever is, so that nothing is left to execute
+  bool run_without_solver();
+  /// Executes the rest with a solver whose clock has not started.
+  void run_with(FlowPlatform& platform);
+  /// What has been executed; it is moved from.
   /// @throws std::runtime_error if some tasks could never start
-  StepTimeline run();
+  StepTimeline take_timeline();
   /// How often each communication was executed by observed tasks.
   std::vector<std::int64_t> executions() const;
 
@@ -145,7 +151,7 @@ class StepExecutor {
 
   const WorkloadGraph& graph_;
   const SharedResources& resources_;
-  FlowPlatform& platform_;
+  FlowPlatform* platform_ = nullptr;  // none until a resource has been asked for more than it has
 
   SegmentClock clock_;
   std::vector<SegmentClock::End> moved_;  // empty between calls

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "sim/engine/engine.hpp"
 #include "tests/analytic/engine/small_fabric.hpp"
@@ -217,6 +218,24 @@ TEST(RunSimgrid, TwiceInOneProcessGivesTheSameBytes) {
   EXPECT_EQ(first.start_s, second.start_s);
   EXPECT_EQ(first.end_s, second.end_s);
   EXPECT_EQ(first.link_bytes, second.link_bytes);
+}
+
+/// Pages that child processes have touched so far.
+long pages_of_children() {
+  rusage usage{};
+  getrusage(RUSAGE_CHILDREN, &usage);
+  return usage.ru_minflt;
+}
+
+TEST(RunSimgrid, StartsNoProcessWhereNothingContends) {
+  const Topology topology = SmallFabric{.nodes = 3}.build();
+  const Communication to_one = communication(CollectiveOp::send_receive, 1e9, 0.0, 20e-3, {{0, 1}});
+  const Communication to_other = communication(CollectiveOp::send_receive, 1e9, 0.0, 20e-3, {{2, 1}});
+  const long before = pages_of_children();
+  EXPECT_NEAR(run_simgrid(concurrent({to_one}), topology).end_s[0], 20e-3, 1e-9 * 20e-3);
+  EXPECT_EQ(pages_of_children(), before);
+  EXPECT_NEAR(run_simgrid(concurrent({to_one, to_other}), topology).end_s[0], 40e-3, 1e-9 * 40e-3);
+  EXPECT_GT(pages_of_children(), before);
 }
 
 }  // namespace
