@@ -1,7 +1,9 @@
 #include "calibration/kernels/fit_gemm.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -76,11 +78,42 @@ std::vector<double> values_of(const GemmParameters& parameters, const DeviceSpec
   return values;
 }
 
-/// ln(form / measured) of a row under the search's values.
+/// What the form's parameters alone decide. A search asks for row after row under the same few sets of
+/// values: a point, and each value moved up and down.
+class RecentParameters {
+ public:
+  struct Entry {
+    std::vector<double> values;
+    GemmParameters parameters;
+    TileTimes tiles;
+  };
+
+  Entry& of(std::span<const double> values, const DeviceSpec& device, bool square_tiles) {
+    for (size_t tried = 0; tried < entries_.size(); ++tried) {
+      last_ = (last_ + 1) % entries_.size();
+      if (std::equal(values.begin(), values.end(), entries_[last_].values.begin(),
+                     entries_[last_].values.end())) {
+        return entries_[last_];
+      }
+    }
+    last_ = oldest_++ % entries_.size();
+    entries_[last_] = {
+        {values.begin(), values.end()}, parameters_of(values, device, square_tiles), TileTimes{}};
+    return entries_[last_];
+  }
+
+ private:
+  std::array<Entry, 2 * (kQuantize + 1) + 1> entries_;
+  size_t last_ = 0, oldest_ = 0;
+};
+
+/// ln(form / measured) of a row, all of one precision, under the search's values. Not for several threads.
 LogError log_error_of(const DeviceSpec& device, std::span<const MeasuredGemm> rows, bool square_tiles) {
-  return [&device, rows, square_tiles](std::span<const double> values, size_t row) {
-    const GemmParameters parameters = parameters_of(values, device, square_tiles);
-    return std::log(gemm_pieces(parameters, device, rows[row].shape).total() / rows[row].time);
+  return [&device, rows, square_tiles, recent = std::make_shared<RecentParameters>()](
+             std::span<const double> values, size_t row) {
+    RecentParameters::Entry& entry = recent->of(values, device, square_tiles);
+    const GemmPieces pieces = gemm_pieces(entry.parameters, device, rows[row].shape, 1.0, &entry.tiles);
+    return std::log(pieces.total() / rows[row].time);
   };
 }
 

@@ -16,9 +16,9 @@ struct Tile {
   int rows, columns;
   bool square;  ///< only where square_tiles
 };
-constexpr std::array<Tile, 7> kTiles = {Tile{256, 256, true}, {256, 128, false}, {128, 256, false},
-                                        {128, 128, false},    {128, 64, false},  {64, 128, false},
-                                        {64, 64, false}};
+constexpr std::array<Tile, TileTimes::kTiles> kTiles = {
+    Tile{256, 256, true}, {256, 128, false}, {128, 256, false}, {128, 128, false},
+    {128, 64, false},     {64, 128, false},  {64, 64, false}};
 constexpr std::array<int, 4> kSplits = {1, 2, 4, 8};
 constexpr double kShortestSplit = 512.0;  // elements of k below which a split saves nothing more
 constexpr double kPartialSumBytes = 8.0;  // fp32, written once and read once
@@ -70,7 +70,7 @@ FlopsPerSecond require_peak(const DeviceSpec& device, Precision precision) {
 }
 
 GemmPieces gemm_pieces(const GemmParameters& parameters, const DeviceSpec& device, const GemmShape& shape,
-                       double clock) {
+                       double clock, TileTimes* known) {
   check_dimensions(shape);
   const double peak = require_peak(device, shape.precision).base() * clock;
   const auto m = static_cast<double>(shape.m), n = static_cast<double>(shape.n),
@@ -78,19 +78,22 @@ GemmPieces gemm_pieces(const GemmParameters& parameters, const DeviceSpec& devic
   const auto batch = static_cast<double>(shape.batch), sms = static_cast<double>(device.sms);
   const double bandwidth = device.memory_bandwidth.base();
 
-  double alignment = 1.0;
-  if (misaligned(shape)) alignment = shape.batch > 1 ? parameters.misaligned_batched : parameters.misaligned;
-  const double sm_rate = peak * parameters.efficiency * alignment / sms;  // of one SM with the largest tile
+  const std::array<double, 3> alignments = {1.0, parameters.misaligned, parameters.misaligned_batched};
+  const size_t alignment = !misaligned(shape) ? 0 : shape.batch > 1 ? 2 : 1;
+  const double sm_rate =
+      peak * parameters.efficiency * alignments[alignment] / sms;  // of one SM with the largest tile
   const double width = operand_bytes(shape.precision);
 
+  TileTimes own;
+  auto& of_tile = (known != nullptr ? *known : own).of_tile[alignment];
   double compute = std::numeric_limits<double>::infinity();
-  for (const Tile& tile : kTiles) {
+  for (size_t i = 0; i < kTiles.size(); ++i) {
+    const Tile& tile = kTiles[i];
     if (tile.square && !parameters.square_tiles) continue;
     const double tiles = batch * divide_up(m, tile.rows) * divide_up(n, tile.columns);
     const double mma = 2.0 * tile.rows * tile.columns / sm_rate;  // of one element of k
     const double feed = (tile.rows + tile.columns) * width * parameters.feed / clock;
     const double least = std::max(mma, feed);
-    double column_time = 0.0;  // of both together, worked out for tiles that can win
     for (const int split : kSplits) {
       if (split > 1 && tiles > sms) break;
       const double length = split == 1 ? k : std::max(k / split, kShortestSplit);
@@ -101,8 +104,8 @@ GemmPieces gemm_pieces(const GemmParameters& parameters, const DeviceSpec& devic
       const double columns =
           rounded_waves(tiles * split / sms, parameters.quantisation) * (length + parameters.ramp);
       if (columns * least + reduction >= compute) continue;
-      if (column_time == 0.0) column_time = overlapped(mma, feed, parameters.contention);
-      compute = std::min(compute, columns * column_time + reduction);
+      if (of_tile[i] == 0.0) of_tile[i] = overlapped(mma, feed, parameters.contention);
+      compute = std::min(compute, columns * of_tile[i] + reduction);
     }
   }
 

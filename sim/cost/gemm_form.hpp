@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+
 #include "sim/base/quantity.hpp"
 #include "sim/cost/device_spec.hpp"
 #include "sim/workload/operator.hpp"
@@ -35,6 +37,13 @@ struct GemmPieces {
   Seconds total() const { return launch + overlapped(compute, memory, contention) + quantize; }
 };
 
+/// What an element of k costs in a tile of each kind, by how the operands are aligned; 0: not worked out yet.
+/// Holds for one set of parameters, device, clock and precision.
+struct TileTimes {
+  static constexpr size_t kTiles = 7;
+  std::array<std::array<double, kTiles>, 3> of_tile{};  ///< seconds
+};
+
 /// Time of C = A B (`batch` times) on an idle GPU, with a (+) b for overlapped(a, b, contention):
 ///
 ///   T = launch + (compute (+) memory) + quantize
@@ -57,9 +66,10 @@ struct GemmPieces {
 /// derived here and judged by the fits in calibration/kernels.
 ///
 /// @param clock factor on the peak: sustained clock over the clock of a burst
+/// @param known what products before this one have worked out; filled
 /// @throws std::invalid_argument if a dimension is below 1 or the device has no peak for the precision
 GemmPieces gemm_pieces(const GemmParameters& parameters, const DeviceSpec& device, const GemmShape& shape,
-                       double clock = 1.0);
+                       double clock = 1.0, TileTimes* known = nullptr);
 
 /// True if k or n times the operand's width is no multiple of 16 bytes, the alignment of tensor core loads.
 bool misaligned(const GemmShape& shape);

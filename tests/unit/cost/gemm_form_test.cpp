@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <stdexcept>
@@ -52,6 +53,25 @@ TEST(GemmForm, SplitsALongInnerDimensionOverIdleSms) {
   // FLOP at 1 TFLOP/s, and 8 x 8 bytes an element.
   const GemmPieces pieces = gemm_pieces({}, round_device(), product(256, 128, 4096));
   EXPECT_NEAR(pieces.compute.base(), 2.0 * 64 * 64 * 512 / 1e12 + 8.0 * 8 * 256 * 128 / 1e12, 1e-12);
+}
+
+TEST(GemmForm, WhatEarlierProductsWorkedOutChangesNoByte) {
+  GemmParameters parameters;
+  parameters.feed = 2.0 * 256 * 128 / 1e12 / (384 * 2);
+  parameters.contention = 0.4;
+  parameters.misaligned = 0.5;
+  parameters.misaligned_batched = 0.25;
+  TileTimes known;
+  for (const GemmShape& shape :
+       {product(2560, 1280, 8192), product(64, 129, 4096), product(64, 129, 4096, 8), product(64, 100, 100),
+        product(300, 136, 512), product(64, 129, 4096), product(4096, 4096, 4096)}) {
+    const GemmPieces fresh = gemm_pieces(parameters, round_device(), shape);
+    EXPECT_EQ(gemm_pieces(parameters, round_device(), shape, 1.0, &known).total().base(),
+              fresh.total().base());
+  }
+  for (const auto& by_alignment : known.of_tile) {
+    EXPECT_GT(*std::max_element(by_alignment.begin(), by_alignment.end()), 0.0);
+  }
 }
 
 TEST(GemmForm, GroupsShareWaves) {
