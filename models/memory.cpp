@@ -506,10 +506,12 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   const double attention_operand = stack.fp8_attention ? stack.fp8_attention_costs.kept : shape.element;
   if (!drops_heads) kept += tokens * static_cast<double>(shape.qkv_columns()) * attention_operand;
   if (model.attention == AttentionKind::mla) {
-    // Before and after their norms, as shards of the sequence; of the rotary keys all tokens.
+    // Before and after their norms, as shards of the sequence; of the rotary keys all tokens. The norms are
+    // part of the products that run again (Megatron-core, gpt_layer_specs.py: TELayerNormColumnParallelLinear
+    // for linear_q_up_proj and linear_kv_up_proj).
     const double rows = plan.sequence ? tokens / plan.tensor : tokens;
     kept += rows * static_cast<double>(model.q_lora_rank + model.kv_lora_rank) *
-            (shape.element + attention_input);
+            (shape.element + (drops_heads ? 0.0 : attention_input));
     kept += tokens * static_cast<double>(model.qk_rope_dim) * shape.element;
   }
   if (model.qk_norm) {

@@ -22,8 +22,6 @@ constexpr int kDoNotFitAtMore = 0;
 /// out and than the run needs (docs/accuracy.md), and one row (tp 8, pp 6, micro-batch 2) is above its own
 /// twin with micro-batch 4.
 constexpr int kFitAtLess = 21;
-/// Of 690: DeepSeek-V3 on 512 H100 (0.1 %).
-constexpr int kPublishedThatDoNotFit = 1;
 
 const PredictOptions kEstimate{.engine = EngineKind::estimate, .echo = false};
 
@@ -113,7 +111,7 @@ TEST(MemoryAccuracy, PublishedRunsFitTheirGpus) {
     ++refuted;
     std::printf("does not fit: %s\n", row.id.c_str());
   }
-  EXPECT_LE(refuted, kPublishedThatDoNotFit);
+  EXPECT_EQ(refuted, 0);
 }
 
 }  // namespace
