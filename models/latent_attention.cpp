@@ -62,13 +62,15 @@ void LayerBuilder::reduce_latent(LayerPart part, std::int64_t columns, bool besi
                        elements(shape_.tokens, columns) * shape_.element, beside_next);
 }
 
-/// One latent, forward: the product into it (`extra` columns beside it), its norm, the product out of it.
+/// One latent, forward: the product into it (`extra` columns beside it), its norm, the product out of it. The
+/// norm is part of that product's module and runs again with it.
 void LayerBuilder::latent_forward(const LatentProducts& of, double cast_passes) {
   const std::int64_t rows = latent_rows();
   product(LayerPart::qkv, of.down, rows, of.latent + of.extra, shape_.hidden, training_.precision,
           shape_.element);
-  memory(LayerPart::qkv, of.norm, kNormPasses * elements(rows, of.latent) * shape_.element, MemoryKind::norm);
-  memory(LayerPart::qkv, "quantize", cast_passes * elements(rows, of.latent) * shape_.element,
+  memory(LayerPart::latent_up, of.norm, kNormPasses * elements(rows, of.latent) * shape_.element,
+         MemoryKind::norm);
+  memory(LayerPart::latent_up, "quantize", cast_passes * elements(rows, of.latent) * shape_.element,
          MemoryKind::quantize);
   gather_latent(LayerPart::latent_up, of.latent);
   if (of.extra > 0) gather_latent(LayerPart::qkv, of.extra);

@@ -257,8 +257,9 @@ class StageCounter {
     return parameters / gathers * stack_.sharding.gather_buffer_bytes;
   }
 
-  /// Freed activations that collectives of the tensor group have worked on, in the layers whose forward the
-  /// host is ahead by.
+  /// Freed activations that collectives of the tensor group have worked on, and the slices that
+  /// reduce-scatters made of them (the residual addition frees those), in the layers whose forward the host
+  /// is ahead by.
   double recorded_bytes(int stage) const {
     if (plan_.tensor == 1 || stack_.recorded_activations == 0 || stack_.blocking_launches) return 0.0;
     const int layers = layers_of_stage(plan_, stage);
@@ -266,8 +267,9 @@ class StageCounter {
     // What a stage receives stops its host; the first receives nothing before its first backward.
     const double in_a_row = stage == 0 ? peak_in_flight(schedule_, stage, passes, passes) : 1.0;
     const double before = plan_.pipeline == 1 ? static_cast<double>(plan_.micro_batches(training_) - 1) : 0.0;
+    const double reduced = plan_.sequence ? shape_.hidden_elements * shape_.element : 0.0;
     return lead_.layers_queued(layers, in_a_row, before) * stack_.recorded_activations *
-           shape_.gathered_bytes();
+           (shape_.gathered_bytes() + reduced);
   }
 
   /// What the cast of a product's weight adds to its 16 bits: it is kept from the first micro-batch on,
@@ -504,10 +506,12 @@ Bytes layer_activation_bytes(const ModelSpec& model, const TrainingSpec& trainin
   const double attention_operand = stack.fp8_attention ? stack.fp8_attention_costs.kept : shape.element;
   if (!drops_heads) kept += tokens * static_cast<double>(shape.qkv_columns()) * attention_operand;
   if (model.attention == AttentionKind::mla) {
-    // Before and after their norms, as shards of the sequence; of the rotary keys all tokens.
+    // Before and after their norms, as shards of the sequence; of the rotary keys all tokens. The norms are
+    // part of the products that run again (Megatron-core, gpt_layer_specs.py: TELayerNormColumnParallelLinear
+    // for linear_q_up_proj and linear_kv_up_proj).
     const double rows = plan.sequence ? tokens / plan.tensor : tokens;
     kept += rows * static_cast<double>(model.q_lora_rank + model.kv_lora_rank) *
-            (shape.element + attention_input);
+            (shape.element + (drops_heads ? 0.0 : attention_input));
     kept += tokens * static_cast<double>(model.qk_rope_dim) * shape.element;
   }
   if (model.qk_norm) {

@@ -247,7 +247,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   int reduction_buffers = 0;                ///< flat copies of a gradient bucket while it is reduced
   int gathered_buffers = 0;  ///< whole activations (tokens x hidden) that tensor gathers write to, kept
   /// Whole activations (tokens x hidden) a layer's forward frees that a tensor collective on a stream of its
-  /// own has worked on: the allocator hands them out again only when the GPU is through with it.
+  /// own has worked on: the allocator hands them out again, and the slices they were reduced to, only when
+  /// the GPU is through with it.
   int recorded_activations = 0;
   bool logs_first_stage = false;  ///< the framework's log has the peak of the first stage, not the fullest
   bool logs_reserved = false;     ///< and of what the allocator reserves, not of what it hands out

@@ -125,13 +125,14 @@ TEST(LatentAttention, RecomputesTheProductsOutOfTheLatents) {
   const LayerWork work = transformer_layer_work(model, spec, stack(), plan(1));
   std::vector<std::string_view> names;
   for (const Operator& op : operators_of(work.recompute)) names.push_back(op.name);
-  EXPECT_EQ(names,
-            (std::vector<std::string_view>{"q_up_projection", "kv_up_projection", "rope_and_assembly"}));
+  EXPECT_EQ(names, (std::vector<std::string_view>{"q_latent_norm", "q_up_projection", "kv_latent_norm",
+                                                  "kv_up_projection", "rope_and_assembly"}));
   EXPECT_DOUBLE_EQ(gemm_flops(work.recompute), recomputed_flops(layer_forward_flops(model, spec, 1.0), spec));
-  // Queries and keys of 192 and values of 128 in each of 128 heads are made again instead of kept.
+  // Queries and keys of 192 and values of 128 in each of 128 heads are made again instead of kept, and so are
+  // the normalised latents of 1536 and 512.
   const double kept = layer_activation_bytes(model, spec, stack(), plan(1), false).base();
   const double keeps = layer_activation_bytes(model, spec, stack(), plan(1), true).base();
-  EXPECT_DOUBLE_EQ(kept - keeps, 4096.0 * 128 * (192 + 192 + 128) * 2);
+  EXPECT_DOUBLE_EQ(kept - keeps, 4096.0 * (128 * (192 + 192 + 128) + 1536 + 512) * 2);
 }
 
 TEST(LatentAttention, ExchangesWholeKeysAndValuesAmongContextRanks) {

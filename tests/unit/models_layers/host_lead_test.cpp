@@ -71,6 +71,12 @@ TEST_F(RecordedActivations, AreReservedInTheLayersThatWait) {
   EXPECT_NEAR(beyond_peak().base() / (50 * 2 * output), 1.0, 1e-12);
 }
 
+TEST_F(RecordedActivations, WaitWithTheSlicesTheyWereReducedTo) {
+  degrees_.sequence = true;
+  const double output = 2048.0 * 12288 * 2;
+  EXPECT_NEAR(beyond_peak().base() / (50 * 2 * (output + output / 8)), 1.0, 1e-12);
+}
+
 TEST_F(RecordedActivations, AreNoneWithoutAGroupOrALead) {
   lead_ = {};
   EXPECT_EQ(beyond_peak(), Bytes());
