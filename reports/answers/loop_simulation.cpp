@@ -6,6 +6,7 @@
 
 #include "models/loop_estimate.hpp"
 #include "models/loop_plan.hpp"
+#include "reports/answers/communication_lines.hpp"
 #include "topologies/build_topology.hpp"
 
 namespace orrery {
@@ -120,7 +121,7 @@ class LoopSimulation {
                               orrery::seconds(use.exposed_s),
                               what.algorithm,
                               what.protocol,
-                              what.bus_bandwidth,
+                              bus_bandwidth_in_flight(what, use),
                               what.evidence};
       line.every = loop_.sync.period;
       result_.communication.push_back(line);

@@ -154,6 +154,15 @@ void warn_about_keys_without_effect(const Experiment& experiment, Prediction& pr
   }
 }
 
+/// Hashed paths that contend are one draw, and the interval knows of no other.
+void warn_about_hashed_paths(const Experiment& experiment, Prediction& prediction) {
+  if (experiment.cluster.fabric.routing != Routing::ecmp || !prediction.contended) return;
+  if (prediction.engine == EngineKind::estimate && !shares_paths(experiment)) return;
+  prediction.warnings.push_back(
+      "cluster.fabric.routing ecmp: paths are hashed, this is one draw of them, and the interval leaves the "
+      "others out; what draws of the same flows differ by: orrery traffic --seeds");
+}
+
 /// What is uneven about the fabric, and what this engine cannot see of it.
 void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
   std::vector<std::string> lines;
@@ -279,6 +288,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   warn_about_evidence(prediction);
   warn_about_keys_without_effect(experiment, prediction);
   warn_about_fabric(experiment.cluster, prediction);
+  warn_about_hashed_paths(experiment, prediction);
   warn_about_uneven_groups(experiment, prediction);
   if (options.tier != Tier::datasheet && !options.calibration.empty() &&
       models.kernels->profile_name() != experiment.device.name) {

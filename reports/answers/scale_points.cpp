@@ -1,5 +1,9 @@
 #include "reports/answers/scale_points.hpp"
 
+#include <algorithm>
+
+#include "topologies/fabric_layout.hpp"
+
 namespace orrery {
 namespace {
 
@@ -11,12 +15,29 @@ int replica_gpus(const Experiment& base) {
   return base.parallel.tensor * base.parallel.pipeline * base.parallel.context;
 }
 
+/// The experiment says how every tier of its fabric is oversubscribed; fewer nodes may have fewer tiers.
+void keep_ratios_in_use(const Experiment& base, int gpus, Json& cluster) {
+  const Json::json_pointer list("/fabric/oversubscription");
+  if (!base.cluster.fabric.is_clos() || !cluster.contains(list) || !cluster[list].is_array()) return;
+  ClusterSpec other = base.cluster;
+  other.nodes = std::max(1, gpus / other.node.gpus);
+  other.gpus = gpus;
+  other.fabric.oversubscription.clear();
+  std::string problem;
+  const int tiers = fabric_layout(other, problem).tiers;
+  if (!problem.empty()) return;  // without any ratio there is no such fabric
+  const auto above_leaves = static_cast<size_t>(std::max(0, tiers - 1));
+  Json& ratios = cluster[list];
+  while (ratios.size() > above_leaves) ratios.erase(ratios.size() - 1);
+}
+
 Json resized(const Experiment& base, ScalingKind kind, int gpus) {
   Json document = base.document;
   Json& cluster = document["cluster"];
   if (cluster.is_string()) cluster = Json{{"preset", cluster}};
   cluster.erase("nodes");
   cluster["gpus"] = gpus;
+  keep_ratios_in_use(base, gpus, cluster);
   document.erase("measured");
   if (document.contains("parallel")) document["parallel"].erase("data");
   const int replica = replica_gpus(base);

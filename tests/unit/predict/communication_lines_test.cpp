@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "reports/answers/predict.hpp"
 #include "reports/experiment/experiment.hpp"
 
@@ -72,6 +74,39 @@ TEST(CommunicationLines, ExchangesOfExpertsAreWhatThePlanDoes) {
       EXPECT_NEAR(exposed, prediction.breakdown[term], 1e-3 * exposed);
     }
   }
+}
+
+// Two leaves of two nodes, 4:1: 16 GPUs' rings send to the other leaf through 4 uplinks. Whatever held a call
+// up, the bandwidth beside its time is that of its bytes in this time: all_gathers and reduce_scatters count
+// (n - 1) / n of their size.
+TEST(CommunicationLines, BandwidthIsThatOfTheTimeBesideIt) {
+  const Json document = {
+      {"cluster",
+       {{"preset", "dgx-h100"},
+        {"nodes", 8},
+        {"fabric",
+         {{"kind", "leaf_spine"}, {"nodes_per_leaf", 4}, {"oversubscription", {4}}, {"routing", "ecmp"}}}}},
+      {"model", "llama3-8b"},
+      {"training", {{"seq_length", 2048}, {"global_batch", 64}, {"micro_batch", 1}, {"recompute", "full"}}},
+      {"software", "megatron-core"},
+      {"parallel", {{"zero", 1}, {"overlap", {{"gradient", false}, {"parameter", false}}}}}};
+  PredictOptions options;
+  options.engine = EngineKind::simulate;
+  options.echo = false;
+  const Prediction prediction = predict(read_experiment(document, "test"), options);
+  ASSERT_TRUE(prediction.contended);
+  EXPECT_TRUE(
+      std::any_of(prediction.warnings.begin(), prediction.warnings.end(), [](const std::string& line) {
+        return line.starts_with("cluster.fabric.routing ecmp: paths are hashed");
+      }));
+  size_t seen = 0;
+  for (const CommunicationTotal& line : prediction.communication) {
+    if (line.group != GroupKind::data) continue;
+    const double bytes = line.payload.base() * static_cast<double>(line.count) * 63.0 / 64.0;
+    EXPECT_NEAR(line.bus_bandwidth, bytes / line.total.base(), 1e-6 * line.bus_bandwidth) << name_of(line.op);
+    ++seen;
+  }
+  EXPECT_EQ(seen, 2U);  // reduce_scatter and all_gather
 }
 
 }  // namespace

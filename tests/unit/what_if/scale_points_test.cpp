@@ -65,6 +65,22 @@ TEST(ScalePoints, StrongScalingEndsWhereEveryDataRankHasOneMicroBatch) {
   EXPECT_EQ(beyond.nearest, (std::vector<int>{1024}));
 }
 
+TEST(ScalePoints, GpusOfOneLeafHaveNoOversubscribedTier) {
+  const Json document = Json::parse(R"({
+    "cluster": {"preset": "dgx-h100", "nodes": 32, "fabric": {"kind": "leaf_spine", "oversubscription": [8]}},
+    "model": "gpt3-1.7b",
+    "training": {"seq_length": 2048, "global_batch": 1024, "micro_batch": 2},
+    "parallel": {"tensor": 2, "data": 128}
+  })");
+  const Experiment of_leaves = read_experiment(document, "base.json");
+  const ScaledExperiment leaf = experiment_at(of_leaves, ScalingKind::weak, 32);
+  ASSERT_TRUE(leaf.experiment) << leaf.reason;
+  EXPECT_TRUE(leaf.experiment->cluster.fabric.oversubscription.empty());
+  const ScaledExperiment two_leaves = experiment_at(of_leaves, ScalingKind::weak, 64);
+  ASSERT_TRUE(two_leaves.experiment) << two_leaves.reason;
+  EXPECT_EQ(two_leaves.experiment->cluster.fabric.oversubscription, std::vector<double>{8.0});
+}
+
 TEST(ScalePoints, FewerGpusThanAReplicaAreRefused) {
   const ScaledExperiment scaled = experiment_at(base(), ScalingKind::weak, 1);
   EXPECT_FALSE(scaled.experiment);
