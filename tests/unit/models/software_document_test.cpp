@@ -242,6 +242,23 @@ TEST(ShippedSoftware, ThePlainLossKeepsOneFp32CopyOfTheLogitsOnceItWorksInPlace)
   EXPECT_EQ(kept("2025-10", "none"), 4);
 }
 
+TEST(ShippedSoftware, FusesTheRouterWithTheRecipesThatTurnItOn) {
+  const auto stack = [](const char* date) {
+    return reading::software(Json{{"preset", "megatron-core"}, {"date", date}}.dump()).spec;
+  };
+  // Of an entry of tokens x experts in fp32: logits in, probabilities, map and kept scores out; the same for
+  // the auxiliary loss; the sum of its map and the loss. Backward: 4 + 4 + 1 in, 4 out; 4 + 4 in, 4 out; 4
+  // out of the loss; two gradients read, their sum written.
+  const SoftwareStack before = stack("2025-09"), fused = stack("2025-10");
+  EXPECT_EQ(before.moe.router_bytes_forward, 59);
+  EXPECT_EQ(fused.moe.router_bytes_forward, 2 * (4 + 4 + 1 + 4) + 1 + 4);
+  EXPECT_EQ(fused.moe.router_bytes_backward, (4 + 4 + 1 + 4) + (4 + 4 + 4) + 4 + 3 * 4);
+  EXPECT_EQ(fused.moe.router_kernels_forward, 4);
+  EXPECT_EQ(fused.moe.router_kernels_backward, 4);
+  EXPECT_DOUBLE_EQ(fused.host.per_moe_router.base(), 10 * 20e-6);
+  EXPECT_DOUBLE_EQ(before.host.per_moe_router.base(), 25 * 20e-6);
+}
+
 TEST(ShippedSoftware, ReducesGradientsInTheTypeOfItsRecipes) {
   const StackAsked without_overlap{std::nullopt, Precision::bf16, false};
   const StackAsked with_overlap{std::nullopt, Precision::bf16, true};
