@@ -61,10 +61,34 @@ void read_attention(const SpecReader& attention, ModelSpec& model) {
   }
 }
 
+void read_router_groups(const SpecReader& reader, MoeSpec& moe) {
+  if (!reader.has("router_groups")) {
+    if (reader.has("groups_per_token")) {
+      reader.at("groups_per_token").refuse_message("is only legal beside router_groups");
+    }
+    return;
+  }
+  const int groups = count_at(reader, "router_groups", 1);
+  if (moe.experts % groups != 0) {
+    reader.at("router_groups").refuse("a divisor of experts " + std::to_string(moe.experts), true);
+    return;
+  }
+  const int allowed =
+      static_cast<int>(reader.at("groups_per_token").integer(1, std::min(groups, std::max(1, moe.top_k))));
+  if (moe.top_k > moe.experts / groups * allowed) {
+    reader.at("top_k").refuse(
+        "at most the " + std::to_string(moe.experts / groups * allowed) + " experts of a token's groups",
+        true);
+    return;
+  }
+  moe.router_groups = groups;
+  moe.groups_per_token = allowed;
+}
+
 MoeSpec read_moe(const SpecReader& reader, const ModelSpec& model) {
   MoeSpec moe;
   reader.only({"experts", "top_k", "ffn_hidden", "shared_experts", "shared_ffn_hidden", "first_dense_layers",
-               "every", "capacity_factor", "imbalance"});
+               "every", "router_groups", "groups_per_token", "capacity_factor", "imbalance"});
   if (!reader.is_object()) return moe;
   moe.experts = count_at(reader, "experts", 2);
   moe.top_k = static_cast<int>(reader.at("top_k").integer(1, moe.experts));
@@ -80,6 +104,7 @@ MoeSpec read_moe(const SpecReader& reader, const ModelSpec& model) {
     moe.first_dense_layers = static_cast<int>(reader.at("first_dense_layers").integer(0, model.layers));
   }
   if (reader.has("every")) moe.every = count_at(reader, "every", 1);
+  read_router_groups(reader, moe);
   if (reader.has("capacity_factor")) moe.capacity_factor = reader.at("capacity_factor").number_above(0.0);
   if (reader.has("imbalance")) moe.imbalance = reader.at("imbalance").number(1.0, 1e6);
   return moe;

@@ -21,6 +21,7 @@ struct MoeSpec {
   int shared_experts = 0;
   std::int64_t shared_ffn_hidden = 0;
   int first_dense_layers = 0, every = 1;
+  int router_groups = 1, groups_per_token = 1;  ///< a token's experts lie in that many of the groups
   std::optional<double> capacity_factor;
   double imbalance = 1.0;
 };

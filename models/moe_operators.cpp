@@ -55,7 +55,7 @@ void LayerBuilder::exchange_tokens(const MoeShape& moe, bool dispatches, bool fo
   const int experts = moe.experts * plan_.expert_tensor;
   const bool weighted = stack_.moe_dispatcher == MoeDispatcher::hybridep && dispatches == forward;
   communication.exchange = ExpertTokens{
-      Bytes(bytes), moe.top_k * plan_.expert_tensor, experts, 0,
+      Bytes(bytes), moe.top_k * plan_.expert_tensor, experts, moe.groups,
       Bytes(weighted ? static_cast<double>(moe.tokens) * moe.load * experts * kWeightBytes : 0.0)};
   communication.combines = !dispatches;
   items_.push_back({LayerPart::moe, communication});
@@ -170,7 +170,7 @@ void LayerBuilder::sort_by_expert(const MoeShape& moe) {
 double LayerBuilder::received_tokens(const MoeShape& moe) const {
   const int slices = plan_.expert_tensor;
   return static_cast<double>(moe.tokens) * moe.load *
-         mean_parts_reached(moe.experts * slices, moe.top_k * slices, plan_.expert * slices);
+         mean_parts_reached(moe.experts * slices, moe.top_k * slices, plan_.expert * slices, moe.groups);
 }
 
 void LayerBuilder::moe_memory(LayerPart part, std::string_view name, double traffic, int launches,

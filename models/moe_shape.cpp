@@ -32,6 +32,7 @@ MoeShape::MoeShape(const ModelSpec& model, const TrainingSpec& training, const S
                    const ParallelPlan& plan, const RankShape& shape)
     : experts(model.moe->experts),
       top_k(model.moe->top_k),
+      groups{model.moe->router_groups, model.moe->groups_per_token},
       local_experts(model.moe->experts / plan.expert),
       tokens(plan.sequence ? largest_share(shape.tokens, plan.tensor) : shape.tokens),
       load(moe_load(*model.moe, stack.moe.pads_to_capacity, tokens)),

@@ -7,6 +7,7 @@
 #include "models/parallel_plan.hpp"
 #include "models/software_stack.hpp"
 #include "models/training_spec.hpp"
+#include "sim/collectives/expert_exchange.hpp"
 
 namespace orrery {
 
@@ -20,6 +21,7 @@ struct MoeShape {
            const ParallelPlan& plan, const RankShape& shape);
 
   int experts, top_k;
+  RouterGroups groups;
   int local_experts;    ///< that this rank holds a slice of
   std::int64_t tokens;  ///< that this rank routes
   double load;          ///< tokens of the busiest rank's experts over the mean, after drops and padding

@@ -387,7 +387,7 @@ void answer_exchange(const CollectiveQuestion& question, const GroupShape& shape
         "directions are assumed to hold");
   }
   for (const double bytes : question.sizes) {
-    const ExpertTokens tokens{Bytes(bytes), top_k, experts, 0};
+    const ExpertTokens tokens{Bytes(bytes), top_k, experts};
     ExpertExchangeTime time;
     try {
       time = expert_exchange_time(constants, combines, tokens, shape);

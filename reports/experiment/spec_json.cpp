@@ -50,6 +50,10 @@ Json moe_json(const MoeSpec& moe) {
   }
   json["first_dense_layers"] = moe.first_dense_layers;
   json["every"] = moe.every;
+  if (moe.router_groups > 1) {
+    json["router_groups"] = moe.router_groups;
+    json["groups_per_token"] = moe.groups_per_token;
+  }
   if (moe.capacity_factor) json["capacity_factor"] = *moe.capacity_factor;
   json["imbalance"] = moe.imbalance;
   return json;

@@ -1,16 +1,60 @@
 #include "sim/collectives/expert_exchange.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 
 namespace orrery {
 
-double mean_parts_reached(int experts, int top_k, double parts) {
-  const double outside = experts - experts / parts;
-  double none = 1.0;  // probability that a part holds none of the token's experts
-  for (int i = 0; i < top_k; ++i) none *= std::max(0.0, outside - i) / (experts - i);
-  return parts * (1.0 - none);
+namespace {
+
+/// Probability that k distinct of n equally likely ones all lie among m of them: C(m, k) / C(n, k).
+double all_among(double m, double n, int k) {
+  double probability = 1.0;
+  for (int i = 0; i < k; ++i) probability *= std::max(0.0, m - i) / (n - i);
+  return probability;
+}
+
+double binomial(int n, int k) {
+  if (k < 0 || k > n) return 0.0;
+  double result = 1.0;
+  for (int i = 1; i <= k; ++i) result *= static_cast<double>(n - k + i) / i;
+  return result;
+}
+
+/// Probability that a part of one allowed group holds none of the token's experts, each allowed group at
+/// least one: by inclusion and exclusion over the groups that would hold none.
+double part_of_group_empty(double group, double part, int top_k, int allowed) {
+  const double reachable = group * allowed;
+  double possible = 0.0, empty = 0.0;
+  for (int i = 0; i <= allowed; ++i) {
+    const double sign = i % 2 == 0 ? 1.0 : -1.0;
+    const double rest = reachable - i * group;
+    possible += sign * binomial(allowed, i) * all_among(rest, reachable, top_k);
+    empty += sign * (binomial(allowed - 1, i) * all_among(rest - part, reachable, top_k) +
+                     binomial(allowed - 1, i - 1) * all_among(rest, reachable, top_k));
+  }
+  return empty / possible;
+}
+
+bool divides(double a, double b) { return std::abs(b / a - std::round(b / a)) < 1e-9; }
+
+}  // namespace
+
+double mean_parts_reached(int experts, int top_k, double parts, const RouterGroups& groups) {
+  const double size = experts / parts;
+  if (groups.allowed < groups.count && divides(parts, groups.count)) {
+    // Whole groups in a part: it is reached with any of them.
+    const int inside = static_cast<int>(std::round(groups.count / parts));
+    return parts * (1.0 - all_among(groups.count - inside, groups.count, groups.allowed));
+  }
+  if (groups.allowed < groups.count && divides(groups.count, parts)) {
+    const double allowed_parts = parts * groups.allowed / groups.count;
+    const double group = static_cast<double>(experts) / groups.count;
+    return allowed_parts * (1.0 - part_of_group_empty(group, size, top_k, groups.allowed));
+  }
+  return parts * (1.0 - all_among(experts - size, experts, top_k));
 }
 
 namespace {
@@ -28,6 +72,11 @@ ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants
     throw std::invalid_argument("an expert exchange needs 1 <= top_k <= experts, found top_k " +
                                 std::to_string(tokens.top_k) + " of " + std::to_string(tokens.experts));
   }
+  const RouterGroups& groups = tokens.groups;
+  if (groups.allowed < 1 || groups.allowed > groups.count || groups.allowed > tokens.top_k) {
+    throw std::invalid_argument("a router allows between 1 and top_k of its " + std::to_string(groups.count) +
+                                " groups, found " + std::to_string(groups.allowed));
+  }
   if (tokens.experts % shape.ranks != 0) {
     throw std::invalid_argument(std::to_string(shape.ranks) + " ranks do not divide " +
                                 std::to_string(tokens.experts) + " experts");
@@ -39,13 +88,11 @@ ExpertExchangeTime expert_exchange_time(const ExpertExchangeConstants& constants
   const double domains = shape.domains;
   const double per_domain = n / domains;
   if (constants.deduplicates) {
-    // Of the domains that the router allows, all experts are equally likely again.
-    const double allowed = tokens.groups > 0 ? std::min<double>(tokens.groups, domains) : domains;
-    const auto reachable = static_cast<int>(tokens.experts * allowed / domains);
-    const int top_k = std::min(tokens.top_k, reachable);
-    const double reached = mean_parts_reached(reachable, top_k, allowed);
-    time.network_copies = reached * (domains - 1.0) / domains;
-    time.nvlink_copies = mean_parts_reached(reachable, top_k, allowed * per_domain) * (n - 1.0) / n;
+    const auto reached = [&](double parts) {
+      return mean_parts_reached(tokens.experts, tokens.top_k, parts, tokens.groups);
+    };
+    time.network_copies = reached(domains) * (domains - 1.0) / domains;
+    time.nvlink_copies = reached(n) * (n - 1.0) / n;
   } else {
     time.network_copies = tokens.top_k * (n - per_domain) / n;
     time.nvlink_copies = tokens.top_k * (per_domain - 1.0) / n;

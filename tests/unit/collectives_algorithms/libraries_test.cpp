@@ -146,13 +146,33 @@ TEST(ExpertExchange, CountsCopiesAsByHand) {
   EXPECT_NEAR(mean_parts_reached(8, 8, 8), 8.0, 1e-12);
 }
 
+TEST(ExpertExchange, GroupsOfTheRouterLimitTheParts) {
+  // Two of four groups of two experts each, two experts: one of each group, so two of four ranks, and of
+  // eight ranks (half a group) two of the four allowed.
+  const RouterGroups groups{4, 2};
+  EXPECT_NEAR(mean_parts_reached(8, 2, 4, groups), 2.0, 1e-12);
+  EXPECT_NEAR(mean_parts_reached(8, 2, 8, groups), 2.0, 1e-12);
+  // Three experts: of the four ways two are in the one group, one in the other, always three of eight ranks.
+  EXPECT_NEAR(mean_parts_reached(8, 3, 8, groups), 3.0, 1e-12);
+  // Two groups a rank: both allowed ones lie in the same rank in 2 of 6 cases.
+  EXPECT_NEAR(mean_parts_reached(8, 2, 2, groups), 2.0 - 2.0 / 6.0, 1e-12);
+  // DeepSeek-V3: 8 ranks are the groups. Of 16, two a group: by the 4-set inclusion and exclusion.
+  const RouterGroups deepseek{8, 4};
+  EXPECT_NEAR(mean_parts_reached(256, 8, 8, deepseek), 4.0, 1e-9);
+  EXPECT_NEAR(mean_parts_reached(256, 8, 16, deepseek), 5.66426902411609, 1e-9);
+  EXPECT_NEAR(mean_parts_reached(256, 8, 32, deepseek), 6.800085199804371, 1e-9);
+  // All groups, or groups that no part divides: as though there were none.
+  EXPECT_EQ(mean_parts_reached(256, 8, 32, {8, 8}), mean_parts_reached(256, 8, 32));
+  EXPECT_EQ(mean_parts_reached(24, 4, 3, {8, 4}), mean_parts_reached(24, 4, 3));
+}
+
 TEST(ExpertExchange, CopiesTakeTheWeightsOfTheirDomainsExperts) {
   // 1 MB of tokens and 0.5 MB of weights for all experts: on one domain all of these go along (1.5 times the
   // bytes), on two of eight ranks half of them (1.25 times).
   ExpertExchangeConstants constants;
   for (const auto& [ranks, times] : {std::pair{8, 1.5}, std::pair{16, 1.25}}) {
     const GroupShape shape = h800(ranks);
-    ExpertTokens tokens{Bytes(1e6), 8, 256, 0};
+    ExpertTokens tokens{Bytes(1e6), 8, 256};
     Bytes payload, with_weights;
     const CollectiveTime bare =
         expert_exchange_as_collective(constants, false, tokens, shape, "any", payload);
@@ -178,10 +198,8 @@ TEST(ExpertExchange, LowLatencyKernelsAgainstDeepEp) {
                          Row{64, 173e-6, 314e-6}, Row{128, 192e-6, 369e-6}, Row{256, 194e-6, 360e-6}}) {
     const Bytes fp8(128 * 7168 * (1 + 4.0 / 128));
     const Bytes bf16(128 * 7168 * 2.0);
-    const double out =
-        expert_exchange_time(constants, false, {fp8, 8, 256, 0}, h800(row.ranks)).total().base();
-    const double back =
-        expert_exchange_time(constants, true, {bf16, 8, 256, 0}, h800(row.ranks)).total().base();
+    const double out = expert_exchange_time(constants, false, {fp8, 8, 256}, h800(row.ranks)).total().base();
+    const double back = expert_exchange_time(constants, true, {bf16, 8, 256}, h800(row.ranks)).total().base();
     for (const double error : {std::log(out / row.dispatch), std::log(back / row.combine)}) {
       sum += std::abs(error);
       worst = std::max(worst, std::abs(error));
@@ -198,13 +216,14 @@ TEST(ExpertExchange, NormalKernelsAgainstDeepEp) {
   // data/fabrics.md section 6: V1 on H800, 4096 tokens, top 8 in at most 4 nodes, FP8: GB/s that count the
   // rank's (8 ranks) or the node's own copies too.
   struct Row {
-    int ranks, groups;
+    int ranks;
+    RouterGroups groups;
     double gigabytes_per_second;
   };
   const ExpertExchangeConstants constants = load_expert_exchange(NicProtocol::infiniband, false);
   const Bytes tokens(4096 * 7168 * (1 + 4.0 / 128));
   double sum = 0.0;
-  for (const Row& row : {Row{8, 0, 153}, Row{16, 0, 43}, Row{32, 0, 58}, Row{64, 4, 51}}) {
+  for (const Row& row : {Row{8, {}, 153}, Row{16, {}, 43}, Row{32, {}, 58}, Row{64, {8, 4}, 51}}) {
     const ExpertExchangeTime time =
         expert_exchange_time(constants, false, {tokens, 8, 256, row.groups}, h800(row.ranks));
     const double own = row.ranks == 8 ? 8.0 / 7.0 : row.ranks / (row.ranks - 8.0);
@@ -230,8 +249,7 @@ TEST(ExpertExchange, NormalKernelsOnEfa) {
   for (const Row& row : {Row{8192, false, 0.88727e-3}, Row{8192, true, 1.845e-3}, Row{128, false, 0.24107e-3},
                          Row{128, true, 0.15438e-3}}) {
     const Bytes bytes(row.tokens * 7168 * (row.combines ? 2.0 : 1 + 4.0 / 128));
-    const double time =
-        expert_exchange_time(constants, row.combines, {bytes, 8, 256, 0}, shape).total().base();
+    const double time = expert_exchange_time(constants, row.combines, {bytes, 8, 256}, shape).total().base();
     fmt::print("efa {} of {:.0f} tokens: {:.0f} us (measured {:.0f})\n",
                row.combines ? "combine" : "dispatch", row.tokens, time * 1e6, row.seconds * 1e6);
     EXPECT_NEAR(time / row.seconds, 1.0, 0.05);  // as many constants as rows
@@ -240,10 +258,11 @@ TEST(ExpertExchange, NormalKernelsOnEfa) {
 
 TEST(ExpertExchange, RefusesWhatNoRouterDoes) {
   const ExpertExchangeConstants constants = load_expert_exchange(NicProtocol::infiniband, false);
-  EXPECT_THROW(expert_exchange_time(constants, false, {Bytes(1e6), 9, 8, 0}, h800(8)), std::invalid_argument);
-  EXPECT_THROW(expert_exchange_time(constants, false, {Bytes(1e6), 2, 12, 0}, h800(8)),
+  EXPECT_THROW(expert_exchange_time(constants, false, {Bytes(1e6), 9, 8}, h800(8)), std::invalid_argument);
+  EXPECT_THROW(expert_exchange_time(constants, false, {Bytes(1e6), 2, 12}, h800(8)), std::invalid_argument);
+  EXPECT_THROW(expert_exchange_time(constants, false, {Bytes(1e6), 2, 8, {8, 3}}, h800(8)),
                std::invalid_argument);
-  EXPECT_EQ(expert_exchange_time(constants, false, {Bytes(0), 2, 8, 0}, h800(8)).total().base(), 0.0);
+  EXPECT_EQ(expert_exchange_time(constants, false, {Bytes(0), 2, 8}, h800(8)).total().base(), 0.0);
 }
 
 }  // namespace
