@@ -212,7 +212,7 @@ class StageCounter {
       ends += model_.mtp_layers * token_prediction_parameters_per_rank(model_, plan_);
     }
     count_states(memory, layers, ends);
-    count_activations(memory, stage, layers, first, last);
+    count_activations(memory, stage, first, last);
     if (plan_.sequence) memory.buffers += stack_.gathered_buffers * shape_.gathered_bytes();
     memory.buffers += stack_.framework_memory.base();
     memory.recorded = recorded_bytes(stage);
@@ -363,14 +363,10 @@ class StageCounter {
     }
   }
 
-  void count_activations(StageMemory& memory, int stage, const std::vector<LayerMemory>& of_stage, bool first,
-                         bool last) const {
+  void count_activations(StageMemory& memory, int stage, bool first, bool last) const {
     const int layers = layers_of_stage(plan_, stage);
-    double recomputing = 0.0;
-    if (training_.recompute != Recompute::none && layers > 0) {
-      const int asked = training_.recompute_layers;
-      recomputing = asked < 0 ? 1.0 : static_cast<double>(std::min(asked, layers)) / layers;
-    }
+    // The layer whose backward runs has all its activations again.
+    double restored = 0.0;
     std::vector<double> kept(ranges_.size(), 0.0);  // by virtual stage
     std::vector<double> whole = kept;
     double offloaded = 0.0;
@@ -378,11 +374,13 @@ class StageCounter {
       for (int i = 0; i < ranges_[v].count; ++i) {
         const int number = ranges_[v].first + i;
         const LayerMemory& layer = layers_[kind_of(number)];
+        const bool recomputes = i < ranges_[v].recomputed;
+        if (recomputes) restored = std::max(restored, layer.kept - layer.kept_recomputing);
         if (offloaded_[static_cast<size_t>(number)]) {
           offloaded = std::max(offloaded, layer.kept);
           continue;
         }
-        kept[v] += recomputing * layer.kept_recomputing + (1.0 - recomputing) * layer.kept;
+        kept[v] += recomputes ? layer.kept_recomputing : layer.kept;
         whole[v] += layer.kept;
       }
       if (schedule_.placement.is_last(static_cast<int>(v))) {
@@ -404,12 +402,6 @@ class StageCounter {
     // Of the layers on the host one leaves or returns while its neighbour is worked on.
     memory.buffers += std::min(training_.offload.activations_layers, 2) * offloaded;
     memory.activations = peak_in_flight(schedule_, stage, kept, whole);
-    // The layer whose backward runs has all its activations again.
-    double restored = 0.0;
-    for (const LayerMemory& layer : of_stage) {
-      if (recomputing > 0.0 && layer.layers > 0)
-        restored = std::max(restored, layer.kept - layer.kept_recomputing);
-    }
     const double weight_gradient =
         stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
     double transient = layers > 0 ? restored + working_set_ + weight_gradient : 0.0;

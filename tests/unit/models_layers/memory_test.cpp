@@ -166,6 +166,27 @@ TEST(MemoryUse, RecomputationSavesAndItsPartsAddUp) {
   }
 }
 
+TEST(MemoryUse, LayersThatRecomputeCountInEachOfTheChainsOfDualPipe) {
+  // 4 ranks hold two stages of 8 layers each. At most PP + 1 = 5 micro-batches are in flight on a rank
+  // (DeepSeek-AI 2024, table 2), each with the 8 layers of its own chain: 3 of them that recompute more keep
+  // their input instead of all. With all 8 the peak is that of what waits for its weight gradients.
+  ParallelPlan degrees = plan(8);
+  degrees.pipeline = 4;
+  degrees.schedule = ScheduleKind::dualpipe;
+  degrees.stage_layers = {8, 8, 8, 8};
+  ModelSpec model = gpt3_175b();
+  model.layers = 32;
+  TrainingSpec spec = training(2048, 16);
+  spec.recompute = Recompute::full;
+  const auto activations = [&](int layers) {
+    spec.recompute_layers = layers;
+    return memory_use(model, spec, unfused_stack(), degrees, Bytes()).activations.base();
+  };
+  const double dropped = kUnit * (10 + 24.0 / 8 + kScores / 8 - 2);
+  EXPECT_NEAR((activations(1) - activations(4)) / (5 * 3 * dropped), 1.0, 1e-9);
+  EXPECT_EQ(activations(8), activations(-1));
+}
+
 struct MeasuredPeak {
   const char* id;
   int layers;
