@@ -1,6 +1,9 @@
 #include "models/model_spec.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
+#include <cmath>
 #include <string_view>
 
 #include "models/layer_kind.hpp"
@@ -80,7 +83,17 @@ MoeSpec read_moe(const SpecReader& reader, const ModelSpec& model) {
     moe.first_dense_layers = static_cast<int>(reader.at("first_dense_layers").integer(0, model.layers));
   }
   if (reader.has("every")) moe.every = count_at(reader, "every", 1);
-  if (reader.has("capacity_factor")) moe.capacity_factor = reader.at("capacity_factor").number_above(0.0);
+  if (reader.has("capacity_factor")) {
+    const SpecReader factor = reader.at("capacity_factor");
+    moe.capacity_factor = factor.number_above(0.0);
+    // The router's top_k experts of a token are different ones.
+    const double most = static_cast<double>(moe.experts) / moe.top_k;
+    if (*moe.capacity_factor > most) {
+      factor.refuse(
+          fmt::format("at most {}, experts / top_k: an expert receives a token once", rounded_down(most)),
+          true);
+    }
+  }
   if (reader.has("imbalance")) moe.imbalance = reader.at("imbalance").number(1.0, 1e6);
   return moe;
 }
@@ -282,6 +295,8 @@ double layer_parameters_with(const ModelSpec& model, double feed_forward) {
 }
 
 }  // namespace
+
+double rounded_down(double bound) { return std::floor(bound * 1e4) / 1e4; }
 
 ModelSpec read_model_spec(const SpecReader& reader) {
   std::string preset;

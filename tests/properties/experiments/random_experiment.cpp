@@ -271,7 +271,8 @@ class ExperimentDraw {
     if (dice_.once_in(3)) model_["moe"]["shared_experts"] = 1;
     if (dice_.once_in(3)) model_["moe"]["first_dense_layers"] = dice_.pick(0, layers_);
     if (dice_.once_in(4)) model_["moe"]["every"] = 2;
-    if (dice_.once_in(4)) model_["moe"]["capacity_factor"] = 1.25;
+    const double once = static_cast<double>(experts) / model_["moe"]["top_k"].get<int>();
+    if (dice_.once_in(4)) model_["moe"]["capacity_factor"] = std::min(1.25, once);
     if (dice_.once_in(3)) model_["moe"]["imbalance"] = 1.5;
     int expert = 1;
     while (expert < experts && (ranks / expert_tensor) % (2 * expert) == 0 && dice_.pick(1, 4) > 1)
