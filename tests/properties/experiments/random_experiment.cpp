@@ -273,11 +273,17 @@ class ExperimentDraw {
     if (dice_.once_in(4)) model_["moe"]["every"] = 2;
     const double once = static_cast<double>(experts) / model_["moe"]["top_k"].get<int>();
     if (dice_.once_in(4)) model_["moe"]["capacity_factor"] = std::min(1.25, once);
-    if (dice_.once_in(3)) model_["moe"]["imbalance"] = 1.5;
+    const bool uneven = dice_.once_in(3);
     int expert = 1;
     while (expert < experts && (ranks / expert_tensor) % (2 * expert) == 0 && dice_.pick(1, 4) > 1)
       expert *= 2;
     parallel_["expert"] = expert;
+    if (uneven) {
+      const int top_k = model_["moe"]["top_k"];
+      const int held = experts / expert;
+      const double most = static_cast<double>(experts) * std::min(top_k, held) / (top_k * held);
+      model_["moe"]["imbalance"] = std::min(1.5, most);
+    }
     parallel_["expert_tensor"] = expert_tensor;
     if (degrees_.tensor > 1) parallel_["sequence"] = true;
     parallel_.erase("shard_group");
