@@ -341,15 +341,14 @@ class StageCounter {
       memory.buffers += one * bytes.weight;
     }
     if (plan_.zero >= 3) {
-      // The sharded weight is the optimizer's fp32 master; the products' type exists only gathered: the unit
-      // at work, the next one, and the root unit (embedding and head), which is not freed after its forward
-      // (PyTorch FSDP).
-      // Shown as parameters, which it is.
-      // On the host with the states: then the shard is of the products' type.
-      const double kept = training_.offload.optimizer ? bytes.weight : std::max(bytes.weight, 4.0);
-      const double master = trained * kept / shards;
-      if (bytes.weight < 4.0) memory.optimizer -= master;
-      memory.parameters = master;
+      // Of the products' type are the unit at work, the next one, and the root unit (embedding and head),
+      // which is not freed after its forward (PyTorch FSDP). The shard is the optimizer's fp32 master, shown
+      // as parameters, which it is, unless shards of the products' type are kept beside it or it is on the
+      // host.
+      const bool narrow = stack_.sharding.keeps_weight_shards || training_.offload.optimizer;
+      const double narrow_bytes = training_.lora ? bytes.weight : gathered_weight_bytes(training_, stack_);
+      memory.parameters = trained * (narrow ? narrow_bytes : std::max(bytes.weight, 4.0)) / shards;
+      if (bytes.weight < 4.0 && !narrow) memory.optimizer -= memory.parameters;
       // Frozen weights have no master: their shard is of the products' type.
       if (training_.lora) memory.parameters += ((parameters - trained) * bytes.weight + casts) / shards;
       memory.buffers += stays_whole ? parameters * bytes.weight + casts : (largest + ends) * bytes.weight;

@@ -90,6 +90,26 @@ TEST(MemoryUse, SplitsStatesByZeroLevel) {
   }
 }
 
+TEST(MemoryUse, ShardsOfTheProductsTypeStayBesideTheMasterWeightsWhereTheStackKeepsThem) {
+  // Rajbhandari et al. 2020, figure 1: 2 + 2 + 12 bytes a parameter over the ranks; PyTorch's FSDP shards the
+  // 12 and the gradients alone.
+  ParallelPlan degrees = plan(1);
+  degrees.data = 8;
+  degrees.zero = 3;
+  degrees.stage_layers = {80};
+  const double n = parameter_count(llama3_70b(), 4096);
+  TrainingSpec spec = training(4096, 8);
+  spec.gradient_dtype = GradientDtype::fp16;
+  const auto states = [&](bool keeps) {
+    SoftwareStack software = stack();
+    software.sharding.keeps_weight_shards = keeps;
+    const MemoryUse use = memory_use(llama3_70b(), spec, software, degrees, Bytes());
+    return (use.parameters + use.gradients + use.optimizer).base() * 8 / n;
+  };
+  EXPECT_NEAR(states(true), 16, 1e-9);
+  EXPECT_NEAR(states(false), 14, 1e-9);
+}
+
 TEST(MemoryUse, StatesFollowPrecisionAndOptimizer) {
   ParallelPlan degrees = plan(1);
   degrees.stage_layers = {80};
