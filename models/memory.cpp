@@ -333,8 +333,8 @@ class StageCounter {
     const double gathered = plan_.zero == 1 && dense_shards > 1 ? gathered_at_once(parameters) : 0.0;
     memory.step = std::max({reduced, stepped, gathered});
     memory.step_blocks = reduced + std::max(stepped, gathered);
-    // With a pipeline ZeRO 3 reduces and frees only after a stage's last backward.
-    const bool stays_whole = plan_.zero >= 3 && plan_.pipeline > 1;
+    // What reduces and frees only after a stage's last backward.
+    const bool stays_whole = stack_.sharding.gradients_stay_whole(plan_.zero, plan_.pipeline);
     if (plan_.zero >= 2 && !stays_whole) {
       memory.gradients /= shards;
       // One layer's gradients exist whole until they are reduced.

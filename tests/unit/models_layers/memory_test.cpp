@@ -110,6 +110,26 @@ TEST(MemoryUse, ShardsOfTheProductsTypeStayBesideTheMasterWeightsWhereTheStackKe
   EXPECT_NEAR(states(false), 14, 1e-9);
 }
 
+TEST(MemoryUse, GradientsThatAreReducedOnceWithAPipelineStayWhole) {
+  // fp32 gradients: 4 bytes a parameter of the stage until the last backward, or a share of 8 ranks.
+  ParallelPlan degrees = plan(1);
+  degrees.pipeline = 2;
+  degrees.data = 8;
+  degrees.zero = 2;
+  degrees.stage_layers = {40, 40};
+  SoftwareStack software = stack();
+  const auto gradients = [&](bool once) {
+    software.sharding.reduces_once_with_pipeline = once;
+    return memory_use(llama3_70b(), training(4096, 16), software, degrees, Bytes()).gradients.base();
+  };
+  const double whole = 4.0 * parameter_count(llama3_70b(), 4096) / 2;
+  EXPECT_NEAR(gradients(true) / whole, 1.0, 1e-6);  // the ends differ by the final norm
+  EXPECT_NEAR(gradients(true) / gradients(false), 8.0, 1e-9);
+  const double once = gradients(true);
+  degrees.zero = 3;
+  EXPECT_EQ(gradients(true), once);
+}
+
 TEST(MemoryUse, StatesFollowPrecisionAndOptimizer) {
   ParallelPlan degrees = plan(1);
   degrees.stage_layers = {80};
