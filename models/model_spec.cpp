@@ -285,7 +285,7 @@ double attention_parameters(const ModelSpec& model) {
 
 /// Router, experts and shared experts of a mixture-of-experts layer, in place of its feed-forward part.
 double moe_parameters(const ModelSpec& model, const MoeSpec& moe) {
-  return static_cast<double>(model.hidden) * moe.experts +
+  return product_parameters(model, model.hidden, moe.experts) +
          moe.experts * feed_forward_parameters(model, moe.ffn_hidden) +
          moe.shared_experts * feed_forward_parameters(model, moe.shared_ffn_hidden);
 }
@@ -352,7 +352,7 @@ double active_parameter_count(const ModelSpec& model, std::int64_t positions) {
   ModelSpec active = model;
   if (!model.moe) return parameter_count(model, positions);
   // The router still scores all experts.
-  const double scored = static_cast<double>(model.hidden) * (model.moe->experts - model.moe->top_k);
+  const double scored = product_parameters(model, model.hidden, model.moe->experts - model.moe->top_k);
   active.moe->experts = model.moe->top_k;
   const bool last = (model.layers % model.moe->every) == 0 && model.layers > model.moe->first_dense_layers;
   int mixtures = last ? model.mtp_layers : 0;

@@ -61,7 +61,8 @@ MoeShape::MoeShape(const ModelSpec& model, const TrainingSpec& training, const S
 MoeParameters moe_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan) {
   const MoeSpec& moe = *model.moe;
   MoeParameters parameters;
-  parameters.router = static_cast<double>(model.hidden) * moe.experts;
+  // With a bias as the linear layers have (megatron/core/transformer/moe/router.py, add_bias_linear).
+  parameters.router = static_cast<double>(model.hidden + (model.bias ? 1 : 0)) * moe.experts;
   parameters.experts = static_cast<double>(moe.experts) / plan.expert *
                        block_parameters(model, largest_share(moe.ffn_hidden, plan.expert_tensor));
   if (moe.shared_experts > 0) {
