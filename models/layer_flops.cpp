@@ -151,7 +151,9 @@ LayerFlops layer_forward_flops(const ModelSpec& model, const TrainingSpec& train
     flops.attention_core = 4.0 * tokens * keys * attention_columns * (halved ? 0.5 : 1.0);
   }
   if (kind.moe) {
-    flops.moe = tokens * moe_flops_per_token(model).total();
+    const MoeFlops token = moe_flops_per_token(model);
+    flops.moe = tokens * token.total();
+    flops.routed = tokens * token.experts;
     return flops;
   }
   flops.mlp = 2.0 * tokens * hidden * as_double(model.ffn_hidden) * (model.gated ? 3.0 : 2.0);
@@ -199,26 +201,29 @@ double head_forward_flops(const ModelSpec& model, const TrainingSpec& training, 
 }
 
 StepFlops step_flops(const ModelSpec& model, const TrainingSpec& training, const ParallelPlan& plan,
-                     int vocab_multiple) {
+                     int vocab_multiple, double expert_rows) {
   const double batch = as_double(training.global_batch);
   // Forward, gradient of the input, gradient of the weight; a frozen weight (LoRA) has no third.
   const double base = training.lora ? 2.0 : 3.0;
   double counted = 0.0;
-  double again = 0.0;
+  double further = 0.0;
   for (const KindCount& count : count_kinds(model, training, plan)) {
     const LayerFlops layer = layer_forward_flops(model, training, batch, count.kind);
     counted +=
         (base * layer.base_products() + 3.0 * (layer.attention_core + layer.adapters())) * count.layers;
-    again += recomputed_flops(layer, training) * count.recomputing;
+    LayerFlops worked = layer;
+    worked.moe += (expert_rows - 1.0) * layer.routed;
+    further += base * (worked.moe - layer.moe) * count.layers;
+    further += recomputed_flops(worked, training) * count.recomputing;
   }
   const double projections = model.mtp_layers * token_prediction_flops(model, training, batch);
   counted +=
       base * (projections + (1 + model.mtp_layers) *
                                 head_forward_flops(model, training, vocab_multiple, plan.tensor, batch));
-  if (training.recompute == Recompute::full && recomputes_token_prediction(training)) again += projections;
+  if (training.recompute == Recompute::full && recomputes_token_prediction(training)) further += projections;
   StepFlops flops;
   flops.model = Flops(counted);
-  flops.hardware = flops.model + Flops(again);
+  flops.hardware = flops.model + Flops(further);
   return flops;
 }
 

@@ -117,13 +117,14 @@ double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan
 double token_prediction_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan);
 
 /// FLOPs of the published convention for a whole step, forward + backward, all GPUs (contract section 3.1),
-/// and with the recomputation of layers added. Source: Narayanan et al. 2021 (SC21), equation 3 and appendix
-/// A.
+/// and what is worked on: with the recomputation of layers, and of the experts the rows that a capacity
+/// factor leaves and pads (`expert_rows`: expert_rows_share), where the convention counts every token.
+/// Source: Narayanan et al. 2021 (SC21), equation 3 and appendix A.
 struct StepFlops {
   Flops model;
   Flops hardware;
 };
 StepFlops step_flops(const ModelSpec& model, const TrainingSpec& training, const ParallelPlan& plan,
-                     int vocab_multiple = 1);
+                     int vocab_multiple = 1, double expert_rows = 1.0);
 
 }  // namespace orrery

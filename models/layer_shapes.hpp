@@ -83,6 +83,7 @@ struct LayerFlops {
   double attention_core = 0;  ///< Q K^T and P V
   double mlp = 0;             ///< of a dense layer
   double moe = 0;             ///< of a mixture: router, top_k experts and shared experts
+  double routed = 0;          ///< of these, the top_k experts
   double attention_adapters = 0, mlp_adapters = 0;  ///< LoRA's
   double adapters() const { return attention_adapters + mlp_adapters; }
   /// Of weights that the step does not train when it trains adapters.

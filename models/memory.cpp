@@ -212,7 +212,7 @@ class StageCounter {
       ends += model_.mtp_layers * token_prediction_parameters_per_rank(model_, plan_);
     }
     count_states(memory, layers, ends);
-    count_activations(memory, stage, layers, first, last);
+    count_activations(memory, stage, first, last);
     if (plan_.sequence) memory.buffers += stack_.gathered_buffers * shape_.gathered_bytes();
     memory.buffers += stack_.framework_memory.base();
     memory.recorded = recorded_bytes(stage);
@@ -335,23 +335,22 @@ class StageCounter {
     const double gathered = plan_.zero == 1 && dense_shards > 1 ? gathered_at_once(parameters) : 0.0;
     memory.step = std::max({reduced, stepped, gathered});
     memory.step_blocks = reduced + std::max(stepped, gathered);
-    // With a pipeline ZeRO 3 reduces and frees only after a stage's last backward.
-    const bool stays_whole = plan_.zero >= 3 && plan_.pipeline > 1;
+    // What reduces and frees only after a stage's last backward.
+    const bool stays_whole = stack_.sharding.gradients_stay_whole(plan_.zero, plan_.pipeline);
     if (plan_.zero >= 2 && !stays_whole) {
       memory.gradients /= shards;
       // One layer's gradients exist whole until they are reduced.
       memory.buffers += one * bytes.weight;
     }
     if (plan_.zero >= 3) {
-      // The sharded weight is the optimizer's fp32 master; the products' type exists only gathered: the unit
-      // at work, the next one, and the root unit (embedding and head), which is not freed after its forward
-      // (PyTorch FSDP).
-      // Shown as parameters, which it is.
-      // On the host with the states: then the shard is of the products' type.
-      const double kept = training_.offload.optimizer ? bytes.weight : std::max(bytes.weight, 4.0);
-      const double master = trained * kept / shards;
-      if (bytes.weight < 4.0) memory.optimizer -= master;
-      memory.parameters = master;
+      // Of the products' type are the unit at work, the next one, and the root unit (embedding and head),
+      // which is not freed after its forward (PyTorch FSDP). The shard is the optimizer's fp32 master, shown
+      // as parameters, which it is, unless shards of the products' type are kept beside it or it is on the
+      // host.
+      const bool narrow = stack_.sharding.keeps_weight_shards || training_.offload.optimizer;
+      const double narrow_bytes = training_.lora ? bytes.weight : gathered_weight_bytes(training_, stack_);
+      memory.parameters = trained * (narrow ? narrow_bytes : std::max(bytes.weight, 4.0)) / shards;
+      if (bytes.weight < 4.0 && !narrow) memory.optimizer -= memory.parameters;
       // Frozen weights have no master: their shard is of the products' type.
       if (training_.lora) memory.parameters += ((parameters - trained) * bytes.weight + casts) / shards;
       memory.buffers += stays_whole ? parameters * bytes.weight + casts : (largest + ends) * bytes.weight;
@@ -365,14 +364,10 @@ class StageCounter {
     }
   }
 
-  void count_activations(StageMemory& memory, int stage, const std::vector<LayerMemory>& of_stage, bool first,
-                         bool last) const {
+  void count_activations(StageMemory& memory, int stage, bool first, bool last) const {
     const int layers = layers_of_stage(plan_, stage);
-    double recomputing = 0.0;
-    if (training_.recompute != Recompute::none && layers > 0) {
-      const int asked = training_.recompute_layers;
-      recomputing = asked < 0 ? 1.0 : static_cast<double>(std::min(asked, layers)) / layers;
-    }
+    // The layer whose backward runs has all its activations again.
+    double restored = 0.0;
     std::vector<double> kept(ranges_.size(), 0.0);  // by virtual stage
     std::vector<double> whole = kept;
     double offloaded = 0.0;
@@ -380,11 +375,13 @@ class StageCounter {
       for (int i = 0; i < ranges_[v].count; ++i) {
         const int number = ranges_[v].first + i;
         const LayerMemory& layer = layers_[kind_of(number)];
+        const bool recomputes = i < ranges_[v].recomputed;
+        if (recomputes) restored = std::max(restored, layer.kept - layer.kept_recomputing);
         if (offloaded_[static_cast<size_t>(number)]) {
           offloaded = std::max(offloaded, layer.kept);
           continue;
         }
-        kept[v] += recomputing * layer.kept_recomputing + (1.0 - recomputing) * layer.kept;
+        kept[v] += recomputes ? layer.kept_recomputing : layer.kept;
         whole[v] += layer.kept;
       }
       if (schedule_.placement.is_last(static_cast<int>(v))) {
@@ -406,12 +403,6 @@ class StageCounter {
     // Of the layers on the host one leaves or returns while its neighbour is worked on.
     memory.buffers += std::min(training_.offload.activations_layers, 2) * offloaded;
     memory.activations = peak_in_flight(schedule_, stage, kept, whole);
-    // The layer whose backward runs has all its activations again.
-    double restored = 0.0;
-    for (const LayerMemory& layer : of_stage) {
-      if (recomputing > 0.0 && layer.layers > 0)
-        restored = std::max(restored, layer.kept - layer.kept_recomputing);
-    }
     const double weight_gradient =
         stack_.fused_gradient_accumulation ? 0.0 : products_.largest * activation_bytes(training_.precision);
     double transient = layers > 0 ? restored + working_set_ + weight_gradient : 0.0;

@@ -1,6 +1,9 @@
 #include "models/model_spec.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
+#include <cmath>
 #include <string_view>
 
 #include "models/layer_kind.hpp"
@@ -105,7 +108,17 @@ MoeSpec read_moe(const SpecReader& reader, const ModelSpec& model) {
   }
   if (reader.has("every")) moe.every = count_at(reader, "every", 1);
   read_router_groups(reader, moe);
-  if (reader.has("capacity_factor")) moe.capacity_factor = reader.at("capacity_factor").number_above(0.0);
+  if (reader.has("capacity_factor")) {
+    const SpecReader factor = reader.at("capacity_factor");
+    moe.capacity_factor = factor.number_above(0.0);
+    // The router's top_k experts of a token are different ones.
+    const double most = static_cast<double>(moe.experts) / moe.top_k;
+    if (*moe.capacity_factor > most) {
+      factor.refuse(
+          fmt::format("at most {}, experts / top_k: an expert receives a token once", rounded_down(most)),
+          true);
+    }
+  }
   if (reader.has("imbalance")) moe.imbalance = reader.at("imbalance").number(1.0, 1e6);
   return moe;
 }
@@ -297,7 +310,7 @@ double attention_parameters(const ModelSpec& model) {
 
 /// Router, experts and shared experts of a mixture-of-experts layer, in place of its feed-forward part.
 double moe_parameters(const ModelSpec& model, const MoeSpec& moe) {
-  return static_cast<double>(model.hidden) * moe.experts +
+  return product_parameters(model, model.hidden, moe.experts) +
          moe.experts * feed_forward_parameters(model, moe.ffn_hidden) +
          moe.shared_experts * feed_forward_parameters(model, moe.shared_ffn_hidden);
 }
@@ -307,6 +320,8 @@ double layer_parameters_with(const ModelSpec& model, double feed_forward) {
 }
 
 }  // namespace
+
+double rounded_down(double bound) { return std::floor(bound * 1e4) / 1e4; }
 
 ModelSpec read_model_spec(const SpecReader& reader) {
   std::string preset;
@@ -362,7 +377,7 @@ double active_parameter_count(const ModelSpec& model, std::int64_t positions) {
   ModelSpec active = model;
   if (!model.moe) return parameter_count(model, positions);
   // The router still scores all experts.
-  const double scored = static_cast<double>(model.hidden) * (model.moe->experts - model.moe->top_k);
+  const double scored = product_parameters(model, model.hidden, model.moe->experts - model.moe->top_k);
   active.moe->experts = model.moe->top_k;
   const bool last = (model.layers % model.moe->every) == 0 && model.layers > model.moe->first_dense_layers;
   int mixtures = last ? model.mtp_layers : 0;

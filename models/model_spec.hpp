@@ -69,6 +69,9 @@ struct ModelSpec {
   std::string source;  ///< of a preset: paper or configuration file
 };
 
+/// A bound of some fraction as a number, of four decimals, that can be given in its stead.
+double rounded_down(double bound);
+
 /// Reads a `model` value: a preset's name, {"preset": ..., overrides}, or an object. Problems go to the
 /// reader's list.
 ModelSpec read_model_spec(const SpecReader& reader);

@@ -19,13 +19,26 @@ double block_parameters(const ModelSpec& model, std::int64_t ffn) {
   return hidden * (up + static_cast<double>(ffn)) + (model.bias ? up + hidden : 0.0);
 }
 
+/// Rows that an expert has room for, over those that it gets in the mean.
+double capacity_over_mean(const MoeSpec& moe, std::int64_t tokens) {
+  const double mean = static_cast<double>(tokens) * moe.top_k / moe.experts;
+  return std::ceil(mean * *moe.capacity_factor) / mean;
+}
+
 }  // namespace
 
 double moe_load(const MoeSpec& moe, bool pads_to_capacity, std::int64_t tokens) {
   if (!moe.capacity_factor) return moe.imbalance;
-  const double mean = static_cast<double>(tokens) * moe.top_k / moe.experts;
-  const double capacity = std::ceil(mean * *moe.capacity_factor);
-  return pads_to_capacity ? capacity / mean : std::min(moe.imbalance, capacity / mean);
+  const double capacity = capacity_over_mean(moe, tokens);
+  return pads_to_capacity ? capacity : std::min(moe.imbalance, capacity);
+}
+
+double expert_rows_share(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                         const ParallelPlan& plan) {
+  if (!model.moe || !model.moe->capacity_factor) return 1.0;
+  const MoeShape shape(model, training, stack, plan, RankShape(model, training, stack, plan));
+  const double capacity = capacity_over_mean(*model.moe, shape.tokens);
+  return stack.moe.pads_to_capacity ? capacity : std::min(1.0, capacity);
 }
 
 MoeShape::MoeShape(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
@@ -49,7 +62,8 @@ MoeShape::MoeShape(const ModelSpec& model, const TrainingSpec& training, const S
 MoeParameters moe_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan) {
   const MoeSpec& moe = *model.moe;
   MoeParameters parameters;
-  parameters.router = static_cast<double>(model.hidden) * moe.experts;
+  // With a bias as the linear layers have (megatron/core/transformer/moe/router.py, add_bias_linear).
+  parameters.router = static_cast<double>(model.hidden + (model.bias ? 1 : 0)) * moe.experts;
   parameters.experts = static_cast<double>(moe.experts) / plan.expert *
                        block_parameters(model, largest_share(moe.ffn_hidden, plan.expert_tensor));
   if (moe.shared_experts > 0) {

@@ -40,6 +40,11 @@ struct MoeShape {
 /// Megatron-core, transformer/moe/moe_utils.py (get_capacity).
 double moe_load(const MoeSpec& moe, bool pads_to_capacity, std::int64_t tokens);
 
+/// Rows that the experts of all ranks work on over the copies that the router makes of tokens: padding is
+/// work, what finds no room is not. Where experts are not padded, they are taken to be loaded evenly.
+double expert_rows_share(const ModelSpec& model, const TrainingSpec& training, const SoftwareStack& stack,
+                         const ParallelPlan& plan);
+
 /// Parameters of a mixture-of-experts layer's feed-forward part on one rank, by the ranks that their
 /// gradients are reduced over.
 struct MoeParameters {

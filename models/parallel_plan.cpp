@@ -9,6 +9,7 @@
 #include "models/accepted_keys.hpp"
 #include "models/graph_checks.hpp"
 #include "models/layer_shapes.hpp"
+#include "models/moe_checks.hpp"
 #include "models/training_checks.hpp"
 #include "models/workers.hpp"
 #include "sim/cost/year_month.hpp"
@@ -583,6 +584,7 @@ class PlanReader {
              expected + ", such as " + text_of(nearest_divisor(plan_.expert, {moe.experts, ranks / tensor})));
       return;
     }
+    check_moe_imbalance(reader_, moe, plan_);
     if (plan_.tensor > 1 && !plan_.sequence) {
       // Otherwise every tensor rank would route the same tokens (Megatron-core's MoELayer demands it, too).
       reader_.problems().add(reader_.pointer() + "/sequence", "false",

@@ -345,8 +345,9 @@ class PlanAssembly {
   void add_data_exchanges() {
     if (data_shape_.ranks <= 1 && expert_data_shape_.ranks <= 1) return;
     plan_.reduce_overlapped = parallel_.overlap.gradient;
-    plan_.reduce_every_micro_batch = parallel_.zero == 2;
-    if (plan_.reduce_every_micro_batch) plan_.reduce_overlapped = true;
+    plan_.reduce_every_micro_batch =
+        parallel_.zero == 2 && !stack_.sharding.gradients_stay_whole(parallel_.zero, parallel_.pipeline);
+    if (parallel_.zero == 2) plan_.reduce_overlapped = true;
     // ZeRO 3: every virtual stage gathers before its first forward and reduces right after its last backward.
     if (parallel_.zero == 3) {
       plan_.reduce_overlapped = true;

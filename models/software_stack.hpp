@@ -192,6 +192,13 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     /// Highest ZeRO level that runs with a pipeline. Level 3 then keeps a stage's parameters gathered from
     /// the first micro-batch's forward to the last one's backward, and reduces its gradients after that.
     int most_zero_with_pipeline = 2;
+    /// With a pipeline level 2 reduces as level 3 does: whole gradients, after a stage's last backward.
+    bool reduces_once_with_pipeline = false;
+    bool gradients_stay_whole(int zero, int pipeline) const {
+      return pipeline > 1 && (zero >= 3 || (zero == 2 && reduces_once_with_pipeline));
+    }
+    /// Level 3 keeps shards of the products' type beside the fp32 ones; else it casts those to gather them.
+    bool keeps_weight_shards = false;
     // ZeRO 1:
     bool hooks = true;            ///< gradients can be reduced beside the backward; else in one call after it
     bool reduces_to_all = false;  ///< by an all-reduce, of whose result a rank reads its share

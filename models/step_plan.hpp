@@ -256,7 +256,7 @@ struct StepPlan {
   std::vector<Exchange> send_to_previous;  ///< by stage s: to stage (s - 1) mod pipeline
   bool sends_block = true;                 ///< the sender waits for its send (no overlap.pipeline)
   bool reduce_overlapped = false;
-  bool reduce_every_micro_batch = false;  ///< ZeRO 2
+  bool reduce_every_micro_batch = false;  ///< ZeRO 2, but for SoftwareStack::Sharding
   GatherAt gather_at = GatherAt::none;
   ShardedUnits sharded;
   Exchange tied_embedding_reduce;  ///< gradients of a tied word embedding between first and last stage

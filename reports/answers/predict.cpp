@@ -11,6 +11,7 @@
 #include "calibration/stacks/residual_interval.hpp"
 #include "models/crossing_collectives.hpp"
 #include "models/estimate.hpp"
+#include "models/moe_shape.hpp"
 #include "models/plan_shapes.hpp"
 #include "models/step_plan.hpp"
 #include "reports/answers/beside.hpp"
@@ -163,6 +164,16 @@ void warn_about_hashed_paths(const Experiment& experiment, Prediction& predictio
       "others out; what draws of the same flows differ by: orrery traffic --seeds");
 }
 
+void warn_about_dropped_tokens(const Experiment& experiment, Prediction& prediction) {
+  const double rows =
+      expert_rows_share(experiment.model, experiment.training, experiment.software, experiment.parallel);
+  if (rows >= 1.0) return;
+  prediction.warnings.push_back(fmt::format(
+      "model.moe.capacity_factor {}: experts drop {:.3g} % of what the router sends them; MFU counts "
+      "it all the same, HFU does not",
+      *experiment.model.moe->capacity_factor, 100.0 * (1.0 - rows)));
+}
+
 /// What is uneven about the fabric, and what this engine cannot see of it.
 void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
   std::vector<std::string> lines;
@@ -287,6 +298,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.evidence = weakest_evidence(prediction.breakdown, prediction.term_evidence);
   warn_about_evidence(prediction);
   warn_about_keys_without_effect(experiment, prediction);
+  warn_about_dropped_tokens(experiment, prediction);
   warn_about_fabric(experiment.cluster, prediction);
   warn_about_hashed_paths(experiment, prediction);
   warn_about_uneven_groups(experiment, prediction);

@@ -4,6 +4,7 @@
 
 #include "models/accepted_keys.hpp"
 #include "models/layer_operators.hpp"
+#include "models/moe_shape.hpp"
 #include "sim/cost/year_month.hpp"
 
 namespace orrery {
@@ -218,7 +219,10 @@ Experiment read_experiment(const Json& document, const std::string& file) {
 }
 
 StepWork step_work(const Experiment& experiment) {
-  const StepFlops flops = step_flops(experiment.model, experiment.training, experiment.parallel);
+  const double expert_rows =
+      expert_rows_share(experiment.model, experiment.training, experiment.software, experiment.parallel);
+  const StepFlops flops =
+      step_flops(experiment.model, experiment.training, experiment.parallel, 1, expert_rows);
   StepWork work;
   work.gpus = experiment.shape.gpus;
   work.tokens = static_cast<double>(experiment.training.global_batch) *

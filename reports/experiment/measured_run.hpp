@@ -28,7 +28,7 @@ Json to_json(const MeasuredRun& measured);
 struct StepWork {
   double tokens = 0;          ///< of one step, all GPUs
   double model_flops = 0;     ///< of one step, all GPUs
-  double hardware_flops = 0;  ///< the same with recomputation
+  double hardware_flops = 0;  ///< what is worked on: see StepFlops
   double peak_flops = 0;      ///< dense peak of all GPUs together, FLOP/s
   int gpus = 1;
 };

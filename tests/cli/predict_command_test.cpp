@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -219,6 +220,33 @@ TEST(PredictCommand, WarnsAboutWhatAnEngineCannotSeeOfTheFabricAndWhatHasNoEffec
   EXPECT_FALSE(warns(predicted(experiment), "cluster.storage"));
   experiment["cluster"]["storage"] = {{"kind", "shared"}, {"read_bandwidth", "100 GB/s"}};
   EXPECT_TRUE(warns(predicted(experiment), "cluster.storage does not move a step's time"));
+}
+
+TEST(PredictCommand, SaysWhichTokensExpertsDropAndCountsTheRestAsWork) {
+  // One of a token's two copies is dropped in each of 2 layers: 6 FLOPs a weight of an expert.
+  Json experiment = small_experiment();
+  experiment["model"] = {{"preset", "mixtral-8x7b"}, {"layers", 2}};
+  experiment["parallel"] = {{"expert", 8}, {"zero", 1}};
+  const Json all = predicted(experiment, {"--engine", "estimate"});
+  experiment["model"]["moe"] = {
+      {"experts", 8}, {"top_k", 2}, {"ffn_hidden", 14336}, {"capacity_factor", 0.5}};
+  const Json half = predicted(experiment, {"--engine", "estimate"});
+  const std::string line =
+      "model.moe.capacity_factor 0.5: experts drop 50 % of what the router sends them; MFU counts it all the "
+      "same, HFU does not";
+  const auto warns = [&](const Json& json) {
+    return std::find(json["warnings"].begin(), json["warnings"].end(), line) != json["warnings"].end();
+  };
+  EXPECT_TRUE(warns(half));
+  EXPECT_FALSE(warns(all));
+  const double tokens = experiment["training"]["global_batch"].get<double>() *
+                        experiment["training"]["seq_length"].get<double>();
+  const double dropped = 6.0 * tokens * 2 * (3.0 * 4096 * 14336);
+  EXPECT_EQ(half["model_flops_per_step"], all["model_flops_per_step"]);
+  EXPECT_NEAR((all["hardware_flops_per_step"].get<double>() - half["hardware_flops_per_step"].get<double>()) /
+                  dropped,
+              1.0, 1e-9);
+  EXPECT_GT(half["mfu"], half["hfu"]);
 }
 
 TEST(PredictCommand, PrintsTextAndCsv) {

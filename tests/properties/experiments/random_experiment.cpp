@@ -271,12 +271,19 @@ class ExperimentDraw {
     if (dice_.once_in(3)) model_["moe"]["shared_experts"] = 1;
     if (dice_.once_in(3)) model_["moe"]["first_dense_layers"] = dice_.pick(0, layers_);
     if (dice_.once_in(4)) model_["moe"]["every"] = 2;
-    if (dice_.once_in(4)) model_["moe"]["capacity_factor"] = 1.25;
-    if (dice_.once_in(3)) model_["moe"]["imbalance"] = 1.5;
+    const double once = static_cast<double>(experts) / model_["moe"]["top_k"].get<int>();
+    if (dice_.once_in(4)) model_["moe"]["capacity_factor"] = std::min(1.25, once);
+    const bool uneven = dice_.once_in(3);
     int expert = 1;
     while (expert < experts && (ranks / expert_tensor) % (2 * expert) == 0 && dice_.pick(1, 4) > 1)
       expert *= 2;
     parallel_["expert"] = expert;
+    if (uneven) {
+      const int top_k = model_["moe"]["top_k"];
+      const int held = experts / expert;
+      const double most = static_cast<double>(experts) * std::min(top_k, held) / (top_k * held);
+      model_["moe"]["imbalance"] = std::min(1.5, most);
+    }
     parallel_["expert_tensor"] = expert_tensor;
     if (degrees_.tensor > 1) parallel_["sequence"] = true;
     parallel_.erase("shard_group");

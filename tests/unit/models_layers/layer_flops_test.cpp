@@ -96,6 +96,28 @@ TEST(StepFlops, OnlyTheNamedNumberOfLayersOfEachStageRecomputes) {
   EXPECT_NEAR(added(20) / added(-1), 56.0 / 96.0, 1e-12);  // 20 + 20 + 16
 }
 
+TEST(StepFlops, HardwareCountsTheRowsThatExpertsWorkOn) {
+  // Two layers of 8 experts, top 2, 3 x 4096 x 14336 weights each: 2 FLOPs a weight and copy of a token,
+  // forward and twice that backward, and once more where they recompute. A quarter of the rows is left.
+  ModelSpec model = llama3(2, 4096, 32, 14336);
+  MoeSpec& moe = model.moe.emplace();
+  moe.experts = 8;
+  moe.top_k = 2;
+  moe.ffn_hidden = 14336;
+  TrainingSpec spec = training(4096, 4);
+  ParallelPlan degrees = plan(1);
+  degrees.stage_layers = {2};
+  const double experts = 2.0 * 4 * 4096 * 2 * 2 * (3.0 * 4096 * 14336);
+  const StepFlops all = step_flops(model, spec, degrees);
+  const StepFlops quarter = step_flops(model, spec, degrees, 1, 0.25);
+  EXPECT_EQ(quarter.model, all.model);
+  EXPECT_NEAR((all.hardware - quarter.hardware).base() / (3 * 0.75 * experts), 1.0, 1e-12);
+  spec.recompute = Recompute::full;
+  const StepFlops again = step_flops(model, spec, degrees, 1, 0.25);
+  EXPECT_NEAR((step_flops(model, spec, degrees).hardware - again.hardware).base() / (4 * 0.75 * experts), 1.0,
+              1e-12);
+}
+
 TEST(LayerFlops, TensorRanksTogetherDoThePublishedForward) {
   SoftwareStack unfused = stack();
   unfused.attention_kernel = AttentionKernel::unfused;

@@ -90,6 +90,46 @@ TEST(MemoryUse, SplitsStatesByZeroLevel) {
   }
 }
 
+TEST(MemoryUse, ShardsOfTheProductsTypeStayBesideTheMasterWeightsWhereTheStackKeepsThem) {
+  // Rajbhandari et al. 2020, figure 1: 2 + 2 + 12 bytes a parameter over the ranks; PyTorch's FSDP shards the
+  // 12 and the gradients alone.
+  ParallelPlan degrees = plan(1);
+  degrees.data = 8;
+  degrees.zero = 3;
+  degrees.stage_layers = {80};
+  const double n = parameter_count(llama3_70b(), 4096);
+  TrainingSpec spec = training(4096, 8);
+  spec.gradient_dtype = GradientDtype::fp16;
+  const auto states = [&](bool keeps) {
+    SoftwareStack software = stack();
+    software.sharding.keeps_weight_shards = keeps;
+    const MemoryUse use = memory_use(llama3_70b(), spec, software, degrees, Bytes());
+    return (use.parameters + use.gradients + use.optimizer).base() * 8 / n;
+  };
+  EXPECT_NEAR(states(true), 16, 1e-9);
+  EXPECT_NEAR(states(false), 14, 1e-9);
+}
+
+TEST(MemoryUse, GradientsThatAreReducedOnceWithAPipelineStayWhole) {
+  // fp32 gradients: 4 bytes a parameter of the stage until the last backward, or a share of 8 ranks.
+  ParallelPlan degrees = plan(1);
+  degrees.pipeline = 2;
+  degrees.data = 8;
+  degrees.zero = 2;
+  degrees.stage_layers = {40, 40};
+  SoftwareStack software = stack();
+  const auto gradients = [&](bool once) {
+    software.sharding.reduces_once_with_pipeline = once;
+    return memory_use(llama3_70b(), training(4096, 16), software, degrees, Bytes()).gradients.base();
+  };
+  const double whole = 4.0 * parameter_count(llama3_70b(), 4096) / 2;
+  EXPECT_NEAR(gradients(true) / whole, 1.0, 1e-6);  // the ends differ by the final norm
+  EXPECT_NEAR(gradients(true) / gradients(false), 8.0, 1e-9);
+  const double once = gradients(true);
+  degrees.zero = 3;
+  EXPECT_EQ(gradients(true), once);
+}
+
 TEST(MemoryUse, StatesFollowPrecisionAndOptimizer) {
   ParallelPlan degrees = plan(1);
   degrees.stage_layers = {80};
@@ -164,6 +204,27 @@ TEST(MemoryUse, RecomputationSavesAndItsPartsAddUp) {
     EXPECT_DOUBLE_EQ(sum.base(), use.allocator_peak.base());
     EXPECT_DOUBLE_EQ((use.peak - use.allocator_peak).base(), gibibytes(2.5).base());
   }
+}
+
+TEST(MemoryUse, LayersThatRecomputeCountInEachOfTheChainsOfDualPipe) {
+  // 4 ranks hold two stages of 8 layers each. At most PP + 1 = 5 micro-batches are in flight on a rank
+  // (DeepSeek-AI 2024, table 2), each with the 8 layers of its own chain: 3 of them that recompute more keep
+  // their input instead of all. With all 8 the peak is that of what waits for its weight gradients.
+  ParallelPlan degrees = plan(8);
+  degrees.pipeline = 4;
+  degrees.schedule = ScheduleKind::dualpipe;
+  degrees.stage_layers = {8, 8, 8, 8};
+  ModelSpec model = gpt3_175b();
+  model.layers = 32;
+  TrainingSpec spec = training(2048, 16);
+  spec.recompute = Recompute::full;
+  const auto activations = [&](int layers) {
+    spec.recompute_layers = layers;
+    return memory_use(model, spec, unfused_stack(), degrees, Bytes()).activations.base();
+  };
+  const double dropped = kUnit * (10 + 24.0 / 8 + kScores / 8 - 2);
+  EXPECT_NEAR((activations(1) - activations(4)) / (5 * 3 * dropped), 1.0, 1e-9);
+  EXPECT_EQ(activations(8), activations(-1));
 }
 
 struct MeasuredPeak {

@@ -81,6 +81,24 @@ TEST(MoeLoad, CapacityDropsWhatIsAboveAndPadsWhatIsBelow) {
   EXPECT_EQ(moe_load(moe, true, 2048), 2.0);  // dropless
 }
 
+TEST(ExpertRowsShare, PaddingIsWorkAndDroppedTokensAreNot) {
+  // 4096 tokens of top 2 over 8 experts: 1024 each; a factor of 0.3 leaves ceil(307.2) = 308, 1.25 has room
+  // for 1280.
+  ModelSpec model = mixtral();
+  SoftwareStack stack = layer_fixtures::stack();
+  const auto share = [&](double factor, bool pads) {
+    model.moe->capacity_factor = factor;
+    stack.moe.pads_to_capacity = pads;
+    return expert_rows_share(model, training(4096, 64), stack, expert_plan(1, 8, 1));
+  };
+  EXPECT_EQ(share(0.3, true), 308.0 / 1024);
+  EXPECT_EQ(share(0.3, false), 308.0 / 1024);
+  EXPECT_EQ(share(1.25, true), 1.25);
+  EXPECT_EQ(share(1.25, false), 1.0);
+  model.moe->capacity_factor.reset();
+  EXPECT_EQ(expert_rows_share(model, training(4096, 64), stack, expert_plan(1, 8, 1)), 1.0);
+}
+
 TEST(MoeShape, EightBitTokensTravelWithTheirScales) {
   SoftwareStack stack = layer_fixtures::stack();
   stack.moe.fp8_dispatch = true;
