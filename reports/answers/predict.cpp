@@ -96,6 +96,12 @@ void run_simulation(const Experiment& experiment, const PredictOptions& options,
   for (size_t term = 0; term < loop.breakdown.size(); ++term)
     prediction.breakdown[term] += loop.breakdown[term];
   prediction.contended = prediction.contended || loop.contended;
+  if (loop.write) {
+    auto met = std::make_shared<LoopPlan>(*plan.loop);
+    met->checkpoint.time = *loop.write;
+    met->checkpoint.restore = *loop.restore;
+    prediction.loop = std::move(met);
+  }
   prediction.communication = simulated_communication(*prediction.simulated, plan);
   prediction.communication.insert(prediction.communication.end(), loop.communication.begin(),
                                   loop.communication.end());
