@@ -4,9 +4,11 @@
 
 namespace orrery {
 
-double async_checkpoint_exposed(const CheckpointPlan& checkpoint, double write_s, double step_s) {
+double async_checkpoint_exposed(const CheckpointPlan& checkpoint, double alone_s, double write_s,
+                                double step_s) {
   const auto every = static_cast<double>(checkpoint.every);
-  return (checkpoint.staging.base() + std::max(0.0, write_s - every * step_s)) / every;
+  const double left = std::max(0.0, 1.0 - every * step_s / write_s);  // of the write after the steps
+  return (checkpoint.staging.base() + left * alone_s) / every;
 }
 
 int slowest_to_average(const SyncPlan& sync) {
@@ -34,8 +36,9 @@ void add_loop(const StepPlan& plan, StepEstimate& estimate) {
   const CheckpointPlan& checkpoint = loop.checkpoint;
   if (checkpoint.every > 0) {
     add(BreakdownTerm::checkpoint_exposed,
-        checkpoint.async ? async_checkpoint_exposed(checkpoint, checkpoint.time.base(), step_s)
-                         : checkpoint.time.base() / static_cast<double>(checkpoint.every));
+        checkpoint.async
+            ? async_checkpoint_exposed(checkpoint, checkpoint.time.base(), checkpoint.time.base(), step_s)
+            : checkpoint.time.base() / static_cast<double>(checkpoint.every));
   }
   const SyncPlan& sync = loop.sync;
   if (const int stage = slowest_to_average(sync); stage >= 0) {

@@ -13,10 +13,13 @@ namespace orrery {
 ///   stages wait for the slowest.
 void add_loop(const StepPlan& plan, StepEstimate& estimate);
 
-/// Seconds a step for which asynchronous checkpoints hold the training up.
-/// @param write_s of one checkpoint beside the steps
+/// Seconds a step for which asynchronous checkpoints hold the training up. What the write outlasts the steps
+/// by, it does alone.
+/// @param alone_s of one checkpoint's write, beside nothing
+/// @param write_s of the same beside steps
 /// @param step_s  of one step while it is written
-double async_checkpoint_exposed(const CheckpointPlan& checkpoint, double write_s, double step_s);
+double async_checkpoint_exposed(const CheckpointPlan& checkpoint, double alone_s, double write_s,
+                                double step_s);
 
 /// The stage whose averaging takes longest. @returns -1 unless training is local
 int slowest_to_average(const SyncPlan& sync);

@@ -228,17 +228,22 @@ class LoopAssembly {
     CheckpointPlan& checkpoint = loop_.checkpoint;
     std::vector<int> all;
     for (size_t stage = 0; stage < stages(); ++stage) append(all, leaders(Members::self, stage));
-    double held = 0;
+    const BytesPerSecond rate =
+        storage_rate(cluster_, StorageDirection::read, storage_clients(cluster_, all));
     for (size_t stage = 0; stage < stages(); ++stage) {
       // Base weights come from the model that is fine-tuned: a rank reads those that it holds, too.
       const double weights = (parameters_[stage] + frozen_[stage]) * bytes.weight;
       const double states = parameters_[stage] * bytes.optimizer + states_of_matrices(stage);
-      held = std::max(held, (parallel_.zero >= 3 ? weights / state_shards() : weights) +
-                                states / state_shards() + parameters_[stage] * outer_state_bytes(training_));
+      StorageAccess read;
+      read.use = StorageUse::read;
+      read.clients = Members::self;
+      read.bytes = Bytes((parallel_.zero >= 3 ? weights / state_shards() : weights) +
+                         states / state_shards() + parameters_[stage] * outer_state_bytes(training_));
+      read.latency = cluster_.storage.latency;
+      read.transfer = read.bytes / rate;
+      checkpoint.restore = max(checkpoint.restore, read.total());
+      checkpoint.read_back.push_back(read);
     }
-    checkpoint.restore =
-        cluster_.storage.latency +
-        Bytes(held) / storage_rate(cluster_, StorageDirection::read, storage_clients(cluster_, all));
   }
 
   void add_merging(const CheckpointBytes& bytes) {

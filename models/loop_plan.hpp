@@ -51,8 +51,9 @@ struct CheckpointPlan {
   int writers = 0;
   Bytes bytes;      ///< of a checkpoint, all writers
   Seconds staging;  ///< copy to host memory
-  Seconds time;     ///< of the longest write
+  Seconds time;     ///< of the longest write; of a simulated prediction, on its fabric with all writers
   /// Every rank reads back what it holds.
+  std::vector<StorageAccess> read_back;  ///< by stage
   Seconds restore;
   /// One process merges the shards into one model: reads all weights and writes them as one. Under LoRA a
   /// checkpoint holds the adapters (Megatron-Bridge, peft; PEFT's save_pretrained); every rank restores its

@@ -391,6 +391,16 @@ void walk_step(const StepPlan& plan, std::int32_t micro_batches, GraphSink& sink
   StepWalk<GraphSink>(plan, sink).run(order, micro_batches);
 }
 
+/// Storage alone: an access a stage.
+WorkloadGraph lower_accesses(const StepPlan& plan, Scope scope, const std::vector<StorageAccess>& accesses,
+                             double share = 1.0) {
+  GraphSink sink(plan, scope);
+  for (size_t stage = 0; stage < accesses.size(); ++stage) {
+    sink.storage(static_cast<int>(stage), accesses[stage], {}, share);
+  }
+  return sink.finish();
+}
+
 }  // namespace
 
 WorkloadGraph lower(const StepPlan& plan, Scope scope, double checkpoint_share) {
@@ -416,13 +426,12 @@ WorkloadGraph lower_passes(const StepPlan& plan, Scope scope, std::int32_t micro
   return sink.finish();
 }
 
-WorkloadGraph lower_checkpoint(const StepPlan& plan, Scope scope) {
-  GraphSink sink(plan, scope);
-  const std::vector<StorageAccess>& write = plan.loop->checkpoint.write;
-  for (size_t stage = 0; stage < write.size(); ++stage) {
-    sink.storage(static_cast<int>(stage), write[stage], {});
-  }
-  return sink.finish();
+WorkloadGraph lower_checkpoint(const StepPlan& plan, Scope scope, double share) {
+  return lower_accesses(plan, scope, plan.loop->checkpoint.write, share);
+}
+
+WorkloadGraph lower_restore(const StepPlan& plan, Scope scope) {
+  return lower_accesses(plan, scope, plan.loop->checkpoint.read_back);
 }
 
 WorkloadGraph lower_averaging(const StepPlan& plan, Scope scope) {

@@ -21,8 +21,10 @@ WorkloadGraph lower(const StepPlan& plan, Scope scope, double checkpoint_share =
 WorkloadGraph lower_passes(const StepPlan& plan, Scope scope, std::int32_t micro_batches,
                            double most_crossing_tasks);
 
-/// What comes between steps (LoopPlan), alone: the write of a checkpoint.
-WorkloadGraph lower_checkpoint(const StepPlan& plan, Scope scope);
+/// What comes between steps (LoopPlan), alone: the write of a checkpoint, or of `share` times its bytes.
+WorkloadGraph lower_checkpoint(const StepPlan& plan, Scope scope, double share = 1.0);
+/// Before a run goes on: every rank reading its part of a checkpoint back.
+WorkloadGraph lower_restore(const StepPlan& plan, Scope scope);
 /// The workers of local training averaging their parameters, and what applies the mean.
 WorkloadGraph lower_averaging(const StepPlan& plan, Scope scope);
 

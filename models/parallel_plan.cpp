@@ -53,16 +53,17 @@ class PlanReader {
     const bool training = accepted.sections({"training"});
     const bool model = accepted.sections({"model", "training"});
     const bool stack = accepted.sections({"model", "training", "software"});
-    const bool data = accepted.sections({"cluster"}) &&
-                      accepted.plan({"tensor", "pipeline", "context", "data"}) && derive_data();
+    const bool data = gpus_ > 0 && accepted.plan({"tensor", "pipeline", "context", "data"}) && derive_data();
     const bool workers = data && training && accepted.plan({"schedule", "interleave"}) && workers_agree();
     if (workers) check_batch();
     const bool kernels =
         stack && accepted.sections({"cluster"});  // of attention: the GPU's architecture decides
-    if (kernels && accepted.plan({"tensor", "context", "context_method"})) check_shapes();
+    if (accepted.sections({"model"}) && accepted.plan({"tensor", "context", "context_method"}))
+      check_divisors();
+    if (kernels) check_head_size();
     if (kernels && accepted.plan({"context", "context_method"})) check_attention();
     if (stack) check_adapters();
-    const bool all = stack && workers && accepted.whole_plan();
+    const bool all = kernels && workers && accepted.whole_plan();
     if (all) check_optimizer(reader_, model_, training_, stack_, plan_);
     if (model && accepted.plan({"tensor", "context", "context_method", "sequence"})) check_sequence();
     if (stack && accepted.plan({"pipeline", "interleave", "schedule", "stage_layers"})) deal_layers();
@@ -301,7 +302,14 @@ class PlanReader {
     return ", such as " + (below > 0 ? text_of(below) + " or " : "") + text_of(below + unit);
   }
 
-  void check_shapes() const {
+  void check_head_size() const {
+    if (stack_.attention_kernel == AttentionKernel::unfused || model_.head_dim <= kLargestFusedHead) return;
+    refuse_beside("model/head_dim", text_of(model_.head_dim),
+                  "at most " + text_of(kLargestFusedHead) +
+                      " with a fused attention kernel (software.attention_kernel unfused has no limit)");
+  }
+
+  void check_divisors() const {
     const int tensor = plan_.tensor;
     const auto require_divisor = [this, tensor](std::string_view what, std::int64_t size) {
       if (size % tensor != 0)
@@ -310,11 +318,6 @@ class PlanReader {
     require_divisor("heads", model_.heads);
     require_divisor("hidden", model_.hidden);
     require_divisor("ffn_hidden", model_.ffn_hidden);
-    if (stack_.attention_kernel != AttentionKernel::unfused && model_.head_dim > kLargestFusedHead) {
-      refuse_beside("model/head_dim", text_of(model_.head_dim),
-                    "at most " + text_of(kLargestFusedHead) +
-                        " with a fused attention kernel (software.attention_kernel unfused has no limit)");
-    }
     if (!model_.vocab_from_preset) require_divisor("vocab", model_.vocab);
     if (model_.kv_heads % tensor != 0 && tensor % model_.kv_heads != 0) {
       refuse("tensor", tensor, "a divisor or a multiple of kv_heads " + text_of(model_.kv_heads));

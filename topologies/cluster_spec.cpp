@@ -92,11 +92,8 @@ ClusterSpec read_cluster_spec(const SpecReader& value) {
   if (reader.has("power")) cluster.power = read_power(reader.at("power"));
   if (reader.has("reliability")) cluster.reliability = read_reliability(reader.at("reliability"));
 
-  // Whether the parts fit together can only be asked once each is sound.
-  if (value.problems().list().size() == problems_before) {
-    keep_ratios_in_use(cluster);
-    check_fabric(cluster, reader.pointer(), value.problems());
-  }
+  if (value.problems().list().size() == problems_before) keep_ratios_in_use(cluster);
+  check_fabric(cluster, reader.pointer(), value.problems());
   return cluster;
 }
 

@@ -4,6 +4,9 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <set>
+#include <string>
+#include <string_view>
 #include <tuple>
 
 #include "topologies/build_topology.hpp"
@@ -69,17 +72,57 @@ void refuse_idle_keys(const ClusterSpec& cluster, const std::string& pointer, Pr
          "only adaptive routing sprays, this fabric's is " + std::string(name_of(fabric.routing)));
 }
 
+/// Other kinds have no tiers and no ratios between them.
+void refuse_keys_of_trees(const FabricSpec& fabric, const std::string& place, Problems& problems) {
+  if (fabric.is_clos()) return;
+  for (const auto& [key, given] : {std::pair("oversubscription", !fabric.oversubscription.empty()),
+                                   std::pair("tiers", fabric.tiers > 0)}) {
+    if (!given) continue;
+    problems.add_message(place, '"' + std::string(key) + "\" belongs to trees of switches; a " +
+                                    std::string(name_of(fabric.kind)) + " follows from its own sizes");
+  }
+}
+
+/// Keys of a fabric that may be refused and leave its kind and routing known; any other one may be a
+/// misspelt one of these two.
+constexpr std::array<std::string_view, 14> kOtherKeys = {
+    "nodes_per_leaf",     "nodes_per_pod",    "planes",     "groups",
+    "switches_per_group", "global_links",     "dimensions", "domain_nodes",
+    "transport",          "spines_per_group", "pxn",        "link_latency",
+    "link_bandwidth",     "switch_latency"};
+
+/// Whether size and kind of the fabric were accepted, so that nothing said of them rests on a stand-in.
+bool kind_is_known(const std::string& cluster_pointer, const Problems& problems) {
+  const auto of_itself = [&](const InputProblem& problem) {
+    return problem.file == problems.file() && problem.pointer == cluster_pointer;
+  };
+  if (std::any_of(problems.list().begin(), problems.list().end(), of_itself)) return false;
+  const std::set<std::string> of_cluster = problems.refused_below(cluster_pointer);
+  const std::set<std::string> of_fabric = problems.refused_below(cluster_pointer + "/fabric");
+  const auto other = [](const std::string& key) {
+    return std::find(kOtherKeys.begin(), kOtherKeys.end(), key) != kOtherKeys.end();
+  };
+  return std::all_of(of_cluster.begin(), of_cluster.end(),
+                     [](const std::string& key) { return key == "fabric" || key == "storage"; }) &&
+         std::all_of(of_fabric.begin(), of_fabric.end(), other);
+}
+
 }  // namespace
 
 void check_fabric(const ClusterSpec& cluster, const std::string& cluster_pointer, Problems& problems) {
   const std::string fabric = cluster_pointer + "/fabric";
+  if (!kind_is_known(cluster_pointer, problems)) return;
+  const bool accepted = problems.refused_below(cluster_pointer).empty();
+  const bool dimensions = !problems.refused_below(fabric).contains("dimensions");
   refuse_idle_keys(cluster, cluster_pointer, problems);
-  if (const std::string problem = layout_problem(cluster); !problem.empty()) {
-    problems.add_message(fabric, problem);
-    return;
-  }
-  if (const std::string problem = storage_problem(cluster); !problem.empty()) {
-    problems.add_message(cluster_pointer + "/storage", problem);
+  refuse_keys_of_trees(cluster.fabric, fabric, problems);
+  // Of a torus the dimensions are all; a tree's or dragonfly's sizes go together.
+  const bool laid_out = cluster.fabric.kind == FabricKind::torus ? dimensions : accepted;
+  const std::string problem = laid_out ? layout_problem(cluster) : std::string();
+  if (!problem.empty()) problems.add_message(fabric, problem);
+  if (!accepted || !problem.empty()) return;
+  if (const std::string unfit = storage_problem(cluster); !unfit.empty()) {
+    problems.add_message(cluster_pointer + "/storage", unfit);
     return;
   }
   if (!cluster.fabric.what_if.any() && cluster.fabric.kind != FabricKind::graph) return;

@@ -212,14 +212,7 @@ std::string layout_problem(const ClusterSpec& cluster) {
   } else {
     fabric_layout(cluster, problem);
   }
-  if (!problem.empty() || cluster.fabric.is_clos()) return problem;
-  for (const auto& [key, given] : {std::pair("oversubscription", !cluster.fabric.oversubscription.empty()),
-                                   std::pair("tiers", cluster.fabric.tiers > 0)}) {
-    if (!given) continue;
-    return '"' + std::string(key) + "\" belongs to trees of switches; a " + std::string(name_of(kind)) +
-           " follows from its own sizes";
-  }
-  return {};
+  return problem;
 }
 
 }  // namespace orrery

@@ -3,16 +3,17 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
 
+#include "models/lowering.hpp"
+#include "reports/answers/beside_loop.hpp"
+#include "topologies/build_topology.hpp"
+
 namespace orrery {
 namespace {
-
-/// Links whose flows lose less than this share of the step more than before, all flows together, bind no
-/// more.
-constexpr double kMoreHeld = 1e-3;
 
 /// A resolved section without the origins of its values and the names of its presets.
 Json values_alone(const Json& resolved) {
@@ -69,6 +70,37 @@ void warn_about_fabric(const Experiment& experiment, const Experiment& neighbour
                   difference, experiment.file));
 }
 
+/// Storage is on the fabric, so that it is the first one's as well.
+void check_storage(const Experiment& experiment, const Experiment& neighbour, Prediction& prediction) {
+  const TrainingSpec& training = neighbour.training;
+  const bool uses = training.checkpoint || (training.data && training.data->reads);
+  const std::optional<StorageSpec>& shared = experiment.cluster.storage;
+  if (uses && !shared) {
+    throw InputError(InputProblem{
+        experiment.file, "/cluster/storage", "nothing",
+        fmt::format("storage: both jobs run on this file's fabric, and {} beside it {}", neighbour.file,
+                    training.checkpoint ? "writes checkpoints" : "reads its data"),
+        ""});
+  }
+  if (!uses) return;
+  const auto storage_of = [](const Experiment& of) {
+    const Json resolved = values_alone(resolved_cluster_json(of.cluster));
+    return resolved.contains("storage") ? resolved.at("storage") : Json::object();
+  };
+  const std::string difference = first_difference(storage_of(experiment), storage_of(neighbour), "storage");
+  if (difference.empty()) return;
+  prediction.warnings.push_back(
+      fmt::format("{}: its cluster.{} differs from that of {}, whose storage both use", neighbour.file,
+                  difference, experiment.file));
+}
+
+/// Averaging comes once in many steps and meets anything of the other job.
+void warn_about_averaging(const Experiment& experiment, Prediction& prediction) {
+  if (experiment.training.sync.kind != SyncKind::local) return;
+  prediction.warnings.push_back(fmt::format(
+      "{}: its workers' averaging is taken as if the other job paused meanwhile", experiment.file));
+}
+
 /// The fabric of the first job with the nodes of both.
 ClusterSpec cluster_of_both(const Experiment& experiment, const Experiment& neighbour) {
   ClusterSpec both = experiment.cluster;
@@ -110,10 +142,11 @@ ClusterShape shape_for(const ClusterSpec& both, int gpus, BesidePlacement placem
 
 }  // namespace
 
-Simulation simulate_with_neighbour(const Experiment& experiment, const PredictOptions& options,
-                                   CalibrationStore& calibrations, Prediction& prediction) {
+SimulationBeside simulate_with_neighbour(const Experiment& experiment, const PredictOptions& options,
+                                         CalibrationStore& calibrations, Prediction& prediction) {
   const Experiment& neighbour = *options.beside;
   check_nodes(experiment, neighbour);
+  check_storage(experiment, neighbour, prediction);
   const ClusterSpec both = cluster_of_both(experiment, neighbour);
   const BesidePlacement placement = options.beside_placement;
   Experiment own_there = experiment;
@@ -122,6 +155,8 @@ Simulation simulate_with_neighbour(const Experiment& experiment, const PredictOp
   // Latencies that a job's file gives change its collectives' times (plan_of): here it is the fabric's file.
   neighbour_there.document["cluster"] = experiment.document.at("cluster");
   warn_about_fabric(experiment, neighbour, prediction);
+  warn_about_averaging(experiment, prediction);
+  warn_about_averaging(neighbour, prediction);
   try {
     own_there.shape = shape_for(both, experiment.shape.gpus, placement);
     neighbour_there.shape = shape_for(both, neighbour.shape.gpus, placement);
@@ -138,28 +173,58 @@ Simulation simulate_with_neighbour(const Experiment& experiment, const PredictOp
   const SimulatedJob own_job{experiment.name, experiment.file, &own_plan, numbers.own};
   const SimulatedJob other_job{neighbour.name, neighbour.file, &neighbour_plan, numbers.neighbour};
   const Scope scope = options.full_scope ? Scope::full : Scope::folded;
-  const Simulation own_alone = simulate_step(own_job, both, scope);
-  const Simulation other_alone = simulate_step(other_job, both, scope);
-  const double own_alone_s = own_alone.step->timeline.makespan_s;
-  const double other_alone_s = other_alone.step->timeline.makespan_s;
-  Simulation together = simulate_beside(own_job, other_job, own_alone_s, other_alone_s, both, scope);
+  std::array<JobBeside, 2> jobs{JobBeside{own_job, simulate_step(own_job, both, scope)},
+                                JobBeside{other_job, simulate_step(other_job, both, scope)}};
+  std::array<LoopAddition, 2> alone;
+  std::array<double, 2> step_alone_s{};
+  for (size_t job = 0; job < 2; ++job) {
+    alone[job] = simulate_loop(jobs[job].job, both, scope, jobs[job].alone.step);
+    step_alone_s[job] = jobs[job].alone.step->timeline.makespan_s;
+    if (alone[job].write) jobs[job].write_alone_s = alone[job].write->base();
+  }
+  const Topology topology = build_topology(both);
+  const auto steps_of = [&](size_t job) {
+    const StepPlan* plan = jobs[job].job.plan;
+    return BesideWork{&jobs[job].job, [plan](Scope each) { return lower(*plan, each); }, step_alone_s[job]};
+  };
+  SimulationBeside result{simulate_beside(steps_of(0), steps_of(1), topology, scope), std::move(alone[0])};
+  LoopAddition& loop = result.loop;
+  const double together_s = result.steps.step->timeline.makespan_s;
 
   BesideUse use;
   use.name = neighbour.name;
   use.gpus = neighbour.shape.gpus;
   use.placement = placement;
-  use.step_alone = seconds(own_alone_s);
-  use.step_together = seconds(together.step->timeline.makespan_s);
-  use.neighbour_alone = seconds(other_alone_s);
-  use.neighbour_together = seconds(together.neighbour_step_s);
-  for (const LinkClassUse& link : together.links) {
-    const auto alone = std::find_if(own_alone.links.begin(), own_alone.links.end(),
-                                    [&link](const LinkClassUse& other) { return other.name == link.name; });
-    const double before = alone == own_alone.links.end() ? 0.0 : alone->held_s;
-    if (link.held_s - before > kMoreHeld * own_alone_s) use.binding.push_back(link.name);
+  const auto checkpoint = static_cast<size_t>(BreakdownTerm::checkpoint_exposed);
+  use.step_alone = seconds(step_alone_s[0] + loop.seconds());
+  use.neighbour_alone = seconds(step_alone_s[1] + alone[1].seconds());
+  use.checkpoint_alone = seconds(loop.breakdown[checkpoint]);
+  use.neighbour_checkpoint_alone = seconds(alone[1].breakdown[checkpoint]);
+  double neighbour_s = result.steps.neighbour_step_s;
+  use.binding = links_that_bind(result.steps.links, jobs[0].alone.links, step_alone_s[0]);
+  if (loop.write || alone[1].write) {
+    const WorkloadGraph& graph = result.steps.step->graph;
+    const StepTimeline& timeline = result.steps.step->timeline;
+    const StepsBeside mean = simulate_checkpoints_beside(jobs, topology, scope);
+    // What the mean step has beyond one beside the neighbour's passes.
+    loop.breakdown = mean.breakdown[0];
+    const Breakdown passes = breakdown_of_rank(graph, timeline, slowest_rank(graph, timeline));
+    for (size_t term = 0; term < passes.size(); ++term)
+      loop.breakdown[term] += loop.averaging[term] - passes[term];
+    loop.contended = loop.contended || mean.contended;
+    neighbour_s = std::accumulate(mean.breakdown[1].begin(), mean.breakdown[1].end(), 0.0);
+    use.checkpoint_together = seconds(mean.breakdown[0][checkpoint]);
+    use.neighbour_checkpoint_together = seconds(mean.breakdown[1][checkpoint]);
+    for (const std::string& name : mean.binding) {
+      if (std::find(use.binding.begin(), use.binding.end(), name) == use.binding.end())
+        use.binding.push_back(name);
+    }
   }
+  use.step_together = seconds(together_s + loop.seconds());
+  use.neighbour_together =
+      seconds(neighbour_s + std::accumulate(alone[1].averaging.begin(), alone[1].averaging.end(), 0.0));
   prediction.beside = std::move(use);
-  return together;
+  return result;
 }
 
 }  // namespace orrery

@@ -17,31 +17,6 @@ bool writes(const WorkloadGraph& graph, size_t task) {
          graph.communications[static_cast<size_t>(graph.tasks[task].index)].storage == StorageUse::write;
 }
 
-/// The timeline up to the end of all but the checkpoint's write; how long that took against its time alone
-/// comes out beside it.
-struct StepBesideWrite {
-  StepTimeline timeline;
-  double stretch = 1.0;  ///< of the write
-};
-
-StepBesideWrite without_write(const WorkloadGraph& graph, StepTimeline timeline) {
-  StepBesideWrite result;
-  double end = 0.0;
-  for (size_t task = 0; task < graph.tasks.size(); ++task) {
-    if (!writes(graph, task)) {
-      end = std::max(end, timeline.end_s[task]);
-      continue;
-    }
-    const Communication& write = graph.communications[static_cast<size_t>(graph.tasks[task].index)];
-    const double alone = (write.latency + write.transfer).base();
-    result.stretch = std::max(result.stretch, (timeline.end_s[task] - timeline.start_s[task]) / alone);
-  }
-  for (double& each : timeline.end_s) each = std::min(each, end);
-  timeline.makespan_s = end;
-  result.timeline = std::move(timeline);
-  return result;
-}
-
 class LoopSimulation {
  public:
   LoopSimulation(const SimulatedJob& job, const ClusterSpec& cluster, Scope scope,
@@ -54,6 +29,12 @@ class LoopSimulation {
 
   LoopAddition run() {
     if (loop_.checkpoint.every > 0) {
+      write_ = simulate([this](Scope scope) { return lower_checkpoint(*job_.plan, scope); });
+      result_.write = orrery::seconds(write_.step->timeline.makespan_s);
+      // No part of a step: where its flows meet, the step's do not.
+      const Simulation restore = simulate_graph(
+          job_, topology_, scope_, [this](Scope scope) { return lower_restore(*job_.plan, scope); });
+      result_.restore = orrery::seconds(restore.step->timeline.makespan_s);
       if (loop_.checkpoint.async) {
         add_asynchronous_checkpoint();
       } else {
@@ -80,8 +61,7 @@ class LoopSimulation {
   }
 
   void add_checkpoint() {
-    const Simulation write = simulate([this](Scope scope) { return lower_checkpoint(*job_.plan, scope); });
-    add(breakdown_of(write.step->graph, write.step->timeline),
+    add(breakdown_of(write_.step->graph, write_.step->timeline),
         1.0 / static_cast<double>(loop_.checkpoint.every));
   }
 
@@ -91,24 +71,27 @@ class LoopSimulation {
     const double step_s = step_->timeline.makespan_s;
     const double every = static_cast<double>(checkpoint.every);
     // As much of the write as would fill the step.
-    const double share = std::min(1.0, step_s / checkpoint.time.base());
+    const double alone_s = write_.step->timeline.makespan_s;
+    const double share = std::min(1.0, step_s / alone_s);
     const Simulation together = simulate([&](Scope scope) { return lower(*job_.plan, scope, share); });
     const WorkloadGraph& graph = together.step->graph;
     const StepBesideWrite beside = without_write(graph, together.step->timeline);
-    const double write_s = checkpoint.time.base() * beside.stretch;
+    const double write_s = beside.write_s / share;
     const double slowed_step_s = beside.timeline.makespan_s;
     const double slowed = std::min(1.0, write_s / slowed_step_s / every);
     add(breakdown_of(graph, beside.timeline), slowed);
     add(breakdown_of(step_->graph, step_->timeline), -slowed);
     result_.breakdown[static_cast<size_t>(BreakdownTerm::checkpoint_exposed)] +=
-        async_checkpoint_exposed(checkpoint, write_s, slowed_step_s);
+        async_checkpoint_exposed(checkpoint, alone_s, write_s, slowed_step_s);
   }
 
   void add_averaging() {
     const Simulation averaging = simulate([this](Scope scope) { return lower_averaging(*job_.plan, scope); });
     const WorkloadGraph& graph = averaging.step->graph;
     const StepTimeline& timeline = averaging.step->timeline;
-    add(breakdown_of(graph, timeline), 1.0 / static_cast<double>(loop_.sync.period));
+    result_.averaging = breakdown_of(graph, timeline);
+    for (double& term : result_.averaging) term /= static_cast<double>(loop_.sync.period);
+    add(result_.averaging, 1.0);
     const int rank = slowest_rank(graph, timeline);
     for (const CommunicationUse& use : communication_use(graph, timeline, rank)) {
       const Communication& what = graph.communications[static_cast<size_t>(use.communication)];
@@ -133,10 +116,27 @@ class LoopSimulation {
   Topology topology_;
   Scope scope_;
   std::shared_ptr<const SimulatedStep> step_;
+  Simulation write_;  ///< of a checkpoint, beside nothing
   LoopAddition result_;
 };
 
 }  // namespace
+
+StepBesideWrite without_write(const WorkloadGraph& graph, StepTimeline timeline) {
+  StepBesideWrite result;
+  double end = 0.0;
+  for (size_t task = 0; task < graph.tasks.size(); ++task) {
+    if (!writes(graph, task)) {
+      end = std::max(end, timeline.end_s[task]);
+      continue;
+    }
+    result.write_s = std::max(result.write_s, timeline.end_s[task] - timeline.start_s[task]);
+  }
+  for (double& each : timeline.end_s) each = std::min(each, end);
+  timeline.makespan_s = end;
+  result.timeline = std::move(timeline);
+  return result;
+}
 
 double LoopAddition::seconds() const { return std::accumulate(breakdown.begin(), breakdown.end(), 0.0); }
 

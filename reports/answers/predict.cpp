@@ -76,9 +76,9 @@ void run_simulation(const Experiment& experiment, const PredictOptions& options,
                     CalibrationStore& calibrations, Prediction& prediction) {
   const Scope scope = options.full_scope ? Scope::full : Scope::folded;
   const SimulatedJob job{experiment.name, experiment.file, &plan, {}, options.without != Effect::contention};
-  Simulation simulation = options.beside
-                              ? simulate_with_neighbour(experiment, options, calibrations, prediction)
-                              : simulate_step(job, experiment.cluster, scope);
+  std::optional<SimulationBeside> beside;
+  if (options.beside) beside = simulate_with_neighbour(experiment, options, calibrations, prediction);
+  Simulation simulation = beside ? std::move(beside->steps) : simulate_step(job, experiment.cluster, scope);
   const WorkloadGraph& graph = simulation.step->graph;
   const StepTimeline& timeline = simulation.step->timeline;
   prediction.step_time = seconds(timeline.makespan_s);
@@ -89,14 +89,20 @@ void run_simulation(const Experiment& experiment, const PredictOptions& options,
   prediction.tasks = static_cast<std::int64_t>(graph.tasks.size());
   prediction.links = std::move(simulation.links);
   prediction.simulated = std::move(simulation.step);
-  // What comes between steps runs alone, a job beside this one left out.
   const LoopAddition loop =
-      simulate_loop(job, experiment.cluster, prediction.full_scope ? Scope::full : Scope::folded,
-                    options.beside ? nullptr : prediction.simulated);
+      beside ? std::move(beside->loop)
+             : simulate_loop(job, experiment.cluster, prediction.full_scope ? Scope::full : Scope::folded,
+                             prediction.simulated);
   prediction.step_time += seconds(loop.seconds());
   for (size_t term = 0; term < loop.breakdown.size(); ++term)
     prediction.breakdown[term] += loop.breakdown[term];
   prediction.contended = prediction.contended || loop.contended;
+  if (loop.write) {
+    auto met = std::make_shared<LoopPlan>(*plan.loop);
+    met->checkpoint.time = *loop.write;
+    met->checkpoint.restore = *loop.restore;
+    prediction.loop = std::move(met);
+  }
   prediction.communication = simulated_communication(*prediction.simulated, plan);
   prediction.communication.insert(prediction.communication.end(), loop.communication.begin(),
                                   loop.communication.end());

@@ -61,7 +61,10 @@ struct BesideUse {
   BesidePlacement placement = BesidePlacement::after;
   Seconds step_alone, step_together;            ///< on the shared fabric
   Seconds neighbour_alone, neighbour_together;  ///< the neighbour's own step
-  std::vector<std::string> binding;             ///< classes of links that cost this job more than alone
+  /// Of these mean steps, what waits for checkpoints.
+  Seconds checkpoint_alone, checkpoint_together;
+  Seconds neighbour_checkpoint_alone, neighbour_checkpoint_together;
+  std::vector<std::string> binding;  ///< classes of links that cost this job more than alone
   double slowdown() const { return step_together / step_alone; }
   double neighbour_slowdown() const { return neighbour_together / neighbour_alone; }
 };

@@ -27,10 +27,6 @@ WorkloadGraph numbered_as_on_fabric(const SimulatedJob& job, WorkloadGraph graph
   return graph;
 }
 
-WorkloadGraph graph_of(const SimulatedJob& job, Scope scope) {
-  return numbered_as_on_fabric(job, lower(*job.plan, scope));
-}
-
 /// Footprints of what a cluster's links see; a group without a path is the cluster's fault.
 Traffic routed(const SimulatedJob& job, const WorkloadGraph& graph, const Topology& topology) {
   try {
@@ -100,24 +96,27 @@ Simulation simulate_graph(const SimulatedJob& job, const Topology& topology, Sco
   return result;
 }
 
-Simulation simulate_beside(const SimulatedJob& job, const SimulatedJob& neighbour, double job_alone_s,
-                           double neighbour_alone_s, const ClusterSpec& cluster, Scope scope) {
-  const Topology topology = build_topology(cluster);
+Simulation simulate_beside(const BesideWork& work, const BesideWork& neighbour, const Topology& topology,
+                           Scope scope) {
+  const SimulatedJob& job = *work.job;
+  const auto graph_of = [](const BesideWork& of, Scope each) {
+    return numbered_as_on_fabric(*of.job, of.graph_of(each));
+  };
   Simulation result;
   result.full_scope = scope == Scope::full;
   result.step = std::make_shared<SimulatedStep>();
   WorkloadGraph& own = result.step->graph;
-  own = graph_of(job, scope);
+  own = graph_of(work, scope);
   WorkloadGraph other = graph_of(neighbour, scope);
   // The job may become slower and the neighbour must not run out before it has ended.
-  double laid_out_s = 1.5 * job_alone_s;
+  double laid_out_s = 1.5 * work.alone_s;
   for (;;) {
-    const double repetitions = std::ceil(laid_out_s / neighbour_alone_s) + 1.0;
+    const double repetitions = std::ceil(laid_out_s / neighbour.alone_s) + 1.0;
     if (repetitions * static_cast<double>(other.tasks.size()) > static_cast<double>(kMostNeighbourTasks)) {
-      throw refusal(neighbour.file,
+      throw refusal(neighbour.job->file,
                     fmt::format("{:.0f} steps of the job beside it, which takes {:.3g} s each, "
                                 "would be more than {} million tasks",
-                                repetitions, neighbour_alone_s, kMostNeighbourTasks / 1'000'000));
+                                repetitions, neighbour.alone_s, kMostNeighbourTasks / 1'000'000));
     }
     const SideBySide both = side_by_side(own, other, static_cast<int>(repetitions));
     const Traffic traffic = routed(job, both.graph, topology);
@@ -128,8 +127,8 @@ Simulation simulate_beside(const SimulatedJob& job, const SimulatedJob& neighbou
       if (uneven >= 0) {
         const std::string why = what_is_uneven(both.graph, uneven);
         refuse_unfolding(job, topology, why,
-                         tasks_unfolded(own, *job.plan) + tasks_unfolded(other, *neighbour.plan));
-        own = graph_of(job, Scope::full);
+                         tasks_unfolded(own, *job.plan) + tasks_unfolded(other, *neighbour.job->plan));
+        own = graph_of(work, Scope::full);
         other = graph_of(neighbour, Scope::full);
         result.full_scope = true;
         result.note = note_of(why);

@@ -29,7 +29,7 @@ struct Simulation {
   std::vector<LinkClassUse> links;
   bool full_scope = false;        ///< what was simulated in the end
   std::string note;               ///< why that is not what was asked for; may be empty
-  double neighbour_step_s = 0.0;  ///< mean of the neighbour's steps that ended in that time (else its first)
+  double neighbour_step_s = 0.0;  ///< mean of the neighbour's works that ended in that time (else its first)
 };
 
 /// Tasks up to which a folded step whose twins differ is simulated with every GPU instead. 2,432 GPUs of a
@@ -48,10 +48,16 @@ Simulation simulate_step(const SimulatedJob& job, const ClusterSpec& cluster, Sc
 Simulation simulate_graph(const SimulatedJob& job, const Topology& topology, Scope scope,
                           const std::function<WorkloadGraph(Scope)>& graph_of);
 
-/// Simulates one step of a job while a neighbour repeats its own on the same fabric.
-/// @param neighbour_alone_s  length of the neighbour's step without the job: how many of its steps are laid
-/// out
-Simulation simulate_beside(const SimulatedJob& job, const SimulatedJob& neighbour, double job_alone_s,
-                           double neighbour_alone_s, const ClusterSpec& cluster, Scope scope);
+/// A job's work beside another's.
+struct BesideWork {
+  const SimulatedJob* job = nullptr;
+  std::function<WorkloadGraph(Scope)> graph_of;  ///< in the plan's GPU numbers
+  double alone_s = 0.0;                          ///< its length without the other
+};
+
+/// Simulates a job's work while a neighbour repeats its own on the same fabric.
+/// @throws InputError as simulate_step
+Simulation simulate_beside(const BesideWork& work, const BesideWork& neighbour, const Topology& topology,
+                           Scope scope);
 
 }  // namespace orrery

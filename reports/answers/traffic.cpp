@@ -11,6 +11,7 @@
 #include "reports/answers/statistics.hpp"
 #include "sim/base/hash.hpp"
 #include "sim/base/quantile.hpp"
+#include "sim/network/storage_shape.hpp"
 #include "topologies/build_topology.hpp"
 
 namespace orrery {
@@ -112,7 +113,10 @@ TrafficTimes run_once(const TrafficAnswer& answer, const TrafficOptions& options
   KernelProblems problems;
   for (const TrafficLine& line : answer.lines) {
     try {
-      traffic.add(line.flow);
+      TrafficFlow flow = line.flow;
+      flow.from = met_by(answer.topology, line.flow.from, line.flow.to);
+      flow.to = met_by(answer.topology, line.flow.to, line.flow.from);
+      traffic.add(flow);
     } catch (const std::runtime_error& error) {
       problems.add({fmt::format("{}:{}", answer.request.flows, line.line), "", "", "", error.what()});
     }

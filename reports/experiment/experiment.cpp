@@ -141,6 +141,19 @@ void check_host_memory(const SpecReader& reader, const Experiment& experiment) {
   }
 }
 
+/// GPUs of a cluster whose size was accepted, whatever else of it was not; else 0.
+int known_gpus(const SpecReader& reader, const ClusterSpec& cluster) {
+  const std::string place = reader.pointer() + "/cluster";
+  if (!AcceptedKeys(optional_section(reader, "parallel")).sections({})) return 0;
+  for (const std::string& key : reader.problems().refused_below(place)) {
+    if (key != "fabric" && key != "storage" && key != "price") return 0;
+  }
+  for (const InputProblem& problem : reader.problems().list()) {
+    if (problem.pointer == place) return 0;
+  }
+  return cluster.gpus;
+}
+
 /// What reads well on its own but cannot be predicted, or not together.
 /// @param accepted of the sections, before the plan was read
 /// @param plan_accepted whether the plan was, too
@@ -205,7 +218,7 @@ Experiment read_experiment(const SpecReader& reader) {
     experiment.software.run_on_host(experiment.cluster.node.host_speed);
   }
   experiment.parallel = read_parallel_plan(parallel, experiment.model, experiment.training,
-                                           experiment.software, experiment.shape.gpus);
+                                           experiment.software, known_gpus(reader, experiment.cluster));
   cross_check(reader, experiment, accepted, AcceptedKeys(parallel).whole_plan());
   if (experiment.name.empty() && reader.problems().empty()) experiment.name = default_name(experiment);
   return experiment;

@@ -162,12 +162,21 @@ std::string beside_lines(const Prediction& prediction) {
   const BesideUse& use = *prediction.beside;
   std::string binding;
   for (const std::string& name : use.binding) binding += (binding.empty() ? "" : ", ") + name;
+  const auto waits = [](Seconds alone, Seconds together) {
+    if (together <= Seconds(0)) return std::string();
+    return fmt::format(" (of which checkpoints {} alone, {} together)", format_quantity(alone),
+                       format_quantity(together));
+  };
   return fmt::format(
-      "  beside {} on {} GPUs ({}): {} alone, {} together: {} slower; its own step {} alone, {} together: {} "
-      "slower; {}\n",
+      "  beside {} on {} GPUs ({}): {} alone, {} together{}: {} slower; its own step {} alone, {} "
+      "together{}: "
+      "{} slower; {}\n",
       use.name, use.gpus, name_of(use.placement), format_quantity(use.step_alone),
-      format_quantity(use.step_together), percent(use.slowdown() - 1.0), format_quantity(use.neighbour_alone),
-      format_quantity(use.neighbour_together), percent(use.neighbour_slowdown() - 1.0),
+      format_quantity(use.step_together), waits(use.checkpoint_alone, use.checkpoint_together),
+      percent(use.slowdown() - 1.0), format_quantity(use.neighbour_alone),
+      format_quantity(use.neighbour_together),
+      waits(use.neighbour_checkpoint_alone, use.neighbour_checkpoint_together),
+      percent(use.neighbour_slowdown() - 1.0),
       binding.empty() ? "no link binds" : "binding links: " + binding);
 }
 

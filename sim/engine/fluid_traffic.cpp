@@ -25,14 +25,16 @@ double draw(std::uint64_t seed, VertexId from, VertexId to, std::uint64_t flow) 
 
 FluidRoute fluid_route(const Topology& topology, VertexId from, VertexId to, std::uint64_t flow) {
   FluidRoute route;
-  route.line_rate = std::numeric_limits<double>::infinity();
+  route.line_rate = route.fabric_rate = std::numeric_limits<double>::infinity();
   for (const RouteLink& each : topology.spread(from, to, flow)) {
     const auto link = static_cast<size_t>(each.link);
     route.loads.push_back({each.link, each.share});
     route.latency_s += each.share * topology.links()[link].latency.base();
     route.on_fabric = route.on_fabric || on_fabric(topology, each.link);
     route.sprayed = route.sprayed || each.share < 1.0 - 1e-9;
-    route.line_rate = std::min(route.line_rate, payload_rate(topology, each.link).base() / each.share);
+    const double rate = payload_rate(topology, each.link).base() / each.share;
+    route.line_rate = std::min(route.line_rate, rate);
+    if (on_fabric(topology, each.link)) route.fabric_rate = std::min(route.fabric_rate, rate);
   }
   return route;
 }
@@ -49,7 +51,10 @@ void FluidTraffic::add(const TrafficFlow& flow) {
   FluidRoute route = fluid_route(topology_, flow.from, flow.to, number);
   double bound = route.line_rate;
   const double lost = 1.0 - topology_.spray_efficiency();
-  if (route.sprayed) bound *= 1.0 - 2.0 * lost * draw(options_.seed, flow.from, flow.to, number);
+  if (route.sprayed) {
+    const double reached = 1.0 - 2.0 * lost * draw(options_.seed, flow.from, flow.to, number);
+    bound = std::min(bound, route.fabric_rate * reached);
+  }
   std::vector<std::pair<std::int32_t, double>> key;
   for (const FluidLoad& load : route.loads) key.emplace_back(load.link, load.weight);
   const auto [known, added] =

@@ -14,10 +14,11 @@ namespace orrery {
 /// A flow's way through the fabric as the fluid network sees it.
 struct FluidRoute {
   std::vector<FluidLoad> loads;
-  double latency_s = 0.0;  ///< of the links, weighted by their shares: one way
-  bool on_fabric = false;  ///< crosses a cable of the fabric
-  bool sprayed = false;    ///< split over several links somewhere
-  double line_rate = 0.0;  ///< B/s: the most that its links carry of its payload when it has them alone
+  double latency_s = 0.0;    ///< of the links, weighted by their shares: one way
+  bool on_fabric = false;    ///< crosses a cable of the fabric
+  bool sprayed = false;      ///< split over several links somewhere
+  double line_rate = 0.0;    ///< B/s: the most that its links carry of its payload when it has them alone
+  double fabric_rate = 0.0;  ///< the same of the fabric's cables, where packets are sprayed
 };
 /// @throws std::runtime_error if there is no path
 FluidRoute fluid_route(const Topology& topology, VertexId from, VertexId to, std::uint64_t flow);
@@ -63,8 +64,8 @@ struct TrafficTimes {
 /// way back.
 ///
 /// - Cables carry what link_capacity() says.
-/// - A flow on one path may use all of it. A sprayed one reaches its own share of its line rate, drawn evenly
-/// from
+/// - A flow on one path may use all of it. A sprayed one reaches its own share of its cables' rate, drawn
+/// evenly from
 ///   [2e - 1, 1] for a spray efficiency e: packets that meet by chance at the spines cost some flows nothing
 ///   and others twice the mean. Assumed: no measurement gives the law. It was chosen in sight of the mean and
 ///   maximum of the packet-level permutations that tests/validation/packets compares with, so that those say

@@ -54,4 +54,12 @@ VertexId storage_endpoint(const Topology& topology, int node) {
   return -1;
 }
 
+VertexId met_by(const Topology& topology, VertexId endpoint, VertexId other) {
+  const Vertex& store = topology.vertices()[static_cast<size_t>(endpoint)];
+  const Vertex& client = topology.vertices()[static_cast<size_t>(other)];
+  if (store.kind != VertexKind::storage || client.kind != VertexKind::gpu) return endpoint;
+  const VertexId session = topology.find(store.id + "/node" + std::to_string(client.node));
+  return session < 0 ? endpoint : session;
+}
+
 }  // namespace orrery

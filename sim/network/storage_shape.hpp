@@ -44,4 +44,8 @@ BytesPerSecond storage_rate(const ClusterShape& cluster, StorageDirection direct
 /// build_topology; of a custom graph, the first storage vertex of the node or outside nodes.
 VertexId storage_endpoint(const Topology& topology, int node);
 
+/// Where the other end of a flow meets this one: under a rate a client a store is met by the node of a GPU at
+/// that node's session, "storage0/node3"; any other endpoint is met at itself.
+VertexId met_by(const Topology& topology, VertexId endpoint, VertexId other);
+
 }  // namespace orrery

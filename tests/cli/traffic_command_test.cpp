@@ -151,5 +151,24 @@ TEST(TrafficCommand, APresetWithSettings) {
   EXPECT_NEAR(json["completion_s"][1].get<double>() / json["completion_s"][0].get<double>(), 9.0, 0.7);
 }
 
+TEST(TrafficCommand, ANodeHasTheRateOfAClientWithTheStore) {
+  // 1 GB/s a node: 1 GB to one GPU takes 1 s, to two of another node 2 s each; the store's 10 GB/s and the
+  // cables' 50 bind nobody. Ramp and latencies take less than 1 ms.
+  const CliRun run =
+      traffic({"dgx-h100", "-", "--set", "nodes=4", "--set",
+               R"(storage={"kind":"shared","read_bandwidth":"10 GB/s","per_client_bandwidth":"1 GB/s"})",
+               "--format", "json", "--quiet"},
+              "{\"from\": \"storage0\", \"to\": 0, \"bytes\": 1000000000}\n"
+              "{\"from\": \"storage0\", \"to\": 8, \"bytes\": 1000000000}\n"
+              "{\"from\": \"storage0\", \"to\": \"node1/gpu1\", \"bytes\": 1000000000}\n"
+              "{\"from\": 16, \"to\": \"storage0\", \"bytes\": 1000000000}\n");
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = run.json();
+  const std::vector<double> expected = {1.0, 2.0, 2.0, 1.0};
+  for (size_t flow = 0; flow < expected.size(); ++flow) {
+    EXPECT_NEAR(json["completion_s"][flow].get<double>(), expected[flow], 1e-3) << flow;
+  }
+}
+
 }  // namespace
 }  // namespace orrery::test

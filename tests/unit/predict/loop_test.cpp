@@ -108,6 +108,29 @@ TEST(Loop, SlowerStorageIsNeverFaster) {
   }
 }
 
+TEST(Loop, CheckpointsGoOverTheUplinksThatTheFabricHas) {
+  Json document = two_nodes(R"({"checkpoint": {"every": 1}})");
+  document["cluster"]["nodes"] = 4;
+  document["cluster"]["fabric"] = parse_json(
+      R"({"kind": "leaf_spine", "nodes_per_leaf": 2, "oversubscription": [4],
+          "transport": {"payload_efficiency": 1, "spray_efficiency": 1}})",
+      "test");
+  document["cluster"]["storage"] = {{"kind", "shared"}, {"read_bandwidth", "3 TB/s"}, {"latency", "0 s"}};
+  document["parallel"]["zero"] = 1;
+  const Prediction simulated = run(document, EngineKind::simulate);
+  // Two leaves of 16 NICs, an uplink for four: 8 cables of 25 GB/s.
+  const double uplinks = 8 * 25e9;
+  const CheckpointPlan& checkpoint = simulated.loop->checkpoint;
+  const double write = checkpoint.bytes.base() / uplinks;
+  EXPECT_NEAR(checkpoint.time.base() / write, 1.0, 1e-3);
+  EXPECT_NEAR(term(simulated, BreakdownTerm::checkpoint_exposed) / write, 1.0, 1e-3);
+  // 32 GPUs read the weights, 2 of the 14 bytes, and their part of the 12 of states.
+  EXPECT_NEAR(checkpoint.restore.base() / ((32 * 2 + 12) / 14.0 * write), 1.0, 1e-3);
+  const CheckpointPlan closed = run(document, EngineKind::estimate).loop->checkpoint;
+  EXPECT_NEAR(closed.time / checkpoint.time, 1.0, 1e-3);
+  EXPECT_NEAR(closed.restore / checkpoint.restore, 1.0, 1e-3);
+}
+
 TEST(Loop, LocalDrivesAreReadInEveryNode) {
   Json document = two_nodes(R"({"data": {"workers": 1, "bytes_per_sample": "200 MB"}})");
   document["cluster"]["storage"] = {{"kind", "local"}, {"read_bandwidth", "16 GB/s"}};

@@ -103,6 +103,34 @@ TEST(Experiment, ReportsAllIndependentProblemsAtOnce) {
   }
 }
 
+/// Lines about a plan of tensor 3 beside something else that is wrong.
+std::vector<std::string> lines_about_tensor(Json document) {
+  document["parallel"]["tensor"] = 3;
+  std::vector<std::string> lines;
+  try {
+    read_experiment(document, "small.json");
+  } catch (const InputError& error) {
+    for (const InputProblem& problem : error.problems()) {
+      if (problem.line().find("tensor") != std::string::npos) lines.push_back(problem.line());
+    }
+  }
+  return lines;
+}
+
+TEST(Experiment, ChecksThePlanBesideABadFabricOrPrecision) {
+  Json document = small_experiment();
+  document["model"] = "llama3-8b";
+  const std::vector<std::string> alone = lines_about_tensor(document);
+  // 8 GPUs, 32 heads, hidden 4096, ffn_hidden 14336, 8 kv_heads: three divides none.
+  ASSERT_EQ(alone.size(), 5U);
+  Json fabric = document;
+  fabric["cluster"]["fabric"] = {{"kind", "torus"}, {"dimensions", {3, 5}}};
+  EXPECT_EQ(lines_about_tensor(fabric), alone);
+  Json precision = document;
+  precision["training"]["precision"] = "fp9";
+  EXPECT_EQ(lines_about_tensor(precision), alone);
+}
+
 TEST(Experiment, RefusesAPrecisionThatTheGpuLacks) {
   Json document = small_experiment();
   document["training"]["precision"] = "fp8";

@@ -64,6 +64,18 @@ INSTANTIATE_TEST_SUITE_P(
                 R"({"preset": "dgx-h100", "fabric": {"in_network_reduction": true}})",
                 {"experiment.json: /cluster/fabric/in_network_reduction: \"in_network_reduction\" is not "
                  "modelled yet; only false is"}},
+        Refusal{"AllThatATorusHasNot",
+                R"({"preset": "dgx-h100", "nodes": 64,
+                    "fabric": {"kind": "torus", "nodes_per_leaf": 3, "dimensions": [4, 4], "switch_radix": 3,
+                               "oversubscription": [2]}})",
+                {"experiment.json: /cluster/fabric/nodes_per_leaf: found 3 (number), expected nothing, "
+                 "because only leaf_spine, rail_optimized, nvl72, fat_tree, dragonfly or dragonfly+ have it",
+                 "experiment.json: /cluster/fabric/switch_radix: found a number of ports, expected nothing, "
+                 "because the routers of a torus have the ports that its dimensions need",
+                 "experiment.json: /cluster/fabric: \"oversubscription\" belongs to trees of switches; a "
+                 "torus follows from its own sizes",
+                 "experiment.json: /cluster/fabric: \"dimensions\" 4 x 4 is a torus of 16 nodes, the "
+                 "cluster has 64"}},
         Refusal{"SizeOfAnotherKind",
                 R"({"preset": "dgx-h100", "fabric": {"groups": 4, "dimensions": [4, 8]}})",
                 {"experiment.json: /cluster/fabric/groups: found 4 (number), expected nothing, because only "
