@@ -29,7 +29,8 @@ void append(std::vector<LinkId>& path, const std::vector<LinkId>& more) {
 }
 
 /// The GPU beside the sender whose port is nearest to the class, where it is nearer than `hops` and NVLink
-/// leads there (PXN). A sender without a way of its own (`hops` -1) takes one of the nearest by its hash.
+/// leads there (PXN). A sender without a way of its own (`hops` -1) takes, of the nearest, the one of its
+/// stand-in; its next flow the next.
 std::optional<Ends> over_a_neighbour(const RoutingTables& tables, const Journey& flow, std::int32_t to_class,
                                      std::int32_t hops) {
   const bool lost = hops < 0;
@@ -49,7 +50,11 @@ std::optional<Ends> over_a_neighbour(const RoutingTables& tables, const Journey&
     hops = there;
   }
   if (nearest.empty()) return std::nullopt;
-  return std::move(nearest[flow.from_hash % nearest.size()]);
+  const VertexId stand_in = tables.stand_in(flow.from);
+  const auto first = std::find_if(nearest.begin(), nearest.end(),
+                                  [&](const Ends& ends) { return ends.from_port == stand_in; });
+  const std::size_t start = first == nearest.end() ? 0 : static_cast<std::size_t>(first - nearest.begin());
+  return std::move(nearest[(start + flow.number) % nearest.size()]);
 }
 
 /// Ports of one end, tried in turn from `start`.
@@ -101,10 +106,10 @@ std::optional<Ends> find_ends(const RoutingTables& tables, const Journey& flow) 
   const Candidates to{tables.ports_of(flow.to), flow.number, true};
   if (auto ends = join(tables, flow, from, to)) return ends;
   const std::vector<VertexId> others_to = tables.other_nics(flow.to, false);
-  const Candidates to_other{others_to, flow.to_hash, false};
+  const Candidates to_other{others_to, flow.number, false};
   if (auto ends = join(tables, flow, from, to_other)) return ends;
   const std::vector<VertexId> others_from = tables.other_nics(flow.from, true);
-  const Candidates from_other{others_from, flow.from_hash, false};
+  const Candidates from_other{others_from, flow.number, false};
   if (auto ends = join(tables, flow, from_other, to)) return ends;
   return join(tables, flow, from_other, to_other);
 }
@@ -326,7 +331,7 @@ std::vector<RouteLink> Topology::spread(VertexId from, VertexId to, std::uint64_
 }
 
 Journey Topology::Graph::journey(VertexId from, VertexId to, std::uint64_t flow) const {
-  return {from, to, flow, hash_of(from, from, flow), hash_of(to, to, flow), pxn};
+  return {from, to, flow, pxn};
 }
 
 void Topology::Graph::require_endpoints(VertexId from, VertexId to) const {

@@ -69,6 +69,7 @@ RoutingTables::RoutingTables(const std::vector<Vertex>& vertices, const std::vec
   const bool any_failed = std::find(failed_links.begin(), failed_links.end(), true) != failed_links.end();
   find_ports(any_failed ? LinkLists(vertices.size(), links, true, {}) : out_);
   find_classes();
+  find_stand_ins();
   hops_to_.resize(classes_.size());
   grid_ = find_grid(vertices, links);
 }
@@ -175,6 +176,50 @@ void RoutingTables::add_class(VertexId port, std::map<std::vector<VertexId>, std
   class_of_[index_of(port)] = place->second;
 }
 
+void RoutingTables::find_stand_ins() {
+  for (std::size_t i = 0; i < gpus_by_node_.size();) {
+    const std::span<const VertexId> gpus = gpus_beside(gpus_by_node_[i]);
+    i += gpus.size();
+    const auto nics = nics_by_node_.find(node(gpus.front()));
+    const auto has_none = [this](VertexId gpu) { return ports_of(gpu).empty(); };
+    if (nics != nics_by_node_.end() && std::any_of(gpus.begin(), gpus.end(), has_none))
+      deal_stand_ins(gpus, nics->second);
+  }
+}
+
+void RoutingTables::deal_stand_ins(std::span<const VertexId> gpus, const std::vector<VertexId>& nics) {
+  std::map<VertexId, double> users;
+  for (const VertexId gpu : gpus) {
+    const std::span<const VertexId> ports = ports_of(gpu);
+    for (const VertexId port : ports) users[port] += 1.0 / static_cast<double>(ports.size());
+  }
+  for (std::size_t place = 0; place < gpus.size(); ++place) {
+    const VertexId gpu = gpus[place];
+    if (!ports_of(gpu).empty()) continue;
+    VertexId best = -1;
+    std::pair<std::size_t, double> least;
+    const std::size_t own = place * nics.size() / gpus.size();
+    for (std::size_t i = 1; i <= nics.size(); ++i) {
+      const VertexId nic = nics[(own + i) % nics.size()];
+      if (!leads_to_network(nic) || destination_class(nic) < 0) continue;
+      // Where no switches of the node lead there NVLink may (PXN): farthest, and all alike.
+      const std::size_t hops = path_in_node(gpu, nic).size();
+      const std::pair cost(hops == 0 ? vertices_.size() : hops, users[nic]);
+      if (best >= 0 && !(cost < least)) continue;
+      best = nic;
+      least = cost;
+    }
+    if (best < 0) return;
+    stand_ins_[gpu] = best;
+    users[best] += 1.0;
+  }
+}
+
+VertexId RoutingTables::stand_in(VertexId endpoint) const {
+  const auto found = stand_ins_.find(endpoint);
+  return found == stand_ins_.end() ? -1 : found->second;
+}
+
 std::span<const VertexId> RoutingTables::ports_of(VertexId endpoint) const {
   const std::size_t begin = first_port_[index_of(endpoint)];
   return std::span(ports_).subspan(begin, first_port_[index_of(endpoint) + 1] - begin);
@@ -234,6 +279,8 @@ std::vector<VertexId> RoutingTables::other_nics(VertexId endpoint, bool outward)
     if (outward ? !leads_to_network(nic) : destination_class(nic) < 0) continue;
     if (!(outward ? path_in_node(endpoint, nic) : path_in_node(nic, endpoint)).empty()) nics.push_back(nic);
   }
+  const auto first = std::find(nics.begin(), nics.end(), stand_in(endpoint));
+  if (first != nics.end()) std::rotate(nics.begin(), first, nics.end());
   return nics;
 }
 

@@ -60,8 +60,12 @@ class RoutingTables {
   /// Between two vertices of one node, over its NVSwitches and PCIe switches alone: the shortest, or empty.
   std::vector<LinkId> path_in_node(VertexId from, VertexId to) const;
   /// NICs of an endpoint's node that lead to the network (`outward`) or from it and are none of its own
-  /// ports, as far as it reaches them over the node's switches.
+  /// ports, as far as it reaches them over the node's switches: in order, from the endpoint's stand-in on.
   std::vector<VertexId> other_nics(VertexId endpoint, bool outward) const;
+  /// The NIC of its node that a GPU without ports of its own uses first, -1 if there is none. Such GPUs are
+  /// dealt over the node's NICs in use one by one: each takes, of the nearest, one that the fewest GPUs use,
+  /// of several the first after its own place.
+  VertexId stand_in(VertexId endpoint) const;
 
   /// Number of the set of network switches that lead to a port; ports with the same set share it. -1 if
   /// empty.
@@ -131,6 +135,8 @@ class RoutingTables {
   void add_nics_of_gpu(VertexId gpu, const LinkLists& all_out);
   void add_ports_of_storage(VertexId storage);
   void find_classes();
+  void find_stand_ins();
+  void deal_stand_ins(std::span<const VertexId> gpus, const std::vector<VertexId>& nics);
   void add_class(VertexId port, std::map<std::vector<VertexId>, std::int32_t>& known);
   bool leads_to_network(VertexId v) const;
   bool reaches(VertexId endpoint, VertexId port) const;
@@ -153,6 +159,7 @@ class RoutingTables {
   std::vector<VertexId> gpus_by_node_;
   std::map<int, std::vector<VertexId>> nics_by_node_;           ///< of nodes alone
   std::vector<std::pair<std::size_t, std::size_t>> node_gpus_;  ///< range in gpus_by_node_, a vertex
+  std::map<VertexId, VertexId> stand_ins_;                      ///< of GPUs without ports
   Grid grid_;
 
   mutable std::mutex mutex_;

@@ -323,6 +323,34 @@ TEST(Failures, OfANicSendItsGpuOverOneOtherNicOfItsNode) {
   }
 }
 
+TEST(Failures, OfNicsDealTheirGpusEvenlyOverTheOthers) {
+  // Four of eight NICs left: each carries its own GPU's flow and one more, whichever four they are.
+  const std::vector<int> first_half = {0, 1, 2, 3};
+  const std::vector<int> odd = {1, 3, 5, 7};
+  for (const bool pxn : {false, true}) {
+    for (const std::vector<int>& lost : {first_half, odd}) {
+      Topology topology = rails(4, 8, 2, 4, 2);
+      test::bridge_hosts(topology);
+      topology.set_routing(Routing::adaptive);
+      topology.set_pxn(pxn);
+      for (const int nic : lost) topology.fail_vertex(topology.find(test::numbered("node0/nic", nic)));
+      std::map<std::string, double> sent, received;
+      for (int gpu = 0; gpu < 8; ++gpu) {
+        const VertexId here = topology.gpu(gpu);
+        const VertexId there = topology.gpu(8 + gpu);
+        const std::vector<RouteLink> out = topology.spread(here, there);
+        for (const auto& [nic, share] : nics_of(topology, out, 0)) sent[nic] += share;
+        for (const auto& [nic, share] : nics_of(topology, topology.spread(there, here), 0))
+          received[nic] += share;
+      }
+      for (const auto& carried : {sent, received}) {
+        ASSERT_EQ(carried.size(), 4u);
+        for (const auto& [nic, flows] : carried) EXPECT_DOUBLE_EQ(flows, 2.0) << nic << (pxn ? " pxn" : "");
+      }
+    }
+  }
+}
+
 /// Two planes that never meet, but in node 1, whose two NICs share a PCIe switch. Node 0 is on plane a alone,
 /// node 2 on plane b alone.
 Topology two_planes() {
