@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <stdexcept>
 
@@ -193,11 +194,38 @@ bool walk(const RoutingTables& tables, Steps steps, const Choice& choice, Vertex
   return true;
 }
 
+/// What switches send over each of several next hops, in relation to one another: the link's bandwidth, less
+/// where the switch behind has less left towards the destination (`left`) than the best of the others has,
+/// for what all cables to it carry. Back-pressure brings this about: a queue before a narrow place grows
+/// until its output is the less loaded one no more.
+void weigh(const RoutingTables& tables, std::span<const double> left, const std::vector<LinkId>& choices,
+           std::vector<double>& weights) {
+  weights.clear();
+  for (const LinkId link : choices) weights.push_back(tables.link(link).bandwidth.base());
+  if (left.empty()) return;
+  const auto left_behind = [&](LinkId link) {
+    return left[index_of(tables.switch_number(tables.link(link).to))];
+  };
+  double best = 0.0;
+  for (const LinkId link : choices) best = std::max(best, left_behind(link));
+  std::map<VertexId, double> cables;
+  for (const LinkId link : choices) cables[tables.link(link).to] += tables.link(link).bandwidth.base();
+  double most = 0.0;
+  for (const auto& [to, together] : cables) most = std::max(most, together);
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    const double behind = left_behind(choices[i]) / best * most;
+    weights[i] *= std::min(1.0, behind / cables[tables.link(choices[i]).to]);
+  }
+}
+
 /// Shares of a flow of 1 that starts with `arrived` on vertices equally far from where the hops lead, split
-/// at each over its nearest next hops in proportion to their bandwidth, down to zero hops. Links in order of
-/// distance from the start.
-RoutingTables::Shares split(const RoutingTables& tables, const RoutingTables::Hops& hops,
+/// at each over its nearest next hops as they weigh, down to zero hops. Links in order of distance from the
+/// start.
+RoutingTables::Shares split(const RoutingTables& tables, std::int32_t to_class,
                             std::vector<std::pair<VertexId, double>> arrived, bool on_ports) {
+  const RoutingTables::Hops& hops = tables.hops_to(to_class);
+  const std::span<const double> left = tables.capacity_left_to(to_class);
+  std::vector<double> weights;
   RoutingTables::Shares shares;
   std::vector<LinkId> choices;
   std::vector<std::pair<VertexId, double>> next;
@@ -205,12 +233,13 @@ RoutingTables::Shares split(const RoutingTables& tables, const RoutingTables::Ho
     next.clear();
     for (const auto& [at, share] : arrived) {
       nearest(tables, hops, at, choices);
+      weigh(tables, left, choices, weights);
       double total = 0.0;
-      for (const LinkId link : choices) total += tables.link(link).bandwidth.base();
-      for (const LinkId link : choices) {
-        const double part = share * (tables.link(link).bandwidth.base() / total);
-        shares.links.push_back({link, part});
-        next.emplace_back(tables.link(link).to, part);
+      for (const double weight : weights) total += weight;
+      for (std::size_t i = 0; i < choices.size(); ++i) {
+        const double part = share * (weights[i] / total);
+        shares.links.push_back({choices[i], part});
+        next.emplace_back(tables.link(choices[i]).to, part);
       }
     }
     // Sorted by vertex, what arrives over several links added up.
@@ -258,7 +287,7 @@ void append_split(std::vector<RouteLink>& links, const RoutingTables& tables, Ve
   std::vector<LinkId> first;
   nearest(tables, hops, from_port, first);
   if (first.size() != 1) {
-    const RoutingTables::Shares shares = split(tables, hops, {{from_port, 1.0}}, true);
+    const RoutingTables::Shares shares = split(tables, to_class, {{from_port, 1.0}}, true);
     links.insert(links.end(), shares.links.begin(), shares.links.end());
     return append_exits(links, tables, shares.exits, to_port);
   }
@@ -267,7 +296,7 @@ void append_split(std::vector<RouteLink>& links, const RoutingTables& tables, Ve
   RoutingTables::Shares made;
   const RoutingTables::Shares* shares = tables.known_shares(first_switch, to_class);
   if (shares == nullptr) {
-    made = split(tables, hops, {{first_switch, 1.0}}, false);
+    made = split(tables, to_class, {{first_switch, 1.0}}, false);
     shares = tables.keep_shares(first_switch, to_class, made);
     if (shares == nullptr) shares = &made;
   }

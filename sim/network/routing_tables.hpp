@@ -91,6 +91,12 @@ class RoutingTables {
     std::vector<std::int32_t> hops_;
   };
   const Hops& hops_to(std::int32_t destination_class) const;
+  /// By switch_number(): what a switch carries towards a class over its shortest paths, of what the best
+  /// switch of its kind and distance does: the sum over its next switches of their cables together, less
+  /// where the next one has less left than its best peer. So a missing cable two tiers up is felt below it as
+  /// it is where it is missing. Empty where every tier's cables are whole and alike, so that all switches are
+  /// as good. Cost: the cables between switches, once a class.
+  std::span<const double> capacity_left_to(std::int32_t destination_class) const;
   /// Hops from a port to a class, its own links counted; -1 without a path.
   std::int32_t hops_between(VertexId from_port, std::int32_t destination_class) const;
   /// Hops from every vertex that forwards (switches of any kind, NICs) to an endpoint, over those alone. What
@@ -136,6 +142,7 @@ class RoutingTables {
   void add_ports_of_storage(VertexId storage);
   void find_classes();
   void find_stand_ins();
+  bool has_uneven_tiers(const std::vector<bool>& failed_links) const;
   void deal_stand_ins(std::span<const VertexId> gpus, const std::vector<VertexId>& nics);
   void add_class(VertexId port, std::map<std::vector<VertexId>, std::int32_t>& known);
   bool leads_to_network(VertexId v) const;
@@ -147,6 +154,8 @@ class RoutingTables {
   LinkLists out_, in_;
   std::vector<std::int32_t> switch_numbers_, transit_states_;
   std::int32_t switches_ = 0;
+  std::vector<VertexId> network_switches_;  ///< by number
+  bool uneven_tiers_ = false;
   /// Numbers of the switches with links into each, link by link, so that a search reads them in a row: those
   /// into number n from first_into_switch_[n] on.
   std::vector<std::size_t> first_into_switch_;
@@ -164,6 +173,7 @@ class RoutingTables {
 
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<const Hops>> hops_to_;
+  mutable std::map<std::int32_t, std::vector<double>> capacity_left_to_;
   mutable std::map<VertexId, std::unique_ptr<const TransitHops>> transit_hops_;
   mutable std::map<std::pair<VertexId, std::int32_t>, std::unique_ptr<const Shares>> shares_;
   mutable std::size_t kept_links_ = 0;

@@ -133,9 +133,10 @@ class Topology {
   std::vector<LinkId> route_between(VertexId from, VertexId to, std::uint64_t flow = 0) const;
   /// Links that a flow between two endpoints (GPUs or storage vertices) loads, each with its share of the
   /// bytes, in order of distance from the source. ECMP and fixed routing: the links of route(), share 1 each.
-  /// Adaptive: the flow is split at every switch between its two NICs over the ports of the shortest paths in
-  /// proportion to their bandwidth, what per-packet spraying does to a long flow; inside nodes, and where no
-  /// NICs do, it is a single path. @throws std::runtime_error if there is no path
+  /// Adaptive: the flow is split at every switch between its two NICs over the ports of the shortest paths by
+  /// their bandwidth and what is left behind them (back-pressure), what per-packet spraying does to a long
+  /// flow; inside nodes, and where no NICs do, it is a single path. @throws std::runtime_error if there is no
+  /// path
   std::vector<RouteLink> spread(VertexId from, VertexId to, std::uint64_t flow = 0) const;
 
  private:

@@ -173,6 +173,82 @@ TEST(Adaptive, SplitsOverPortsInProportionToBandwidth) {
   expect_conserved(topology, links, topology.gpu(0), topology.gpu(2));
 }
 
+/// Two nodes of one GPU, each on a leaf, between these four spines, with so many cables from each spine to
+/// either leaf.
+Topology parallel_cables(int to_first, int to_second) {
+  Topology topology;
+  topology.set_routing(Routing::adaptive);
+  for (const int node : {0, 1}) {
+    const std::string prefix = test::numbered("node", node) + "/";
+    const VertexId gpu = topology.add_vertex(VertexKind::gpu, node, prefix + "gpu0");
+    const VertexId nic = topology.add_vertex(VertexKind::nic, node, prefix + "nic0");
+    const VertexId leaf = topology.add_vertex(VertexKind::leaf, -1, test::numbered("leaf", node));
+    topology.add_duplex_link(gpu, nic, kRoutedCable, Seconds());
+    topology.add_duplex_link(nic, leaf, kRoutedCable, Seconds());
+  }
+  for (int i = 0; i < 4; ++i) {
+    const VertexId spine = topology.add_vertex(VertexKind::spine, -1, test::numbered("spine", i));
+    for (int cable = 0; cable < to_first; ++cable)
+      topology.add_duplex_link(topology.find("leaf0"), spine, kRoutedCable, Seconds());
+    for (int cable = 0; cable < to_second; ++cable)
+      topology.add_duplex_link(topology.find("leaf1"), spine, kRoutedCable, Seconds());
+  }
+  return topology;
+}
+
+TEST(Adaptive, LeavesALostCableOfTheDestinationItsShare) {
+  // Seven of eight cables into leaf1: each carries 1/7, the one to spine0 too, also where leaf0 is half as
+  // wide.
+  for (const int to_first : {1, 2}) {
+    Topology topology = parallel_cables(to_first, 2);
+    topology.fail_link(link_between(topology, "spine0", "leaf1"));
+    const std::vector<RouteLink> links = topology.spread(topology.gpu(0), topology.gpu(1));
+    expect_conserved(topology, links, topology.gpu(0), topology.gpu(1));
+    int into = 0;
+    for (const RouteLink& each : links) {
+      const Link& link = topology.links()[static_cast<std::size_t>(each.link)];
+      if (link.to != topology.find("leaf1") || link.from == topology.find("node1/nic0")) continue;
+      EXPECT_NEAR(each.share, 1.0 / 7, 1e-15);
+      ++into;
+    }
+    EXPECT_EQ(into, 7);
+  }
+}
+
+TEST(Adaptive, FeelsALostCableBehindTheCores) {
+  // leaf0 - two spines - two cores each - two spines - leaf1, over two cables each. One of the last four is
+  // lost, so a third goes by the first spine from the start.
+  Topology topology;
+  topology.set_routing(Routing::adaptive);
+  const auto join = [&](const std::string& a, const std::string& b) {
+    topology.add_duplex_link(topology.find(a), topology.find(b), kRoutedCable, Seconds());
+  };
+  for (const std::string node : {"0", "1"}) {
+    topology.add_vertex(VertexKind::gpu, node == "0" ? 0 : 1, "gpu" + node);
+    topology.add_vertex(VertexKind::nic, node == "0" ? 0 : 1, "nic" + node);
+    topology.add_vertex(VertexKind::leaf, -1, "leaf" + node);
+    join("gpu" + node, "nic" + node);
+    join("nic" + node, "leaf" + node);
+  }
+  for (const std::string plane : {"a", "b"}) {
+    for (const std::string node : {"0", "1"}) {
+      topology.add_vertex(VertexKind::spine, -1, "spine" + plane + node);
+      for (int cable = 0; cable < 2; ++cable) join("leaf" + node, "spine" + plane + node);
+    }
+    for (const std::string core : {"0", "1"}) {
+      topology.add_vertex(VertexKind::core, -1, "core" + plane + core);
+      for (const std::string node : {"0", "1"}) join("core" + plane + core, "spine" + plane + node);
+    }
+  }
+  topology.fail_link(link_between(topology, "spinea1", "leaf1"));
+  double over_first = 0.0;
+  for (const RouteLink& each : topology.spread(topology.gpu(0), topology.gpu(1))) {
+    if (topology.links()[static_cast<std::size_t>(each.link)].to == topology.find("spinea0"))
+      over_first += each.share;
+  }
+  EXPECT_NEAR(over_first, 1.0 / 3, 1e-15);
+}
+
 TEST(Adaptive, UsesBothPortsOfANicWithTwoLeaves) {
   // Dual top-of-rack: every NIC on two leaves, two spines above.
   Topology topology = rails(2, 1, 1, 2, 1);
