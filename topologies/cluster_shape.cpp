@@ -209,6 +209,56 @@ class WorstShare {
   std::vector<BytesPerSecond> healthy_, left_;
 };
 
+/// What the NICs of a node are good for together. Each carries an equal share of what the node sends, as NCCL
+/// deals its channels to them, so the slowest one decides for all; what a lost one carried the others share.
+class WorstNode {
+ public:
+  WorstNode(size_t nodes, size_t vertices) : ports_of_node_(nodes), fabric_(vertices), host_(vertices) {}
+  void add_fabric(int node, VertexId port, BytesPerSecond healthy, BytesPerSecond left) {
+    std::vector<VertexId>& ports = ports_of_node_[static_cast<size_t>(node)];
+    if (std::find(ports.begin(), ports.end(), port) == ports.end()) ports.push_back(port);
+    fabric_[static_cast<size_t>(port)].add(healthy, left);
+  }
+  void add_host(VertexId nic, BytesPerSecond healthy, BytesPerSecond left) {
+    host_[static_cast<size_t>(nic)].add(healthy, left);
+  }
+  double worst() const {
+    double worst = 1.0;
+    for (const std::vector<VertexId>& ports : ports_of_node_) {
+      double slowest = 1.0;
+      size_t left = 0;
+      for (const VertexId port : ports) {
+        const double share = share_of(port);
+        if (share <= 0.0) continue;
+        ++left;
+        slowest = std::min(slowest, share);
+      }
+      if (left == 0) continue;
+      worst = std::min(worst, slowest * static_cast<double>(left) / static_cast<double>(ports.size()));
+    }
+    return worst;
+  }
+
+ private:
+  struct Rate {
+    BytesPerSecond healthy, left;
+    void add(BytesPerSecond of_link, BytesPerSecond now) {
+      healthy += of_link;
+      left += now;
+    }
+  };
+  double share_of(VertexId port) const {
+    const Rate& fabric = fabric_[static_cast<size_t>(port)];
+    const Rate& host = host_[static_cast<size_t>(port)];
+    if (host.healthy.base() <= 0.0) return fabric.left / fabric.healthy;
+    // PCIe carries more than a NIC: one that it slows a little is as fast as before.
+    return min(fabric.left, host.left) / min(fabric.healthy, host.healthy);
+  }
+
+  std::vector<std::vector<VertexId>> ports_of_node_;
+  std::vector<Rate> fabric_, host_;  ///< of each port
+};
+
 /// Closed form of a damaged cluster: everyone waits for the worst node, and each tier is as narrow for all as
 /// at its worst switch.
 void narrow(const ClusterSpec& cluster, const RemainingCapacity& left, ClusterShape& shape) {
@@ -238,8 +288,8 @@ RemainingCapacity remaining_capacity(const ClusterSpec& cluster) {
   const Topology healthy = build_healthy_topology(cluster);
   const Topology damaged = build_topology(cluster);
   const size_t vertices = healthy.vertices().size();
-  WorstShare scale_up(vertices), host(static_cast<size_t>(cluster.nodes)),
-      nics(static_cast<size_t>(cluster.nodes)), up(vertices), above(vertices);
+  WorstShare scale_up(vertices), up(vertices), above(vertices);
+  WorstNode nics(static_cast<size_t>(cluster.nodes), vertices);
   for (size_t l = 0; l < healthy.links().size(); ++l) {
     const Link& link = healthy.links()[l];
     const VertexKind from = kind_of(healthy, link.from);
@@ -252,9 +302,9 @@ RemainingCapacity remaining_capacity(const ClusterSpec& cluster) {
     if (from == VertexKind::gpu && (to == VertexKind::nvswitch || to == VertexKind::gpu)) {
       scale_up.add(member, link.bandwidth, now);
     } else if (from == VertexKind::pcie_switch && to == VertexKind::nic && node >= 0) {
-      host.add(static_cast<size_t>(node), link.bandwidth, now);
+      nics.add_host(link.to, link.bandwidth, now);
     } else if ((from == VertexKind::nic || from == VertexKind::gpu) && is_network_switch(to) && node >= 0) {
-      nics.add(static_cast<size_t>(node), link.bandwidth, now);
+      nics.add_fabric(node, link.from, link.bandwidth, now);
     } else if (from == VertexKind::leaf && is_network_switch(to)) {
       up.add(member, link.bandwidth, now);
     } else if (from == VertexKind::spine && (to == VertexKind::core || to == VertexKind::spine)) {
@@ -262,8 +312,7 @@ RemainingCapacity remaining_capacity(const ClusterSpec& cluster) {
     }
   }
   left.scale_up = scale_up.worst(true);
-  // PCIe carries more than the NICs: a NIC that PCIe has lost is lost, one that it slows may not be.
-  left.nics = std::min(nics.worst(false), host.worst(false));
+  left.nics = nics.worst();
   left.leaf_uplinks = up.worst(false);
   left.spine_uplinks = above.worst(false);
   return left;

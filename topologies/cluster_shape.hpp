@@ -15,8 +15,10 @@ Topology build_healthy_topology(const ClusterSpec& cluster, bool host_bridges = 
 
 /// How much of its healthy rate the worst part of each tier has left, 1 where nothing is broken.
 struct RemainingCapacity {
-  double scale_up = 1.0;      ///< of a GPU's NVLink; 0: none, PCIe is left
-  double nics = 1.0;          ///< of a node's NICs together, on their PCIe side and on the fabric's
+  double scale_up = 1.0;  ///< of a GPU's NVLink; 0: none, PCIe is left
+  /// Of a node's NICs together, on their PCIe side and on the fabric's: those that are left share what it
+  /// sends alike, so all are as fast as the slowest.
+  double nics = 1.0;
   double leaf_uplinks = 1.0;  ///< of a leaf's cables to spines, or of a dragonfly or torus switch's to others
   double spine_uplinks = 1.0;  ///< of a spine's to cores, or of a group's global cables
 };

@@ -147,8 +147,42 @@ void FootprintBuilder::add_ring(const Communication& communication, const Member
     const double within = in_switch ? std::min(1.0, (1.0 + 1.0 / count) * n / (2.0 * (n - 1.0))) : 1.0;
     add_ring_in_domain(members, within, is_open_ring(communication));
   }
-  for_each_ring_crossing(communication, domains,
+  for_each_ring_crossing(communication, ring_ends(domains),
                          [this](int from, int to, double weight) { add_path(from, to, weight); });
+}
+
+/// The members of each domain at which rings enter and leave it.
+std::vector<FootprintBuilder::Members> FootprintBuilder::ring_ends(
+    const std::vector<Members>& domains) const {
+  const auto has_nics = [this](int gpu) { return !topology_.ports_of(topology_.gpu(gpu)).empty(); };
+  std::vector<Members> ends = domains;
+  size_t worst = domains.size();  // the domain that has lost the most, and fewest are left
+  for (size_t i = 0; i < domains.size(); ++i) {
+    const auto with_nics = static_cast<size_t>(std::count_if(domains[i].begin(), domains[i].end(), has_nics));
+    if (with_nics == 0 || with_nics == domains[i].size()) continue;
+    std::erase_if(ends[i], [&](int gpu) { return !has_nics(gpu); });
+    if (worst == domains.size() || with_nics < ends[worst].size()) worst = i;
+  }
+  if (worst == domains.size()) return ends;
+  // Ring r meets members of one place in their domains, so that it stays on its rail, or a spare one.
+  for (size_t i = 0; i < domains.size(); ++i) {
+    if (i == worst || domains[i].size() != domains[worst].size()) continue;
+    const auto is_end = [&](size_t domain, size_t place) {
+      return std::find(ends[domain].begin(), ends[domain].end(), domains[domain][place]) !=
+             ends[domain].end();
+    };
+    Members spare;
+    for (size_t place = 0; place < domains[i].size(); ++place) {
+      if (is_end(i, place) && !is_end(worst, place)) spare.push_back(domains[i][place]);
+    }
+    auto next_spare = spare.begin();
+    Members of_rings;
+    for (size_t place = 0; place < domains[i].size(); ++place) {
+      if (is_end(worst, place)) of_rings.push_back(is_end(i, place) ? domains[i][place] : *next_spare++);
+    }
+    ends[i] = std::move(of_rings);
+  }
+  return ends;
 }
 
 void FootprintBuilder::add_ring_in_domain(const Members& members, double weight, bool open) {

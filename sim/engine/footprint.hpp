@@ -40,8 +40,11 @@ class FootprintBuilder {
   ///   members of a domain every link carries all wire bytes, and from domain to domain they are dealt evenly
   ///   over the members: the r-th of k sends 1/k of them to the r-th of the next domain (to and from several
   ///   in turn where the numbers differ). A broadcast does not close the ring.
-  ///   Where every two members have a link of their own (NVLink mesh), NCCL's rings visit them in different
-  ///   orders, so that all these links carry alike.
+  ///   Members whose NICs are lost are passed inside their domain: rings start at the NICs that are left, and
+  ///   as many as the domain with the fewest has (NVIDIA/nccl src/graph/search.cc searches rings from NICs,
+  ///   src/init.cc takes the fewest channels of any node). Only where all members of a domain have lost
+  ///   theirs do they use others of their node. Where every two members have a link of their own (NVLink
+  ///   mesh), NCCL's rings visit them in different orders, so that all these links carry alike.
   /// - Trees, NVLS and other two-level algorithms across domains send (m-1)/m of the data out of each of m
   /// domains
   ///   where a ring sends (n-1)/n (n ranks): less. Inside a domain NVLS all-reduce moves (1 + 1/k) payloads
@@ -72,6 +75,7 @@ class FootprintBuilder {
   Parts take_parts();
   void add_group(const Communication& communication, const Members& group);
   void add_ring(const Communication& communication, const Members& group);
+  std::vector<Members> ring_ends(const std::vector<Members>& domains) const;
   void add_ring_in_domain(const Members& members, double weight, bool open);
   bool has_own_links(const Members& members) const;
   void add_path(int from_gpu, int to_gpu, double weight);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <stdexcept>
 
@@ -29,7 +30,8 @@ void append(std::vector<LinkId>& path, const std::vector<LinkId>& more) {
 }
 
 /// The GPU beside the sender whose port is nearest to the class, where it is nearer than `hops` and NVLink
-/// leads there (PXN). A sender without a way of its own (`hops` -1) takes one of the nearest by its hash.
+/// leads there (PXN). A sender without a way of its own (`hops` -1) takes, of the nearest, the one of its
+/// stand-in; its next flow the next.
 std::optional<Ends> over_a_neighbour(const RoutingTables& tables, const Journey& flow, std::int32_t to_class,
                                      std::int32_t hops) {
   const bool lost = hops < 0;
@@ -49,7 +51,11 @@ std::optional<Ends> over_a_neighbour(const RoutingTables& tables, const Journey&
     hops = there;
   }
   if (nearest.empty()) return std::nullopt;
-  return std::move(nearest[flow.from_hash % nearest.size()]);
+  const VertexId stand_in = tables.stand_in(flow.from);
+  const auto first = std::find_if(nearest.begin(), nearest.end(),
+                                  [&](const Ends& ends) { return ends.from_port == stand_in; });
+  const std::size_t start = first == nearest.end() ? 0 : static_cast<std::size_t>(first - nearest.begin());
+  return std::move(nearest[(start + flow.number) % nearest.size()]);
 }
 
 /// Ports of one end, tried in turn from `start`.
@@ -101,10 +107,10 @@ std::optional<Ends> find_ends(const RoutingTables& tables, const Journey& flow) 
   const Candidates to{tables.ports_of(flow.to), flow.number, true};
   if (auto ends = join(tables, flow, from, to)) return ends;
   const std::vector<VertexId> others_to = tables.other_nics(flow.to, false);
-  const Candidates to_other{others_to, flow.to_hash, false};
+  const Candidates to_other{others_to, flow.number, false};
   if (auto ends = join(tables, flow, from, to_other)) return ends;
   const std::vector<VertexId> others_from = tables.other_nics(flow.from, true);
-  const Candidates from_other{others_from, flow.from_hash, false};
+  const Candidates from_other{others_from, flow.number, false};
   if (auto ends = join(tables, flow, from_other, to)) return ends;
   return join(tables, flow, from_other, to_other);
 }
@@ -188,11 +194,38 @@ bool walk(const RoutingTables& tables, Steps steps, const Choice& choice, Vertex
   return true;
 }
 
+/// What switches send over each of several next hops, in relation to one another: the link's bandwidth, less
+/// where the switch behind has less left towards the destination (`left`) than the best of the others has,
+/// for what all cables to it carry. Back-pressure brings this about: a queue before a narrow place grows
+/// until its output is the less loaded one no more.
+void weigh(const RoutingTables& tables, std::span<const double> left, const std::vector<LinkId>& choices,
+           std::vector<double>& weights) {
+  weights.clear();
+  for (const LinkId link : choices) weights.push_back(tables.link(link).bandwidth.base());
+  if (left.empty()) return;
+  const auto left_behind = [&](LinkId link) {
+    return left[index_of(tables.switch_number(tables.link(link).to))];
+  };
+  double best = 0.0;
+  for (const LinkId link : choices) best = std::max(best, left_behind(link));
+  std::map<VertexId, double> cables;
+  for (const LinkId link : choices) cables[tables.link(link).to] += tables.link(link).bandwidth.base();
+  double most = 0.0;
+  for (const auto& [to, together] : cables) most = std::max(most, together);
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    const double behind = left_behind(choices[i]) / best * most;
+    weights[i] *= std::min(1.0, behind / cables[tables.link(choices[i]).to]);
+  }
+}
+
 /// Shares of a flow of 1 that starts with `arrived` on vertices equally far from where the hops lead, split
-/// at each over its nearest next hops in proportion to their bandwidth, down to zero hops. Links in order of
-/// distance from the start.
-RoutingTables::Shares split(const RoutingTables& tables, const RoutingTables::Hops& hops,
+/// at each over its nearest next hops as they weigh, down to zero hops. Links in order of distance from the
+/// start.
+RoutingTables::Shares split(const RoutingTables& tables, std::int32_t to_class,
                             std::vector<std::pair<VertexId, double>> arrived, bool on_ports) {
+  const RoutingTables::Hops& hops = tables.hops_to(to_class);
+  const std::span<const double> left = tables.capacity_left_to(to_class);
+  std::vector<double> weights;
   RoutingTables::Shares shares;
   std::vector<LinkId> choices;
   std::vector<std::pair<VertexId, double>> next;
@@ -200,12 +233,13 @@ RoutingTables::Shares split(const RoutingTables& tables, const RoutingTables::Ho
     next.clear();
     for (const auto& [at, share] : arrived) {
       nearest(tables, hops, at, choices);
+      weigh(tables, left, choices, weights);
       double total = 0.0;
-      for (const LinkId link : choices) total += tables.link(link).bandwidth.base();
-      for (const LinkId link : choices) {
-        const double part = share * (tables.link(link).bandwidth.base() / total);
-        shares.links.push_back({link, part});
-        next.emplace_back(tables.link(link).to, part);
+      for (const double weight : weights) total += weight;
+      for (std::size_t i = 0; i < choices.size(); ++i) {
+        const double part = share * (weights[i] / total);
+        shares.links.push_back({choices[i], part});
+        next.emplace_back(tables.link(choices[i]).to, part);
       }
     }
     // Sorted by vertex, what arrives over several links added up.
@@ -253,7 +287,7 @@ void append_split(std::vector<RouteLink>& links, const RoutingTables& tables, Ve
   std::vector<LinkId> first;
   nearest(tables, hops, from_port, first);
   if (first.size() != 1) {
-    const RoutingTables::Shares shares = split(tables, hops, {{from_port, 1.0}}, true);
+    const RoutingTables::Shares shares = split(tables, to_class, {{from_port, 1.0}}, true);
     links.insert(links.end(), shares.links.begin(), shares.links.end());
     return append_exits(links, tables, shares.exits, to_port);
   }
@@ -262,7 +296,7 @@ void append_split(std::vector<RouteLink>& links, const RoutingTables& tables, Ve
   RoutingTables::Shares made;
   const RoutingTables::Shares* shares = tables.known_shares(first_switch, to_class);
   if (shares == nullptr) {
-    made = split(tables, hops, {{first_switch, 1.0}}, false);
+    made = split(tables, to_class, {{first_switch, 1.0}}, false);
     shares = tables.keep_shares(first_switch, to_class, made);
     if (shares == nullptr) shares = &made;
   }
@@ -326,7 +360,7 @@ std::vector<RouteLink> Topology::spread(VertexId from, VertexId to, std::uint64_
 }
 
 Journey Topology::Graph::journey(VertexId from, VertexId to, std::uint64_t flow) const {
-  return {from, to, flow, hash_of(from, from, flow), hash_of(to, to, flow), pxn};
+  return {from, to, flow, pxn};
 }
 
 void Topology::Graph::require_endpoints(VertexId from, VertexId to) const {

@@ -42,7 +42,10 @@ RoutingTables::RoutingTables(const std::vector<Vertex>& vertices, const std::vec
   std::map<int, std::vector<VertexId>> by_node;
   for (std::size_t v = 0; v < vertices.size(); ++v) {
     const VertexKind kind = vertices[v].kind;
-    if (is_network_switch(kind)) switch_numbers_[v] = switches_++;
+    if (is_network_switch(kind)) {
+      switch_numbers_[v] = switches_++;
+      network_switches_.push_back(static_cast<VertexId>(v));
+    }
     if (kind != VertexKind::gpu && kind != VertexKind::storage) {
       transit_states_[v] = states_;
       states_ += 2;
@@ -69,6 +72,8 @@ RoutingTables::RoutingTables(const std::vector<Vertex>& vertices, const std::vec
   const bool any_failed = std::find(failed_links.begin(), failed_links.end(), true) != failed_links.end();
   find_ports(any_failed ? LinkLists(vertices.size(), links, true, {}) : out_);
   find_classes();
+  find_stand_ins();
+  uneven_tiers_ = has_uneven_tiers(failed_links);
   hops_to_.resize(classes_.size());
   grid_ = find_grid(vertices, links);
 }
@@ -175,6 +180,50 @@ void RoutingTables::add_class(VertexId port, std::map<std::vector<VertexId>, std
   class_of_[index_of(port)] = place->second;
 }
 
+void RoutingTables::find_stand_ins() {
+  for (std::size_t i = 0; i < gpus_by_node_.size();) {
+    const std::span<const VertexId> gpus = gpus_beside(gpus_by_node_[i]);
+    i += gpus.size();
+    const auto nics = nics_by_node_.find(node(gpus.front()));
+    const auto has_none = [this](VertexId gpu) { return ports_of(gpu).empty(); };
+    if (nics != nics_by_node_.end() && std::any_of(gpus.begin(), gpus.end(), has_none))
+      deal_stand_ins(gpus, nics->second);
+  }
+}
+
+void RoutingTables::deal_stand_ins(std::span<const VertexId> gpus, const std::vector<VertexId>& nics) {
+  std::map<VertexId, double> users;
+  for (const VertexId gpu : gpus) {
+    const std::span<const VertexId> ports = ports_of(gpu);
+    for (const VertexId port : ports) users[port] += 1.0 / static_cast<double>(ports.size());
+  }
+  for (std::size_t place = 0; place < gpus.size(); ++place) {
+    const VertexId gpu = gpus[place];
+    if (!ports_of(gpu).empty()) continue;
+    VertexId best = -1;
+    std::pair<std::size_t, double> least;
+    const std::size_t own = place * nics.size() / gpus.size();
+    for (std::size_t i = 1; i <= nics.size(); ++i) {
+      const VertexId nic = nics[(own + i) % nics.size()];
+      if (!leads_to_network(nic) || destination_class(nic) < 0) continue;
+      // Where no switches of the node lead there NVLink may (PXN): farthest, and all alike.
+      const std::size_t hops = path_in_node(gpu, nic).size();
+      const std::pair cost(hops == 0 ? vertices_.size() : hops, users[nic]);
+      if (best >= 0 && !(cost < least)) continue;
+      best = nic;
+      least = cost;
+    }
+    if (best < 0) return;
+    stand_ins_[gpu] = best;
+    users[best] += 1.0;
+  }
+}
+
+VertexId RoutingTables::stand_in(VertexId endpoint) const {
+  const auto found = stand_ins_.find(endpoint);
+  return found == stand_ins_.end() ? -1 : found->second;
+}
+
 std::span<const VertexId> RoutingTables::ports_of(VertexId endpoint) const {
   const std::size_t begin = first_port_[index_of(endpoint)];
   return std::span(ports_).subspan(begin, first_port_[index_of(endpoint) + 1] - begin);
@@ -234,6 +283,8 @@ std::vector<VertexId> RoutingTables::other_nics(VertexId endpoint, bool outward)
     if (outward ? !leads_to_network(nic) : destination_class(nic) < 0) continue;
     if (!(outward ? path_in_node(endpoint, nic) : path_in_node(nic, endpoint)).empty()) nics.push_back(nic);
   }
+  const auto first = std::find(nics.begin(), nics.end(), stand_in(endpoint));
+  if (first != nics.end()) std::rotate(nics.begin(), first, nics.end());
   return nics;
 }
 
@@ -287,6 +338,60 @@ const RoutingTables::Hops& RoutingTables::hops_to(std::int32_t destination_class
   }
   kept = std::move(found);
   return *kept;
+}
+
+bool RoutingTables::has_uneven_tiers(const std::vector<bool>& failed_links) const {
+  std::map<std::pair<VertexKind, VertexKind>, BytesPerSecond> of_tier;
+  for (std::size_t l = 0; l < links_.size(); ++l) {
+    const Link& cable = links_[l];
+    if (switch_number(cable.from) < 0 || switch_number(cable.to) < 0) continue;
+    const std::pair tier(kind(cable.from), kind(cable.to));
+    if (failed_links[l] || of_tier.emplace(tier, cable.bandwidth).first->second != cable.bandwidth)
+      return true;
+  }
+  return false;
+}
+
+std::span<const double> RoutingTables::capacity_left_to(std::int32_t destination_class) const {
+  if (!uneven_tiers_) return {};
+  const Hops& hops = hops_to(destination_class);
+  const std::scoped_lock lock(mutex_);
+  const auto [place, is_new] = capacity_left_to_.try_emplace(destination_class);
+  std::vector<double>& left = place->second;
+  if (!is_new) return left;
+  left.assign(network_switches_.size(), 0.0);
+  std::vector<VertexId> nearest_first;
+  for (const VertexId v : network_switches_) {
+    if (hops.from(v) >= 0) nearest_first.push_back(v);
+  }
+  const auto peers = [&](VertexId v) { return std::pair(hops.from(v), kind(v)); };
+  std::stable_sort(nearest_first.begin(), nearest_first.end(),
+                   [&](VertexId a, VertexId b) { return peers(a) < peers(b); });
+  std::map<VertexId, double> next;  // with what the cables to it carry together
+  for (auto begin = nearest_first.begin(); begin != nearest_first.end();) {
+    const auto end =
+        std::find_if(begin, nearest_first.end(), [&](VertexId v) { return peers(v) != peers(*begin); });
+    double best = 0.0;
+    for (auto v = begin; v != end; ++v) {
+      double& carries = left[index_of(switch_number(*v))];
+      if (hops.from(*v) == 0) {
+        carries = best = 1.0;
+        continue;
+      }
+      next.clear();
+      for (const LinkId l : out(*v)) {
+        if (hops.from(link(l).to) != hops.from(*v) - 1) continue;
+        next[link(l).to] += link(l).bandwidth.base();
+      }
+      double most = 0.0;
+      for (const auto& [to, cables] : next) most = std::max(most, cables);
+      for (const auto& [to, cables] : next)
+        carries += std::min(cables, most * left[index_of(switch_number(to))]);
+      best = std::max(best, carries);
+    }
+    for (; begin != end; ++begin) left[index_of(switch_number(*begin))] /= best;
+  }
+  return left;
 }
 
 const RoutingTables::TransitHops& RoutingTables::transit_hops_to(VertexId endpoint) const {

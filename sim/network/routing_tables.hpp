@@ -60,8 +60,12 @@ class RoutingTables {
   /// Between two vertices of one node, over its NVSwitches and PCIe switches alone: the shortest, or empty.
   std::vector<LinkId> path_in_node(VertexId from, VertexId to) const;
   /// NICs of an endpoint's node that lead to the network (`outward`) or from it and are none of its own
-  /// ports, as far as it reaches them over the node's switches.
+  /// ports, as far as it reaches them over the node's switches: in order, from the endpoint's stand-in on.
   std::vector<VertexId> other_nics(VertexId endpoint, bool outward) const;
+  /// The NIC of its node that a GPU without ports of its own uses first, -1 if there is none. Such GPUs are
+  /// dealt over the node's NICs in use one by one: each takes, of the nearest, one that the fewest GPUs use,
+  /// of several the first after its own place.
+  VertexId stand_in(VertexId endpoint) const;
 
   /// Number of the set of network switches that lead to a port; ports with the same set share it. -1 if
   /// empty.
@@ -87,6 +91,12 @@ class RoutingTables {
     std::vector<std::int32_t> hops_;
   };
   const Hops& hops_to(std::int32_t destination_class) const;
+  /// By switch_number(): what a switch carries towards a class over its shortest paths, of what the best
+  /// switch of its kind and distance does: the sum over its next switches of their cables together, less
+  /// where the next one has less left than its best peer. So a missing cable two tiers up is felt below it as
+  /// it is where it is missing. Empty where every tier's cables are whole and alike, so that all switches are
+  /// as good. Cost: the cables between switches, once a class.
+  std::span<const double> capacity_left_to(std::int32_t destination_class) const;
   /// Hops from a port to a class, its own links counted; -1 without a path.
   std::int32_t hops_between(VertexId from_port, std::int32_t destination_class) const;
   /// Hops from every vertex that forwards (switches of any kind, NICs) to an endpoint, over those alone. What
@@ -131,6 +141,9 @@ class RoutingTables {
   void add_nics_of_gpu(VertexId gpu, const LinkLists& all_out);
   void add_ports_of_storage(VertexId storage);
   void find_classes();
+  void find_stand_ins();
+  bool has_uneven_tiers(const std::vector<bool>& failed_links) const;
+  void deal_stand_ins(std::span<const VertexId> gpus, const std::vector<VertexId>& nics);
   void add_class(VertexId port, std::map<std::vector<VertexId>, std::int32_t>& known);
   bool leads_to_network(VertexId v) const;
   bool reaches(VertexId endpoint, VertexId port) const;
@@ -141,6 +154,8 @@ class RoutingTables {
   LinkLists out_, in_;
   std::vector<std::int32_t> switch_numbers_, transit_states_;
   std::int32_t switches_ = 0;
+  std::vector<VertexId> network_switches_;  ///< by number
+  bool uneven_tiers_ = false;
   /// Numbers of the switches with links into each, link by link, so that a search reads them in a row: those
   /// into number n from first_into_switch_[n] on.
   std::vector<std::size_t> first_into_switch_;
@@ -153,10 +168,12 @@ class RoutingTables {
   std::vector<VertexId> gpus_by_node_;
   std::map<int, std::vector<VertexId>> nics_by_node_;           ///< of nodes alone
   std::vector<std::pair<std::size_t, std::size_t>> node_gpus_;  ///< range in gpus_by_node_, a vertex
+  std::map<VertexId, VertexId> stand_ins_;                      ///< of GPUs without ports
   Grid grid_;
 
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<const Hops>> hops_to_;
+  mutable std::map<std::int32_t, std::vector<double>> capacity_left_to_;
   mutable std::map<VertexId, std::unique_ptr<const TransitHops>> transit_hops_;
   mutable std::map<std::pair<VertexId, std::int32_t>, std::unique_ptr<const Shares>> shares_;
   mutable std::size_t kept_links_ = 0;

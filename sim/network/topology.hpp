@@ -118,23 +118,25 @@ class Topology {
   /// through that, two of one node over its switches alone where these join them; otherwise the path leaves
   /// through the GPU's own NIC (or the GPU itself where it is cabled to a switch) and takes one of the
   /// shortest paths of switches to the other's own NIC. An end whose own NICs have no path takes another NIC
-  /// of its node that it reaches over the node's own switches: one for each flow, by a hash of GPU and flow,
-  /// whoever is at the other end. Where no NICs do, the shortest path over any switches and NICs; but what
-  /// has entered the switches of the network leaves them once, so no third node forwards between them. Among
-  /// paths of equal length, ECMP picks at each switch by a hash of (source, destination, flow); fixed routing
-  /// by the destination's number on its leaf (as the D-mod-K tables of InfiniBand fat trees do), on a torus
-  /// dimension by dimension, whatever the source and the flow. Adaptive routing: the path that ECMP takes;
-  /// what it sprays is spread(). Deterministic and thread-safe. Cost: one search over the switches for each
-  /// leaf that is ever a destination, then the ports of the switches passed. @throws std::runtime_error if
-  /// there is no path, naming both GPUs
+  /// of its node that it reaches over the node's own switches, whoever is at the other end: GPUs without NICs
+  /// are dealt evenly over those that are left, the nearest first (flow 0; the next flow takes the next NIC).
+  /// Where no NICs do, the shortest path over any switches and NICs; but what has entered the switches of the
+  /// network leaves them once, so no third node forwards between them. Among paths of equal length, ECMP
+  /// picks at each switch by a hash of (source, destination, flow); fixed routing by the destination's number
+  /// on its leaf (as the D-mod-K tables of InfiniBand fat trees do), on a torus dimension by dimension,
+  /// whatever the source and the flow. Adaptive routing: the path that ECMP takes; what it sprays is
+  /// spread(). Deterministic and thread-safe. Cost: one search over the switches for each leaf that is ever a
+  /// destination, then the ports of the switches passed. @throws std::runtime_error if there is no path,
+  /// naming both GPUs
   std::vector<LinkId> route(int from_gpu, int to_gpu, std::uint64_t flow = 0) const;
   /// The same between any two of GPUs and storage vertices. @throws std::invalid_argument for other vertices
   std::vector<LinkId> route_between(VertexId from, VertexId to, std::uint64_t flow = 0) const;
   /// Links that a flow between two endpoints (GPUs or storage vertices) loads, each with its share of the
   /// bytes, in order of distance from the source. ECMP and fixed routing: the links of route(), share 1 each.
-  /// Adaptive: the flow is split at every switch between its two NICs over the ports of the shortest paths in
-  /// proportion to their bandwidth, what per-packet spraying does to a long flow; inside nodes, and where no
-  /// NICs do, it is a single path. @throws std::runtime_error if there is no path
+  /// Adaptive: the flow is split at every switch between its two NICs over the ports of the shortest paths by
+  /// their bandwidth and what is left behind them (back-pressure), what per-packet spraying does to a long
+  /// flow; inside nodes, and where no NICs do, it is a single path. @throws std::runtime_error if there is no
+  /// path
   std::vector<RouteLink> spread(VertexId from, VertexId to, std::uint64_t flow = 0) const;
 
  private:

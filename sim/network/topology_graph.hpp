@@ -17,13 +17,11 @@ namespace orrery {
 
 inline constexpr std::size_t kVertexKinds = 8;
 
-/// A flow that leaves its node, and the hashes by which its ends choose among NICs that are not their own.
+/// A flow that leaves its node.
 struct Journey {
   VertexId from;
   VertexId to;
   std::uint64_t number;
-  std::uint64_t from_hash;
-  std::uint64_t to_hash;
   bool pxn;
 };
 

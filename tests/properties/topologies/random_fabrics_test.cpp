@@ -169,5 +169,52 @@ TEST(RandomFabrics, OneBrokenCableIsRoutedRoundOrRefused) {
   EXPECT_GT(refused, 0);
 }
 
+/// Time in which every GPU sends a byte to the one so many further on: that of the fullest cable.
+double shift_time(const Topology& topology, int by) {
+  std::vector<double> load(topology.links().size(), 0.0);
+  for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
+    const int next = (gpu + by) % topology.gpu_count();
+    for (const RouteLink& each : topology.spread(topology.gpu(gpu), topology.gpu(next)))
+      load[static_cast<size_t>(each.link)] += each.share;
+  }
+  double longest = 0.0;
+  for (size_t l = 0; l < load.size(); ++l)
+    longest = std::max(longest, load[l] / topology.links()[l].bandwidth.base());
+  return longest;
+}
+
+TEST(AdaptiveRouting, LosesWhatTheCablesOfTheCutLoseAndNoMore) {
+  // 8 nodes of 8 NICs, a leaf each with 8 uplinks: two cables to each of 4 spines, or 16 nodes, two a leaf,
+  // four cables to each of 4. All GPUs send to the next leaf: with k of n cables left it takes n/k.
+  struct Case {
+    int nodes, nodes_a_leaf, radix, uplinks;
+  };
+  for (const Case& each : {Case{8, 1, 16, 8}, Case{16, 2, 32, 16}}) {
+    Json failed = Json::array();
+    double before = 0.0;
+    for (int lost = 0; lost <= each.uplinks / 2; ++lost) {
+      const std::optional<Cluster> cluster = read({{"preset", "dgx-h100"},
+                                                   {"nodes", each.nodes},
+                                                   {"fabric",
+                                                    {{"kind", "leaf_spine"},
+                                                     {"routing", "adaptive"},
+                                                     {"switch_radix", each.radix},
+                                                     {"nodes_per_leaf", each.nodes_a_leaf},
+                                                     {"failed_links", failed}}}});
+      ASSERT_TRUE(cluster.has_value());
+      const Topology topology = build_topology(cluster->spec);
+      const int leaving = 8 * each.nodes_a_leaf;
+      const double expected = leaving / ((each.uplinks - lost) * 50e9);
+      const double time = shift_time(topology, leaving);
+      EXPECT_LE(time, 1.05 * expected) << lost;
+      EXPECT_GE(time, expected * (1 - 1e-12)) << lost;
+      EXPECT_GE(time, before * (1 - 1e-12)) << lost;
+      before = time;
+      const int per_spine = each.uplinks / 4;
+      failed.push_back({"leaf0", "spine" + std::to_string(lost / per_spine)});
+    }
+  }
+}
+
 }  // namespace
 }  // namespace orrery

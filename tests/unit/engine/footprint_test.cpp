@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <string>
 
@@ -44,6 +45,48 @@ TEST(Footprint, OfARingWithUnequalMembersDealsEvenlyOverEachSide) {
   EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node1/nic0", "leaf1")), 1.0);
   EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "leaf0", "node0/nic1")), 0.5);
   EXPECT_DOUBLE_EQ(weight_on(loads, link_between(topology, "node0/gpu0", "node0/nvswitch")), 1.0);
+}
+
+TEST(Footprint, OfARingThatLostANicIsDealtOverTheOthers) {
+  // Seven rings through three nodes, each over a NIC of its own: 1/7 a NIC, where eight had 1/8. They keep
+  // their numbers, so nic2 is idle on all nodes.
+  Topology topology = SmallFabric{.nodes = 3, .gpus = 8, .nics = 8}.build();
+  topology.fail_vertex(topology.find("node1/nic2"));
+  FootprintBuilder builder(topology);
+  std::vector<int> all(24);
+  std::iota(all.begin(), all.end(), 0);
+  const auto loads = builder.footprint(communication(CollectiveOp::reduce_scatter, 1, 0, 1, {all}));
+  for (const int node : {0, 1, 2}) {
+    const std::string leaf = "leaf" + std::to_string(node);
+    for (int i = 0; i < 8; ++i) {
+      const std::string nic = "node" + std::to_string(node) + "/nic" + std::to_string(i);
+      const double expected = i == 2 ? 0.0 : 1.0 / 7;
+      EXPECT_NEAR(weight_on(loads, link_between(topology, nic, leaf)), expected, 1e-12) << nic;
+      EXPECT_NEAR(weight_on(loads, link_between(topology, leaf, nic)), expected, 1e-12) << nic;
+    }
+  }
+}
+
+TEST(Footprint, OfARingIsDealtOverTheFewestNicsOfANode) {
+  // Node 0 has lost nic0, node 1 nic3 to nic6: four rings, a quarter each on the NICs that they use.
+  Topology topology = SmallFabric{.nodes = 3, .gpus = 8, .nics = 8}.build();
+  for (const char* nic : {"node0/nic0", "node1/nic3", "node1/nic4", "node1/nic5", "node1/nic6"})
+    topology.fail_vertex(topology.find(nic));
+  FootprintBuilder builder(topology);
+  std::vector<int> all(24);
+  std::iota(all.begin(), all.end(), 0);
+  const auto loads = builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, {all}));
+  for (const int node : {0, 1, 2}) {
+    const std::string leaf = "leaf" + std::to_string(node);
+    int used = 0;
+    for (int i = 0; i < 8; ++i) {
+      const double weight = weight_on(
+          loads, link_between(topology, "node" + std::to_string(node) + "/nic" + std::to_string(i), leaf));
+      EXPECT_NEAR(weight, weight > 0.0 ? 0.25 : 0.0, 1e-12);
+      used += weight > 0.0 ? 1 : 0;
+    }
+    EXPECT_EQ(used, 4) << leaf;
+  }
 }
 
 TEST(Footprint, InsideADomainStaysOffTheNics) {

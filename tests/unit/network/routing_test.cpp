@@ -173,6 +173,82 @@ TEST(Adaptive, SplitsOverPortsInProportionToBandwidth) {
   expect_conserved(topology, links, topology.gpu(0), topology.gpu(2));
 }
 
+/// Two nodes of one GPU, each on a leaf, between these four spines, with so many cables from each spine to
+/// either leaf.
+Topology parallel_cables(int to_first, int to_second) {
+  Topology topology;
+  topology.set_routing(Routing::adaptive);
+  for (const int node : {0, 1}) {
+    const std::string prefix = test::numbered("node", node) + "/";
+    const VertexId gpu = topology.add_vertex(VertexKind::gpu, node, prefix + "gpu0");
+    const VertexId nic = topology.add_vertex(VertexKind::nic, node, prefix + "nic0");
+    const VertexId leaf = topology.add_vertex(VertexKind::leaf, -1, test::numbered("leaf", node));
+    topology.add_duplex_link(gpu, nic, kRoutedCable, Seconds());
+    topology.add_duplex_link(nic, leaf, kRoutedCable, Seconds());
+  }
+  for (int i = 0; i < 4; ++i) {
+    const VertexId spine = topology.add_vertex(VertexKind::spine, -1, test::numbered("spine", i));
+    for (int cable = 0; cable < to_first; ++cable)
+      topology.add_duplex_link(topology.find("leaf0"), spine, kRoutedCable, Seconds());
+    for (int cable = 0; cable < to_second; ++cable)
+      topology.add_duplex_link(topology.find("leaf1"), spine, kRoutedCable, Seconds());
+  }
+  return topology;
+}
+
+TEST(Adaptive, LeavesALostCableOfTheDestinationItsShare) {
+  // Seven of eight cables into leaf1: each carries 1/7, the one to spine0 too, also where leaf0 is half as
+  // wide.
+  for (const int to_first : {1, 2}) {
+    Topology topology = parallel_cables(to_first, 2);
+    topology.fail_link(link_between(topology, "spine0", "leaf1"));
+    const std::vector<RouteLink> links = topology.spread(topology.gpu(0), topology.gpu(1));
+    expect_conserved(topology, links, topology.gpu(0), topology.gpu(1));
+    int into = 0;
+    for (const RouteLink& each : links) {
+      const Link& link = topology.links()[static_cast<std::size_t>(each.link)];
+      if (link.to != topology.find("leaf1") || link.from == topology.find("node1/nic0")) continue;
+      EXPECT_NEAR(each.share, 1.0 / 7, 1e-15);
+      ++into;
+    }
+    EXPECT_EQ(into, 7);
+  }
+}
+
+TEST(Adaptive, FeelsALostCableBehindTheCores) {
+  // leaf0 - two spines - two cores each - two spines - leaf1, over two cables each. One of the last four is
+  // lost, so a third goes by the first spine from the start.
+  Topology topology;
+  topology.set_routing(Routing::adaptive);
+  const auto join = [&](const std::string& a, const std::string& b) {
+    topology.add_duplex_link(topology.find(a), topology.find(b), kRoutedCable, Seconds());
+  };
+  for (const std::string node : {"0", "1"}) {
+    topology.add_vertex(VertexKind::gpu, node == "0" ? 0 : 1, "gpu" + node);
+    topology.add_vertex(VertexKind::nic, node == "0" ? 0 : 1, "nic" + node);
+    topology.add_vertex(VertexKind::leaf, -1, "leaf" + node);
+    join("gpu" + node, "nic" + node);
+    join("nic" + node, "leaf" + node);
+  }
+  for (const std::string plane : {"a", "b"}) {
+    for (const std::string node : {"0", "1"}) {
+      topology.add_vertex(VertexKind::spine, -1, "spine" + plane + node);
+      for (int cable = 0; cable < 2; ++cable) join("leaf" + node, "spine" + plane + node);
+    }
+    for (const std::string core : {"0", "1"}) {
+      topology.add_vertex(VertexKind::core, -1, "core" + plane + core);
+      for (const std::string node : {"0", "1"}) join("core" + plane + core, "spine" + plane + node);
+    }
+  }
+  topology.fail_link(link_between(topology, "spinea1", "leaf1"));
+  double over_first = 0.0;
+  for (const RouteLink& each : topology.spread(topology.gpu(0), topology.gpu(1))) {
+    if (topology.links()[static_cast<std::size_t>(each.link)].to == topology.find("spinea0"))
+      over_first += each.share;
+  }
+  EXPECT_NEAR(over_first, 1.0 / 3, 1e-15);
+}
+
 TEST(Adaptive, UsesBothPortsOfANicWithTwoLeaves) {
   // Dual top-of-rack: every NIC on two leaves, two spines above.
   Topology topology = rails(2, 1, 1, 2, 1);
@@ -320,6 +396,34 @@ TEST(Failures, OfANicSendItsGpuOverOneOtherNicOfItsNode) {
       over_flows.insert(
           nics_of(topology, topology.spread(topology.gpu(8), topology.gpu(3), flow), 0).begin()->first);
     EXPECT_EQ(over_flows.size(), 7u);  // 100 draws miss one of 7 with probability 7 x (6/7)^100 = 1.4e-6
+  }
+}
+
+TEST(Failures, OfNicsDealTheirGpusEvenlyOverTheOthers) {
+  // Four of eight NICs left: each carries its own GPU's flow and one more, whichever four they are.
+  const std::vector<int> first_half = {0, 1, 2, 3};
+  const std::vector<int> odd = {1, 3, 5, 7};
+  for (const bool pxn : {false, true}) {
+    for (const std::vector<int>& lost : {first_half, odd}) {
+      Topology topology = rails(4, 8, 2, 4, 2);
+      test::bridge_hosts(topology);
+      topology.set_routing(Routing::adaptive);
+      topology.set_pxn(pxn);
+      for (const int nic : lost) topology.fail_vertex(topology.find(test::numbered("node0/nic", nic)));
+      std::map<std::string, double> sent, received;
+      for (int gpu = 0; gpu < 8; ++gpu) {
+        const VertexId here = topology.gpu(gpu);
+        const VertexId there = topology.gpu(8 + gpu);
+        const std::vector<RouteLink> out = topology.spread(here, there);
+        for (const auto& [nic, share] : nics_of(topology, out, 0)) sent[nic] += share;
+        for (const auto& [nic, share] : nics_of(topology, topology.spread(there, here), 0))
+          received[nic] += share;
+      }
+      for (const auto& carried : {sent, received}) {
+        ASSERT_EQ(carried.size(), 4u);
+        for (const auto& [nic, flows] : carried) EXPECT_DOUBLE_EQ(flows, 2.0) << nic << (pxn ? " pxn" : "");
+      }
+    }
   }
 }
 

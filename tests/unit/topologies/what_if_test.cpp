@@ -73,8 +73,28 @@ TEST(Degraded, CableKeepsWhatIsSaid) {
   const Topology topology = build_topology(cluster.spec);
   EXPECT_EQ(route_bandwidth(topology, topology.route(3, 8 + 3)), gigabits_per_second(100));
   EXPECT_EQ(route_bandwidth(topology, topology.route(8 + 3, 3)), gigabits_per_second(100));
-  // Seven NICs and a quarter of the eighth; everyone waits for that node.
-  EXPECT_NEAR(cluster.shape.nic_bandwidth.base(), 50e9 * 7.25 / 8, 1);
+  // Every NIC carries an eighth of what the node sends: all wait for the one with a quarter of its rate.
+  EXPECT_NEAR(cluster.shape.nic_bandwidth.base(), 50e9 / 4, 1);
+}
+
+TEST(Degraded, NicDecidesForThoseThatAreLeft) {
+  // Seven NICs carry a seventh each, one of them at a quarter of its rate: 7 x 12.5 GB/s for 8 x 50 GB/s.
+  const RemainingCapacity left = remaining_capacity(read_text(h100(2, R"({"failed_switches": ["node1/nic0"],
+      "degraded": [{"link": ["node1/nic3", "leaf3"], "bandwidth": "100 Gb/s"}]})"))
+                                                        .spec);
+  EXPECT_NEAR(left.nics, 7.0 / 8 / 4, 1e-12);
+}
+
+TEST(Degraded, PcieSlowsANicOnlyBelowItsRate) {
+  const auto nics_with = [](const std::string& pcie) {
+    return remaining_capacity(
+               read_text(h100(2, R"({"degraded": [{"link": ["node1/pcie3", "node1/nic3"], "bandwidth": ")" +
+                                     pcie + R"("}]})"))
+                   .spec)
+        .nics;
+  };
+  EXPECT_DOUBLE_EQ(nics_with("55 GB/s"), 1.0);  // the NIC: 50 GB/s
+  EXPECT_DOUBLE_EQ(nics_with("25 GB/s"), 0.5);
 }
 
 TEST(FailedLink, OfNvlinkNarrowsTheDomain) {
