@@ -330,9 +330,9 @@ void read_offloads(const SpecReader& reader, SoftwareStack::Offloads& offloads) 
 }
 
 void read_sharding(const SpecReader& reader, SoftwareStack::Sharding& sharding) {
-  reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero_with_pipeline", "hooks",
-               "reduces_to_all", "gather_copy_bytes", "gather_copies_per_layer", "gather_buffer_bytes",
-               "gather_bucket_parameters"});
+  reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero_with_pipeline",
+               "hooks", "reduces_to_all", "gather_copy_bytes", "gather_copies_per_layer",
+               "gather_buffer_bytes", "gather_bucket_parameters"});
   if (!reader.is_object()) return;
   read_flag(reader, "hooks", sharding.hooks);
   read_flag(reader, "reduces_to_all", sharding.reduces_to_all);
@@ -508,6 +508,19 @@ void SoftwareStack::choose_for_architecture(const std::string& architecture, boo
   for (const auto& [place, counts] : quantize_on) {
     if (place == architecture) quantize = counts;
   }
+}
+
+void SoftwareStack::settle_attention(const std::string& architecture, Precision precision) {
+  if (attention_kernel == AttentionKernel::unfused) return;
+  if (bar_to_fused_attention(architecture, precision).empty()) return;
+  unusable_attention_kernel = std::exchange(attention_kernel, AttentionKernel::unfused);
+}
+
+std::string bar_to_fused_attention(const std::string& architecture, Precision precision) {
+  if (activation_bytes(precision) > 2.0) {
+    return "with precision " + std::string(name_of(precision)) + ": fused kernels take 16 or 8 bits";
+  }
+  return architecture == "volta" ? "on volta: fused kernels need a later architecture" : "";
 }
 
 void SoftwareStack::run_on_host(double speed) {

@@ -123,6 +123,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   std::vector<std::pair<std::string, AttentionKernel>> attention_kernel_on;
   /// The same for values narrower than queries and keys (latent attention).
   std::vector<std::pair<std::string, AttentionKernel>> attention_kernel_of_unequal_heads;
+  std::optional<AttentionKernel> unusable_attention_kernel;  ///< in whose place attention_kernel is unfused
   Fusion fusion = Fusion::full;
   Launch launch = Launch::eager;
   GraphScope graph_scope;  ///< under cuda_graph; no part: a graph covers the iteration
@@ -271,7 +272,16 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// default.
   /// @param unequal_heads  the model's values are narrower than its queries and keys
   void choose_for_architecture(const std::string& architecture, bool unequal_heads = false);
+  /// Takes unfused attention where no fused kernel runs (bar_to_fused_attention), as frameworks do that
+  /// choose by themselves.
+  void settle_attention(const std::string& architecture, Precision precision);
 };
+
+/// Why no fused attention kernel runs on a GPU's architecture in a precision ("with precision fp32: ...");
+/// empty where they do. flash-attn and cuDNN alike take 16 or 8 bits, and compute capability 8.0 or later
+/// (Transformer Engine, dot_product_attention/utils.py, get_attention_backend; flash-attn 1 takes Turing,
+/// too: its README).
+std::string bar_to_fused_attention(const std::string& architecture, Precision precision);
 
 /// What of an experiment's other sections a stack's values depend on.
 struct StackAsked {

@@ -154,6 +154,17 @@ void warn_about_keys_without_effect(const Experiment& experiment, Prediction& pr
   }
 }
 
+/// Another kernel than the stack's: what ran in its place decides time and memory.
+void warn_about_attention(const Experiment& experiment, Prediction& prediction) {
+  const auto& kernel = experiment.software.unusable_attention_kernel;
+  if (!kernel) return;
+  prediction.warnings.push_back(
+      fmt::format("software.attention_kernel: {}'s is {}, predicted unfused {}; PyTorch's memory-efficient "
+                  "scaled_dot_product_attention, which some frameworks take then, is not modelled",
+                  experiment.software.name, kAttentionKernels[static_cast<size_t>(*kernel)],
+                  bar_to_fused_attention(experiment.device.architecture, experiment.training.precision)));
+}
+
 /// What is uneven about the fabric, and what this engine cannot see of it.
 void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
   std::vector<std::string> lines;
@@ -278,6 +289,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   prediction.evidence = weakest_evidence(prediction.breakdown, prediction.term_evidence);
   warn_about_evidence(prediction);
   warn_about_keys_without_effect(experiment, prediction);
+  warn_about_attention(experiment, prediction);
   warn_about_fabric(experiment.cluster, prediction);
   warn_about_uneven_groups(experiment, prediction);
   if (options.tier != Tier::datasheet && !options.calibration.empty() &&

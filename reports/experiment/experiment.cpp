@@ -56,6 +56,17 @@ void check_output_projection(const SpecReader& reader, const Experiment& experim
                   name_of(experiment.training.precision)));
 }
 
+/// A fused attention kernel that was asked for has to run on the GPU and in the precision.
+void check_attention_kernel(const SpecReader& reader, const Experiment& experiment) {
+  const auto& kernel = experiment.software.unusable_attention_kernel;
+  const Json::json_pointer place("/software/attention_kernel");
+  if (!kernel || !reader.json().contains(place)) return;
+  reader.problems().add(
+      reader.pointer() + place.to_string(),
+      fmt::format("\"{}\"", kAttentionKernels[static_cast<size_t>(*kernel)]),
+      "\"unfused\" " + bar_to_fused_attention(experiment.device.architecture, experiment.training.precision));
+}
+
 /// Attention in 8 bits needs a recipe that has it, a kernel with a backward in 8 bits and, between context
 /// ranks, an exchange whose tensors are counted.
 void check_fp8_attention(const SpecReader& reader, const Experiment& experiment) {
@@ -171,6 +182,7 @@ void cross_check(const SpecReader& reader, const Experiment& experiment, const A
   if (!training) return;
   check_host_memory(reader, experiment);
   const bool has_precision = check_precision(reader, experiment);
+  if (has_precision) check_attention_kernel(reader, experiment);
   if (has_precision && plan_accepted && accepted.sections({"model", "software"}))
     check_narrow_formats(reader, experiment);
   check_muon(reader, experiment);
@@ -201,6 +213,7 @@ Experiment read_experiment(const SpecReader& reader) {
     experiment.device = device_spec(experiment.cluster);
     experiment.software.choose_for_architecture(experiment.device.architecture,
                                                 experiment.model.has_unequal_heads());
+    experiment.software.settle_attention(experiment.device.architecture, experiment.training.precision);
     experiment.software.run_on_host(experiment.cluster.node.host_speed);
   }
   experiment.parallel = read_parallel_plan(parallel, experiment.model, experiment.training,

@@ -221,6 +221,30 @@ TEST(PredictCommand, WarnsAboutWhatAnEngineCannotSeeOfTheFabricAndWhatHasNoEffec
   EXPECT_TRUE(warns(predicted(experiment), "cluster.storage does not move a step's time"));
 }
 
+TEST(PredictCommand, TakesUnfusedAttentionWhereAPresetsFusedKernelDoesNotRun) {
+  // Fused kernels take 16 or 8 bits, on GPUs later than Volta (Transformer Engine, get_attention_backend).
+  Json experiment = small_experiment();
+  experiment["training"]["precision"] = "tf32";
+  const Json fallen = predicted(experiment, {"--engine", "estimate"});
+  experiment["software"] = {{"preset", "megatron-core"}, {"attention_kernel", "unfused"}};
+  const Json unfused = predicted(experiment, {"--engine", "estimate"});
+  EXPECT_EQ(fallen["step_time_s"], unfused["step_time_s"]);
+  EXPECT_EQ(fallen["memory"]["peak_bytes"], unfused["memory"]["peak_bytes"]);
+  EXPECT_EQ(fallen["experiment"]["software"]["attention_kernel"], "unfused");
+  const std::string expected =
+      "software.attention_kernel: megatron-core's is flash2, predicted unfused with precision tf32: fused "
+      "kernels take "
+      "16 or 8 bits; PyTorch's memory-efficient scaled_dot_product_attention, which some frameworks take "
+      "then, "
+      "is not modelled";
+  const auto says = [&expected](const Json& json) {
+    const auto& lines = json["warnings"];
+    return std::count(lines.begin(), lines.end(), Json(expected));
+  };
+  EXPECT_EQ(says(fallen), 1) << fallen["warnings"];
+  EXPECT_EQ(says(unfused), 0);
+}
+
 TEST(PredictCommand, PrintsTextAndCsv) {
   const CliRun text = run_orrery({"predict", "-"}, small_experiment().dump());
   EXPECT_EQ(text.exit_code, 0) << text.err;
