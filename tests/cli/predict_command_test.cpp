@@ -245,6 +245,24 @@ TEST(PredictCommand, TakesUnfusedAttentionWhereAPresetsFusedKernelDoesNotRun) {
   EXPECT_EQ(says(unfused), 0);
 }
 
+TEST(PredictCommand, HasNoMoreBucketsThanMatrices) {
+  // A bucket closes with a tensor: 24 layers of four matrices, and one embedding, which is the head, too.
+  Json experiment = small_experiment();
+  experiment["parallel"] = {{"tensor", 1}, {"overlap", {{"gradient", true}}}};
+  const auto reductions = [&experiment](double bucket) {
+    experiment["parallel"]["bucket"] = bucket;
+    const Json prediction = predicted(experiment, {"--engine", "estimate"});
+    for (const Json& line : prediction["communication"]) {
+      if (line["op"] == "all_reduce") return line["count"].get<std::int64_t>();
+    }
+    return std::int64_t{0};
+  };
+  EXPECT_EQ(reductions(1e12), 1);
+  EXPECT_GE(reductions(1), 24 * 4);
+  EXPECT_LE(reductions(1), 24 * 4 + 2);
+  EXPECT_EQ(reductions(1), reductions(8000));
+}
+
 TEST(PredictCommand, PrintsTextAndCsv) {
   const CliRun text = run_orrery({"predict", "-"}, small_experiment().dump());
   EXPECT_EQ(text.exit_code, 0) << text.err;
