@@ -67,6 +67,17 @@ void check_attention_kernel(const SpecReader& reader, const Experiment& experime
       "\"unfused\" " + bar_to_fused_attention(experiment.device.architecture, experiment.training.precision));
 }
 
+/// A library that was asked for has to run on the GPU.
+void check_collectives(const SpecReader& reader, const Experiment& experiment) {
+  const Json::json_pointer place("/software/collectives");
+  if (!reader.json().contains(place)) return;
+  if (experiment.software.collectives == "rccl" && !experiment.device.architecture.starts_with("cdna")) {
+    reader.problems().add(
+        reader.pointer() + place.to_string(), "\"rccl\"",
+        fmt::format("\"nccl\" on {}: RCCL runs on AMD's GPUs only", experiment.device.name));
+  }
+}
+
 /// Attention in 8 bits needs a recipe that has it, a kernel with a backward in 8 bits and, between context
 /// ranks, an exchange whose tensors are counted.
 void check_fp8_attention(const SpecReader& reader, const Experiment& experiment) {
@@ -183,6 +194,7 @@ void cross_check(const SpecReader& reader, const Experiment& experiment, const A
   check_host_memory(reader, experiment);
   const bool has_precision = check_precision(reader, experiment);
   if (has_precision) check_attention_kernel(reader, experiment);
+  if (accepted.sections({"software"})) check_collectives(reader, experiment);
   if (has_precision && plan_accepted && accepted.sections({"model", "software"}))
     check_narrow_formats(reader, experiment);
   check_muon(reader, experiment);
