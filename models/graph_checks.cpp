@@ -23,8 +23,14 @@ std::string names_of(const GraphScope& scope) {
 void check_graph_scope(const SpecReader& parallel, const ModelSpec& model, const TrainingSpec& training,
                        const SoftwareStack& stack, const ParallelPlan& plan) {
   const GraphScope& scope = stack.graph_scope;
-  if (!scope.partial()) return;
   const std::string parent = parallel.pointer().substr(0, parallel.pointer().find_last_of('/'));
+  if (stack.launch == Launch::cuda_graph && !scope.partial() && model.moe && !model.moe->capacity_factor &&
+      stack.moe_dispatcher == MoeDispatcher::all_to_all) {
+    parallel.problems().add(parent + "/software/launch", "\"cuda_graph\"",
+                            "\"eager\", a graph_scope, or a capacity_factor of model.moe with moe_dispatcher "
+                            "\"all_to_all\": the host waits there for the tokens that each expert gets");
+  }
+  if (!scope.partial()) return;
   const auto refuse = [&](const std::string& expected) {
     parallel.problems().add(parent + "/software/graph_scope", names_of(scope), expected);
   };

@@ -10,11 +10,25 @@ namespace {
 
 constexpr std::int64_t kMostCounted = std::int64_t{1} << 50;
 constexpr int kMostWorkers = 1024;
-constexpr double kMostSpeed = 1000.0;
 
 constexpr std::array<std::string_view, 3> kSplits = {"by_data", "by_batch", "by_sample"};
 constexpr std::array<std::string_view, 3> kSyncKinds = {"step", "local", "async"};
 constexpr std::array<std::string_view, 2> kOuterOptimizers = {"average", "nesterov"};
+
+/// One line for the list: a number in the wrong unit is wrong for every rank.
+std::vector<double> read_speeds(const SpecReader& reader) {
+  std::vector<double> speeds;
+  for (const SpecReader& speed : reader.elements()) {
+    const Json& value = speed.json();
+    if (!value.is_number() || value.get<double>() <= 0.0 || value.get<double>() > 1.0) {
+      speed.refuse("a number above 0 and at most 1: the cluster's GPU is 1", true);
+      return {};
+    }
+    speeds.push_back(value.get<double>());
+  }
+  if (reader.is_list() && speeds.empty()) reader.refuse("a number a data rank");
+  return speeds;
+}
 
 }  // namespace
 
@@ -41,13 +55,7 @@ DataSpec read_data_spec(const SpecReader& reader) {
       reader.at("shards").refuse("a number a data rank");
   }
   if (reader.has("speeds")) {
-    for (const SpecReader& speed : reader.at("speeds").elements()) {
-      const double value = speed.number_above(0.0);
-      if (value > kMostSpeed) speed.refuse("a speed of at most 1000", true);
-      data.speeds.push_back(value);
-    }
-    if (reader.at("speeds").is_list() && data.speeds.empty())
-      reader.at("speeds").refuse("a number a data rank");
+    data.speeds = read_speeds(reader.at("speeds"));
   }
   if (reader.json().empty()) reader.refuse("at least one of its keys");
   return data;

@@ -23,7 +23,7 @@ struct DataSpec {
   Seconds decode_cost;  ///< a worker's time from a sample's bytes to tensors
   DataSplit split = DataSplit::by_data;
   std::vector<std::int64_t> shards;  ///< sequences of the global batch by data rank; empty: equal
-  std::vector<double> speeds;        ///< of the GPUs of each data rank against the others; empty: equal
+  std::vector<double> speeds;        ///< of each data rank's GPUs, against the cluster's GPU; empty: all 1
 };
 
 struct CheckpointSpec {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "models/accepted_keys.hpp"
+#include "models/feature_checks.hpp"
 #include "models/graph_checks.hpp"
 #include "models/layer_shapes.hpp"
 #include "models/moe_checks.hpp"
@@ -62,11 +63,14 @@ class PlanReader {
       check_divisors();
     if (kernels) check_head_size();
     if (kernels && accepted.plan({"context", "context_method"})) check_attention();
-    if (stack) check_adapters();
     const bool all = kernels && workers && accepted.whole_plan();
     if (all) check_optimizer(reader_, model_, training_, stack_, plan_);
     if (model && accepted.plan({"tensor", "context", "context_method", "sequence"})) check_sequence();
     if (stack && accepted.plan({"pipeline", "interleave", "schedule", "stage_layers"})) deal_layers();
+    if (accepted.whole_plan()) check_idle_keys(reader_, plan_);
+    if (stack) check_adapters(reader_, model_, training_, stack_);
+    if (model) check_recomputed_modules(reader_, model_, training_);
+    if (stack && accepted.whole_plan()) check_stack_features(reader_, model_, training_, stack_, plan_);
     if (!all) return plan_;
     check_zero();
     check_experts();
@@ -309,18 +313,29 @@ class PlanReader {
                       " with a fused attention kernel (software.attention_kernel unfused has no limit)");
   }
 
+  bool divides_model(int tensor) const {
+    const auto divides = [tensor](std::int64_t size) { return size % tensor == 0; };
+    return divides(model_.heads) && divides(model_.hidden) && divides(model_.ffn_hidden) &&
+           (model_.vocab_from_preset || divides(model_.vocab)) &&
+           (divides(model_.kv_heads) || tensor % model_.kv_heads == 0);
+  }
+
   void check_divisors() const {
     const int tensor = plan_.tensor;
-    const auto require_divisor = [this, tensor](std::string_view what, std::int64_t size) {
+    // Legal for all of the model's sizes, so that one change mends all that is said here.
+    int legal = tensor;
+    while (legal > 1 && !divides_model(legal)) --legal;
+    const std::string such_as = ", such as " + text_of(legal);
+    const auto require_divisor = [&](std::string_view what, std::int64_t size) {
       if (size % tensor != 0)
-        refuse("tensor", tensor, "a divisor of " + std::string(what) + " " + text_of(size));
+        refuse("tensor", tensor, "a divisor of " + std::string(what) + " " + text_of(size) + such_as);
     };
     require_divisor("heads", model_.heads);
     require_divisor("hidden", model_.hidden);
     require_divisor("ffn_hidden", model_.ffn_hidden);
     if (!model_.vocab_from_preset) require_divisor("vocab", model_.vocab);
     if (model_.kv_heads % tensor != 0 && tensor % model_.kv_heads != 0) {
-      refuse("tensor", tensor, "a divisor or a multiple of kv_heads " + text_of(model_.kv_heads));
+      refuse("tensor", tensor, "a divisor or a multiple of kv_heads " + text_of(model_.kv_heads) + such_as);
     }
     const std::int64_t exchanged = std::int64_t{tensor} * plan_.context;
     if (plan_.context > 1 && plan_.context_method == ContextMethod::ulysses &&
@@ -363,29 +378,6 @@ class PlanReader {
     if (latent != modules.end() && model_.attention != AttentionKind::mla) {
       refuse_beside("training/recompute/modules/" + text_of(latent - modules.begin()), "\"mla_up_proj\"",
                     "a module that the model has: that one needs attention kind \"mla\"");
-    }
-  }
-
-  void check_adapters() const {
-    if (!training_.lora) return;
-    if (model_.moe) {
-      refuse_beside("training/lora", "an object",
-                    "a model without a mixture of experts: frozen experts are not modelled");
-    }
-    if (training_.lora->attention && model_.attention == AttentionKind::mla) {
-      refuse_beside("training/lora/targets", "attention",
-                    "mlp alone with latent attention: adapters of its projections are not modelled");
-    }
-    if (model_.mtp_layers > 0) {
-      refuse_beside("training/lora", "an object",
-                    "a model without mtp_layers: adapters beside multi-token prediction are not modelled");
-    }
-    // A fused backward may have no pass of its own over the output: the scale is part of the product.
-    if (stack_.adapter_forward.output <= 0.0 ||
-        stack_.adapter_backward.input + stack_.adapter_backward.output <= 0.0) {
-      refuse_beside("training/lora", "an object",
-                    "a stack that counts the kernels of adapters, such as megatron-core (or give "
-                    "software.adapter_forward and adapter_backward)");
     }
   }
 

@@ -425,6 +425,15 @@ class PlanAssembly {
     if (parallel_.zero == 3) return {1, buckets.tasks * buckets.calls, buckets.parameters};
     return buckets;
   }
+  /// Frameworks close a bucket with a tensor (Megatron-core, param_and_grad_buffer.py; PyTorch, reducer.cpp),
+  /// so that a stage has no more of them than matrices: two of a layer's attention (five of latent attention)
+  /// and two of its feed-forward layer or of each of a rank's experts, beside a router; vectors go with
+  /// matrices.
+  double most_buckets(const VirtualStage& stage) const {
+    const double attention = model_.attention == AttentionKind::mla ? 5 : 2;
+    const double experts = model_.moe ? 1 + 2.0 * (1 + model_.moe->experts / parallel_.expert) : 2;
+    return stage.layers * (attention + experts) + (stage.embedding ? 1 : 0) + (stage.head ? 1 : 0);
+  }
   Buckets buckets_of(const VirtualStage& stage, double parameters, bool overlapped) const {
     if (!overlapped) return {1, 1, parameters};
     double size = parallel_.bucket > 0
@@ -432,8 +441,9 @@ class PlanAssembly {
                       : std::max(stack_.bucket_parameters, stack_.bucket_per_rank * data_shape_.ranks);
     // A stack without a bucket size that overlaps does it layer by layer.
     if (size <= 0) size = plan_.costs->mean_layer_parameters();
-    int count = parallel_.zero == 3 ? units_in(stage)
-                                    : std::max(1, static_cast<int>(std::min(parameters / size, 1e6)));
+    int count = parallel_.zero == 3
+                    ? units_in(stage)
+                    : std::max(1, static_cast<int>(std::min(parameters / size, most_buckets(stage))));
     if (stack_.bucket_whole_tensors && parallel_.zero < 3 && !training_.lora && has_plain_layers(model_)) {
       count = whole_tensor_buckets(
           stage_matrices(RankShape(model_, training_, stack_, parallel_), stage.layers, stage.embedding,

@@ -330,7 +330,7 @@ void read_offloads(const SpecReader& reader, SoftwareStack::Offloads& offloads) 
 }
 
 void read_sharding(const SpecReader& reader, SoftwareStack::Sharding& sharding) {
-  reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero_with_pipeline",
+  reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero", "most_zero_with_pipeline",
                "reduces_once_with_pipeline", "keeps_weight_shards", "hooks", "reduces_to_all",
                "gather_copy_bytes", "gather_copies_per_layer", "gather_buffer_bytes",
                "gather_bucket_parameters"});
@@ -346,6 +346,9 @@ void read_sharding(const SpecReader& reader, SoftwareStack::Sharding& sharding) 
   read_count(reader, "prefetch_forward", 0, sharding.prefetch_forward);
   read_count(reader, "prefetch_backward", 0, sharding.prefetch_backward);
   read_flag(reader, "keeps_last", sharding.keeps_last);
+  if (reader.has("most_zero")) {
+    sharding.most_zero = static_cast<int>(reader.at("most_zero").integer(0, 3));
+  }
   if (reader.has("most_zero_with_pipeline")) {
     sharding.most_zero_with_pipeline = static_cast<int>(reader.at("most_zero_with_pipeline").integer(0, 3));
   }
@@ -446,9 +449,15 @@ SoftwareStack read_stack_values(const SpecReader& reader) {
                "communicators",
                "step_buffer_bytes",
                "offloads",
+               "lacks",
                "framework_memory",
                "context_memory",
                "slowest_gpu_spread"});
+  if (reader.has("lacks")) {
+    for (const SpecReader& element : reader.at("lacks").elements()) {
+      stack.lacks.push_back(static_cast<PlanFeature>(element.choice(kPlanFeatures)));
+    }
+  }
   if (reader.has("date")) stack.date = read_year_month(reader.at("date")).value_or(stack.date);
   if (reader.has("attention_kernel")) read_attention_kernel(reader.at("attention_kernel"), stack);
   if (reader.has("fusion")) stack.fusion = static_cast<Fusion>(reader.at("fusion").choice(kFusions));
@@ -511,6 +520,19 @@ void SoftwareStack::choose_for_architecture(const std::string& architecture, boo
   for (const auto& [place, counts] : quantize_on) {
     if (place == architecture) quantize = counts;
   }
+}
+
+void SoftwareStack::settle_attention(const std::string& architecture, Precision precision) {
+  if (attention_kernel == AttentionKernel::unfused) return;
+  if (bar_to_fused_attention(architecture, precision).empty()) return;
+  unusable_attention_kernel = std::exchange(attention_kernel, AttentionKernel::unfused);
+}
+
+std::string bar_to_fused_attention(const std::string& architecture, Precision precision) {
+  if (activation_bytes(precision) > 2.0) {
+    return "with precision " + std::string(name_of(precision)) + ": fused kernels take 16 or 8 bits";
+  }
+  return architecture == "volta" ? "on volta: fused kernels need a later architecture" : "";
 }
 
 void SoftwareStack::run_on_host(double speed) {

@@ -34,6 +34,28 @@ enum class FurtherGroup : std::uint8_t { world, model, pipeline, tensor, ends };
 inline constexpr std::array<std::string_view, 5> kFurtherGroups = {"world", "model", "pipeline", "tensor",
                                                                    "ends"};
 
+/// What a plan may ask for that some frameworks have not: parallelism of these kinds, selective
+/// recomputation, overlap.tensor at all or without sequence parallelism, ulysses over more ranks than there
+/// are key heads.
+enum class PlanFeature : std::uint8_t {
+  tensor,
+  pipeline,
+  context,
+  sequence,
+  selective_recompute,
+  tensor_overlap,
+  tensor_overlap_alone,
+  repeated_key_heads
+};
+inline constexpr std::array<std::string_view, 8> kPlanFeatures = {"tensor",
+                                                                  "pipeline",
+                                                                  "context",
+                                                                  "sequence",
+                                                                  "selective_recompute",
+                                                                  "tensor_overlap",
+                                                                  "tensor_overlap_alone",
+                                                                  "repeated_key_heads"};
+
 /// In the order of AttentionKernel.
 inline constexpr std::array<std::string_view, 6> kAttentionKernels = {"unfused", "flash1", "flash2",
                                                                       "flash3",  "flash4", "cudnn"};
@@ -123,6 +145,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   std::vector<std::pair<std::string, AttentionKernel>> attention_kernel_on;
   /// The same for values narrower than queries and keys (latent attention).
   std::vector<std::pair<std::string, AttentionKernel>> attention_kernel_of_unequal_heads;
+  std::optional<AttentionKernel> unusable_attention_kernel;  ///< in whose place attention_kernel is unfused
   Fusion fusion = Fusion::full;
   Launch launch = Launch::eager;
   GraphScope graph_scope;  ///< under cuda_graph; no part: a graph covers the iteration
@@ -189,6 +212,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     int prefetch_forward = 1;   ///< units gathered ahead of the one at work
     int prefetch_backward = 1;  ///< the same, in reverse order
     bool keeps_last = false;    ///< the last layer stays gathered from its forward to its backward
+    int most_zero = 3;          ///< highest ZeRO level that the framework has
     /// Highest ZeRO level that runs with a pipeline. Level 3 then keeps a stage's parameters gathered from
     /// the first micro-batch's forward to the last one's backward, and reduces its gradients after that.
     int most_zero_with_pipeline = 2;
@@ -270,6 +294,7 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     /// Of the rate of the host's memory, what its optimizer reaches there; 0: it has none.
     double host_bandwidth_share = 0;
   } offloads;
+  std::vector<PlanFeature> lacks;
   std::string source;
 
   /// Divides the times that the host takes, as read, by its speed: that of its threads over those of an x86
@@ -279,7 +304,16 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
   /// default.
   /// @param unequal_heads  the model's values are narrower than its queries and keys
   void choose_for_architecture(const std::string& architecture, bool unequal_heads = false);
+  /// Takes unfused attention where no fused kernel runs (bar_to_fused_attention), as frameworks do that
+  /// choose by themselves.
+  void settle_attention(const std::string& architecture, Precision precision);
 };
+
+/// Why no fused attention kernel runs on a GPU's architecture in a precision ("with precision fp32: ...");
+/// empty where they do. flash-attn and cuDNN alike take 16 or 8 bits, and compute capability 8.0 or later
+/// (Transformer Engine, dot_product_attention/utils.py, get_attention_backend; flash-attn 1 takes Turing,
+/// too: its README).
+std::string bar_to_fused_attention(const std::string& architecture, Precision precision);
 
 /// What of an experiment's other sections a stack's values depend on.
 struct StackAsked {

@@ -27,13 +27,14 @@ class WorkerCheck {
   /// Shares of the batch and speeds, a number a data rank.
   void check_workers() const {
     if (!training_.data) return;
-    const auto expect_each = [this](std::string_view key, size_t found) {
-      if (found == 0 || found == static_cast<size_t>(plan_.data)) return;
+    const auto one_each = [this](std::string_view key, size_t found) {
+      if (found == 0 || found == static_cast<size_t>(plan_.data)) return true;
       refuse_beside("training/data/" + std::string(key), "a list of " + std::to_string(found),
                     of_data_ranks(plan_.data));
+      return false;
     };
-    expect_each("shards", training_.data->shards.size());
-    expect_each("speeds", training_.data->speeds.size());
+    const bool each_has_a_shard = one_each("shards", training_.data->shards.size());
+    one_each("speeds", training_.data->speeds.size());
     if (training_.sync.unbounded() && !training_.data->shards.empty()) {
       refuse_beside("training/data/shards", "a list",
                     "no shards, or a staleness, with sync \"async\": workers take batches as they are ready");
@@ -53,7 +54,7 @@ class WorkerCheck {
                         " under this schedule) from " + std::to_string(least) + " to " +
                         std::to_string(kMostMicroBatches * training_.micro_batch));
     }
-    if (!training_.data->shards.empty() && sum != training_.global_batch) {
+    if (each_has_a_shard && !training_.data->shards.empty() && sum != training_.global_batch) {
       refuse_beside("training/data/shards", "a sum of " + std::to_string(sum),
                     "a sum of " + std::to_string(training_.global_batch) + " (global_batch)");
     }

@@ -89,9 +89,9 @@ Setting read_setting(const ModelShapesOptions& options) {
     for (const InputProblem& problem : problems.list()) by_option.add(of_option(problem));
     by_option.throw_if_any();
   }
-  if (!options.gpu.empty())
-    setting.software.choose_for_architecture(read_gpu_argument(options.gpu).architecture,
-                                             setting.model.has_unequal_heads());
+  const std::string architecture = options.gpu.empty() ? "" : read_gpu_argument(options.gpu).architecture;
+  setting.software.choose_for_architecture(architecture, setting.model.has_unequal_heads());
+  setting.software.settle_attention(architecture, setting.training.precision);
   return setting;
 }
 

@@ -180,6 +180,17 @@ void warn_about_dropped_tokens(const Experiment& experiment, Prediction& predict
       *experiment.model.moe->capacity_factor, 100.0 * (1.0 - rows)));
 }
 
+/// Another kernel than the stack's: what ran in its place decides time and memory.
+void warn_about_attention(const Experiment& experiment, Prediction& prediction) {
+  const auto& kernel = experiment.software.unusable_attention_kernel;
+  if (!kernel) return;
+  prediction.warnings.push_back(
+      fmt::format("software.attention_kernel: {}'s is {}, predicted unfused {}; PyTorch's memory-efficient "
+                  "scaled_dot_product_attention, which some frameworks take then, is not modelled",
+                  experiment.software.name, kAttentionKernels[static_cast<size_t>(*kernel)],
+                  bar_to_fused_attention(experiment.device.architecture, experiment.training.precision)));
+}
+
 /// What is uneven about the fabric, and what this engine cannot see of it.
 void warn_about_fabric(const ClusterSpec& cluster, Prediction& prediction) {
   std::vector<std::string> lines;
@@ -305,6 +316,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   warn_about_evidence(prediction);
   warn_about_keys_without_effect(experiment, prediction);
   warn_about_dropped_tokens(experiment, prediction);
+  warn_about_attention(experiment, prediction);
   warn_about_fabric(experiment.cluster, prediction);
   warn_about_hashed_paths(experiment, prediction);
   warn_about_uneven_groups(experiment, prediction);

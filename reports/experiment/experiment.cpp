@@ -57,6 +57,28 @@ void check_output_projection(const SpecReader& reader, const Experiment& experim
                   name_of(experiment.training.precision)));
 }
 
+/// A fused attention kernel that was asked for has to run on the GPU and in the precision.
+void check_attention_kernel(const SpecReader& reader, const Experiment& experiment) {
+  const auto& kernel = experiment.software.unusable_attention_kernel;
+  const Json::json_pointer place("/software/attention_kernel");
+  if (!kernel || !reader.json().contains(place)) return;
+  reader.problems().add(
+      reader.pointer() + place.to_string(),
+      fmt::format("\"{}\"", kAttentionKernels[static_cast<size_t>(*kernel)]),
+      "\"unfused\" " + bar_to_fused_attention(experiment.device.architecture, experiment.training.precision));
+}
+
+/// A library that was asked for has to run on the GPU.
+void check_collectives(const SpecReader& reader, const Experiment& experiment) {
+  const Json::json_pointer place("/software/collectives");
+  if (!reader.json().contains(place)) return;
+  if (experiment.software.collectives == "rccl" && !experiment.device.architecture.starts_with("cdna")) {
+    reader.problems().add(
+        reader.pointer() + place.to_string(), "\"rccl\"",
+        fmt::format("\"nccl\" on {}: RCCL runs on AMD's GPUs only", experiment.device.name));
+  }
+}
+
 /// Attention in 8 bits needs a recipe that has it, a kernel with a backward in 8 bits and, between context
 /// ranks, an exchange whose tensors are counted.
 void check_fp8_attention(const SpecReader& reader, const Experiment& experiment) {
@@ -185,6 +207,8 @@ void cross_check(const SpecReader& reader, const Experiment& experiment, const A
   if (!training) return;
   check_host_memory(reader, experiment);
   const bool has_precision = check_precision(reader, experiment);
+  if (has_precision) check_attention_kernel(reader, experiment);
+  if (accepted.sections({"software"})) check_collectives(reader, experiment);
   if (has_precision && plan_accepted && accepted.sections({"model", "software"}))
     check_narrow_formats(reader, experiment);
   check_muon(reader, experiment);
@@ -215,6 +239,7 @@ Experiment read_experiment(const SpecReader& reader) {
     experiment.device = device_spec(experiment.cluster);
     experiment.software.choose_for_architecture(experiment.device.architecture,
                                                 experiment.model.has_unequal_heads());
+    experiment.software.settle_attention(experiment.device.architecture, experiment.training.precision);
     experiment.software.run_on_host(experiment.cluster.node.host_speed);
   }
   experiment.parallel = read_parallel_plan(parallel, experiment.model, experiment.training,

@@ -290,6 +290,7 @@ class Resolver {
 
   void settle_attention_kernel(Json& software) const {
     keep_attention_kernel(software, attention_choice(software));
+    if (experiment_.software.unusable_attention_kernel) software[kAttentionKernel] = "unfused";
   }
 
   GradientDtype gradient_dtype() const {

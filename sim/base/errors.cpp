@@ -119,6 +119,12 @@ std::string nearest_name(std::string_view name, std::span<const std::string> can
   if (name.size() > kLongestComparedName) return {};
   const size_t limit = std::max<size_t>(2, name.size() / 3);
   std::string nearest;
+  for (const std::string& candidate : candidates) {
+    const bool goes_on = !name.empty() && candidate.size() > name.size() && candidate.starts_with(name) &&
+                         candidate[name.size()] == '-';
+    if (goes_on && (nearest.empty() || candidate.size() < nearest.size())) nearest = candidate;
+  }
+  if (!nearest.empty()) return nearest;
   size_t least = limit + 1;
   for (const std::string& candidate : candidates) {
     if (candidate.size() > name.size() + limit || name.size() > candidate.size() + limit) continue;

@@ -249,6 +249,48 @@ TEST(PredictCommand, SaysWhichTokensExpertsDropAndCountsTheRestAsWork) {
   EXPECT_GT(half["mfu"], half["hfu"]);
 }
 
+TEST(PredictCommand, TakesUnfusedAttentionWhereAPresetsFusedKernelDoesNotRun) {
+  // Fused kernels take 16 or 8 bits, on GPUs later than Volta (Transformer Engine, get_attention_backend).
+  Json experiment = small_experiment();
+  experiment["training"]["precision"] = "tf32";
+  const Json fallen = predicted(experiment, {"--engine", "estimate"});
+  experiment["software"] = {{"preset", "megatron-core"}, {"attention_kernel", "unfused"}};
+  const Json unfused = predicted(experiment, {"--engine", "estimate"});
+  EXPECT_EQ(fallen["step_time_s"], unfused["step_time_s"]);
+  EXPECT_EQ(fallen["memory"]["peak_bytes"], unfused["memory"]["peak_bytes"]);
+  EXPECT_EQ(fallen["experiment"]["software"]["attention_kernel"], "unfused");
+  const std::string expected =
+      "software.attention_kernel: megatron-core's is flash2, predicted unfused with precision tf32: fused "
+      "kernels take "
+      "16 or 8 bits; PyTorch's memory-efficient scaled_dot_product_attention, which some frameworks take "
+      "then, "
+      "is not modelled";
+  const auto says = [&expected](const Json& json) {
+    const auto& lines = json["warnings"];
+    return std::count(lines.begin(), lines.end(), Json(expected));
+  };
+  EXPECT_EQ(says(fallen), 1) << fallen["warnings"];
+  EXPECT_EQ(says(unfused), 0);
+}
+
+TEST(PredictCommand, HasNoMoreBucketsThanMatrices) {
+  // A bucket closes with a tensor: 24 layers of four matrices, and one embedding, which is the head, too.
+  Json experiment = small_experiment();
+  experiment["parallel"] = {{"tensor", 1}, {"overlap", {{"gradient", true}}}};
+  const auto reductions = [&experiment](double bucket) {
+    experiment["parallel"]["bucket"] = bucket;
+    const Json prediction = predicted(experiment, {"--engine", "estimate"});
+    for (const Json& line : prediction["communication"]) {
+      if (line["op"] == "all_reduce") return line["count"].get<std::int64_t>();
+    }
+    return std::int64_t{0};
+  };
+  EXPECT_EQ(reductions(1e12), 1);
+  EXPECT_GE(reductions(1), 24 * 4);
+  EXPECT_LE(reductions(1), 24 * 4 + 2);
+  EXPECT_EQ(reductions(1), reductions(8000));
+}
+
 TEST(PredictCommand, PrintsTextAndCsv) {
   const CliRun text = run_orrery({"predict", "-"}, small_experiment().dump());
   EXPECT_EQ(text.exit_code, 0) << text.err;

@@ -131,6 +131,8 @@ class ExperimentDraw {
       overlap.erase("gradient");
     }
     if (degrees_.interleave == 1) overlap.erase("pipeline");
+    // Megatron-core overlaps what sequence parallelism gathers and scatters.
+    if (!parallel_.contains("sequence") || parallel_["sequence"] == false) overlap.erase("tensor");
     if (!overlap.empty()) parallel_["overlap"] = overlap;
   }
 
@@ -247,9 +249,24 @@ class ExperimentDraw {
     draw_recompute();
   }
 
+  bool runs_on_plain_replicas() const {
+    return degrees_.tensor * degrees_.pipeline * degrees_.context == 1 && zero_ == 0;
+  }
+
+  /// Before sequence and context parallelism, selective recomputation and the distributed optimizer.
+  bool runs_on_megatron_of_2021() const {
+    const Json& recompute = training_.contains("recompute") ? training_["recompute"] : Json();
+    const bool selective =
+        recompute == "selective" || (recompute.is_object() && recompute["kind"] == "selective");
+    return degrees_.context == 1 && zero_ == 0 && !selective && !parallel_.value("sequence", false);
+  }
+
   void draw_software() {
-    software_ = {{"preset", dice_.one_of(std::array{"megatron-core", "megatron-core", "megatron-lm-2021",
-                                                    "torchtitan", "huggingface-ddp", "nanotron"})}};
+    std::vector<const char*> stacks = {"megatron-core", "megatron-core", "torchtitan"};
+    if (zero_ <= 1) stacks.push_back("nanotron");
+    if (runs_on_plain_replicas()) stacks.push_back("huggingface-ddp");
+    if (runs_on_megatron_of_2021()) stacks.push_back("megatron-lm-2021");
+    software_ = {{"preset", stacks[static_cast<size_t>(dice_.pick(0, static_cast<int>(stacks.size()) - 1))]}};
     if (machine_.volta) software_["attention_kernel"] = "unfused";
     if (dice_.once_in(8)) software_["launch"] = dice_.one_of(std::array{"eager", "cuda_graph"});
   }
@@ -273,6 +290,7 @@ class ExperimentDraw {
     if (dice_.once_in(4)) model_["moe"]["every"] = 2;
     const double once = static_cast<double>(experts) / model_["moe"]["top_k"].get<int>();
     if (dice_.once_in(4)) model_["moe"]["capacity_factor"] = std::min(1.25, once);
+    if (!model_["moe"].contains("capacity_factor")) software_.erase("launch");  // no graph without it
     const bool uneven = dice_.once_in(3);
     int expert = 1;
     while (expert < experts && (ranks / expert_tensor) % (2 * expert) == 0 && dice_.pick(1, 4) > 1)
@@ -291,7 +309,11 @@ class ExperimentDraw {
       software_["date"] = "2026-01";
       software_["moe_dispatcher"] = dice_.one_of(std::array{"deepep", "hybridep", "all_to_all"});
     }
-    if (dice_.once_in(4)) {
+    // No layer may be left that is dense.
+    const Json& recompute = training_.contains("recompute") ? training_["recompute"] : Json();
+    const bool of_dense =
+        recompute.is_object() && recompute.contains("modules") && recompute["modules"][0] == "mlp";
+    if (of_dense || dice_.once_in(4)) {
       training_["recompute"] = {{"kind", "selective"},
                                 {"modules", {dice_.one_of(std::array{"moe", "moe_act"})}}};
     }

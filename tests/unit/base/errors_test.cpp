@@ -76,6 +76,13 @@ TEST(NearestName, AllowsAThirdOfTheLengthAndNotOneMore) {
   EXPECT_EQ(nearest_name("adcb", Names{"abcd"}), "abcd");  // two is always allowed
 }
 
+TEST(NearestName, PrefersANameThatGoesOnBehindAHyphen) {
+  const Names gpus = {"gh200", "h100-sxm-96gb-hbm2e", "h100-sxm-80gb", "h1000"};
+  EXPECT_EQ(nearest_name("h100", gpus), "h100-sxm-80gb");  // not gh200, two letters away, nor h1000
+  EXPECT_EQ(nearest_name("gh20", gpus), "gh200");
+  EXPECT_EQ(nearest_name("h1", gpus), "");  // cut short elsewhere
+}
+
 TEST(NearestName, TakesTheFirstOfEquals) {
   EXPECT_EQ(nearest_name("cat", Names{"car", "cab"}), "car");
   EXPECT_EQ(nearest_name("cab", Names{"car", "cab"}), "cab");
