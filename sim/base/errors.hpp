@@ -58,9 +58,10 @@ class Problems {
   std::set<InputProblem> known_;
 };
 
-/// The shortest candidate that goes on from `name` with a hyphen (h100: h100-sxm-80gb); else the closest by edit
-/// distance (Levenshtein, a swap of neighbours counts one), the first of equals; empty if none is within a third
-/// of the name's length (at least 2), if every letter would change, or if it has more than 200 characters.
+/// The shortest candidate that goes on from `name` with a hyphen (h100: h100-sxm-80gb); else the closest by
+/// edit distance (Levenshtein, a swap of neighbours counts one), the first of equals; empty if none is within
+/// a third of the name's length (at least 2), if every letter would change, or if it has more than 200
+/// characters.
 std::string nearest_name(std::string_view name, std::span<const std::string> candidates);
 
 /// "a, b or c", with the nearest to `found` first when there is one. At most `most` names, then "...".
