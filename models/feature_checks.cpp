@@ -80,24 +80,6 @@ void check_stack_features(const SpecReader& parallel, const ModelSpec& model, co
   }
 }
 
-void check_idle_keys(const SpecReader& parallel, const ParallelPlan& plan) {
-  const auto refuse = [&](std::string_view key, const std::string& found, const std::string& expected) {
-    parallel.problems().add(parallel.pointer() + "/" + std::string(key), found, expected);
-  };
-  if (plan.sequence && plan.tensor == 1) {
-    refuse("sequence", "true", "false with tensor 1: there is nobody to share a sequence with");
-  }
-  if (plan.tensor == 1 && gives_overlap(parallel, "tensor")) {
-    refuse("overlap/tensor", "true", "false with tensor 1: there are no tensor collectives");
-  }
-  if (plan.pipeline == 1 && gives_overlap(parallel, "pipeline")) {
-    refuse("overlap/pipeline", "true", "false with pipeline 1: nothing is sent between stages");
-  }
-  if (plan.context == 1 && parallel.has("context_method")) {
-    parallel.at("context_method").refuse_message("is only legal with context above 1");
-  }
-}
-
 void check_adapters(const SpecReader& parallel, const ModelSpec& model, const TrainingSpec& training,
                     const SoftwareStack& stack) {
   if (!training.lora) return;

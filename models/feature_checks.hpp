@@ -12,10 +12,6 @@ namespace orrery {
 void check_stack_features(const SpecReader& parallel, const ModelSpec& model, const TrainingSpec& training,
                           const SoftwareStack& stack, const ParallelPlan& plan);
 
-/// Refuses keys of the plan that have nothing to act on at a degree of 1.
-/// @param parallel reader of the plan
-void check_idle_keys(const SpecReader& parallel, const ParallelPlan& plan);
-
 /// Refuses adapters (training.lora) of models and by stacks for which none are counted, and of more ranks
 /// than a matrix has.
 /// @param parallel reader of the plan; the training stands beside it

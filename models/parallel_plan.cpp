@@ -67,7 +67,6 @@ class PlanReader {
     if (all) check_optimizer(reader_, model_, training_, stack_, plan_);
     if (model && accepted.plan({"tensor", "context", "context_method", "sequence"})) check_sequence();
     if (stack && accepted.plan({"pipeline", "interleave", "schedule", "stage_layers"})) deal_layers();
-    if (accepted.whole_plan()) check_idle_keys(reader_, plan_);
     if (stack) check_adapters(reader_, model_, training_, stack_);
     if (model) check_recomputed_modules(reader_, model_, training_);
     if (stack && accepted.whole_plan()) check_stack_features(reader_, model_, training_, stack_, plan_);

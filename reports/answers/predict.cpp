@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
 #include <string_view>
+#include <tuple>
 
 #include "calibration/stacks/residual_interval.hpp"
 #include "models/crossing_collectives.hpp"
@@ -158,6 +160,18 @@ void warn_about_keys_without_effect(const Experiment& experiment, Prediction& pr
   if (asks && experiment.parallel.zero == 1 && !experiment.software.sharding.hooks) {
     prediction.warnings.push_back("parallel.overlap.gradient: with zero 1 " + experiment.software.name +
                                   " reduces gradients after the last backward; predicted so");
+  }
+  // Frameworks pass over these, and a what-if on a degree leaves them standing.
+  const ParallelPlan& plan = experiment.parallel;
+  for (const auto& [key, degree, ranks] :
+       {std::tuple("sequence", "tensor", plan.tensor), std::tuple("overlap/tensor", "tensor", plan.tensor),
+        std::tuple("overlap/pipeline", "pipeline", plan.pipeline),
+        std::tuple("context_method", "context", plan.context)}) {
+    const Json::json_pointer place(std::string("/parallel/") + key);
+    if (ranks > 1 || !experiment.document.contains(place) || experiment.document[place] == false) continue;
+    std::string name = std::string("parallel.") + key;
+    std::replace(name.begin(), name.end(), '/', '.');
+    prediction.warnings.push_back(name + " has nothing to act on: " + degree + " is 1");
   }
 }
 

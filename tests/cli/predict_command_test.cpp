@@ -220,6 +220,16 @@ TEST(PredictCommand, WarnsAboutWhatAnEngineCannotSeeOfTheFabricAndWhatHasNoEffec
   EXPECT_FALSE(warns(predicted(experiment), "cluster.storage"));
   experiment["cluster"]["storage"] = {{"kind", "shared"}, {"read_bandwidth", "100 GB/s"}};
   EXPECT_TRUE(warns(predicted(experiment), "cluster.storage does not move a step's time"));
+  experiment["parallel"] = {{"tensor", 8},
+                            {"sequence", true},
+                            {"overlap", {{"tensor", true}, {"pipeline", true}}},
+                            {"context_method", "ring"}};
+  EXPECT_FALSE(warns(predicted(experiment), "parallel.sequence"));
+  EXPECT_TRUE(warns(predicted(experiment), "parallel.overlap.pipeline has nothing to act on: pipeline is 1"));
+  EXPECT_TRUE(warns(predicted(experiment), "parallel.context_method has nothing to act on: context is 1"));
+  experiment["parallel"]["tensor"] = 1;
+  EXPECT_TRUE(warns(predicted(experiment), "parallel.sequence has nothing to act on: tensor is 1"));
+  EXPECT_TRUE(warns(predicted(experiment), "parallel.overlap.tensor has nothing to act on: tensor is 1"));
 }
 
 TEST(PredictCommand, SaysWhichTokensExpertsDropAndCountsTheRestAsWork) {
