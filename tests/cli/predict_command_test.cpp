@@ -228,6 +228,7 @@ TEST(PredictCommand, WarnsAboutWhatAnEngineCannotSeeOfTheFabricAndWhatHasNoEffec
   EXPECT_TRUE(warns(predicted(experiment), "parallel.overlap.pipeline has nothing to act on: pipeline is 1"));
   EXPECT_TRUE(warns(predicted(experiment), "parallel.context_method has nothing to act on: context is 1"));
   experiment["parallel"]["tensor"] = 1;
+  experiment["training"]["global_batch"] = 256;
   EXPECT_TRUE(warns(predicted(experiment), "parallel.sequence has nothing to act on: tensor is 1"));
   EXPECT_TRUE(warns(predicted(experiment), "parallel.overlap.tensor has nothing to act on: tensor is 1"));
 }
