@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace orrery {
 
@@ -16,26 +17,32 @@ double all_among(double m, double n, int k) {
   return probability;
 }
 
-double binomial(int n, int k) {
-  if (k < 0 || k > n) return 0.0;
-  double result = 1.0;
-  for (int i = 1; i <= k; ++i) result *= static_cast<double>(n - k + i) / i;
-  return result;
+/// C(m, k) p^k (1 - p)^(n - k): ways to take k of m experts, weighted so that sums over groups stay near one.
+double weight_of(double m, double n, int k, double p) {
+  double weight = std::pow(p, k) * std::pow(1.0 - p, n - k);
+  for (int i = 0; i < k; ++i) weight *= std::max(0.0, m - i) / (i + 1);
+  return weight;
 }
 
 /// Probability that a part of one allowed group holds none of the token's experts, each allowed group at
-/// least one: by inclusion and exclusion over the groups that would hold none.
+/// least one. Group by group: all terms are positive, so that nothing cancels.
 double part_of_group_empty(double group, double part, int top_k, int allowed) {
-  const double reachable = group * allowed;
-  double possible = 0.0, empty = 0.0;
-  for (int i = 0; i <= allowed; ++i) {
-    const double sign = i % 2 == 0 ? 1.0 : -1.0;
-    const double rest = reachable - i * group;
-    possible += sign * binomial(allowed, i) * all_among(rest, reachable, top_k);
-    empty += sign * (binomial(allowed - 1, i) * all_among(rest - part, reachable, top_k) +
-                     binomial(allowed - 1, i - 1) * all_among(rest, reachable, top_k));
-  }
-  return empty / possible;
+  const double p = std::min(1.0, top_k / (group * allowed));  // any does: both sums have top_k experts
+  const auto with_another = [&](const std::vector<double>& before, double experts) {
+    std::vector<double> after(before.size(), 0.0);
+    for (int k = 1; k <= top_k && k <= experts; ++k) {
+      const double weight = weight_of(experts, group, k, p);
+      for (size_t i = static_cast<size_t>(k); i < after.size(); ++i) {
+        after[i] += weight * before[i - static_cast<size_t>(k)];
+      }
+    }
+    return after;
+  };
+  std::vector<double> of_others(static_cast<size_t>(top_k) + 1, 0.0);  // by the experts that they hold
+  of_others[0] = 1.0;
+  for (int i = 1; i < allowed; ++i) of_others = with_another(of_others, group);
+  const double possible = with_another(of_others, group).back();
+  return possible > 0.0 ? with_another(of_others, group - part).back() / possible : 0.0;
 }
 
 bool divides(double a, double b) { return std::abs(b / a - std::round(b / a)) < 1e-9; }

@@ -161,6 +161,9 @@ TEST(ExpertExchange, GroupsOfTheRouterLimitTheParts) {
   EXPECT_NEAR(mean_parts_reached(256, 8, 8, deepseek), 4.0, 1e-9);
   EXPECT_NEAR(mean_parts_reached(256, 8, 16, deepseek), 5.66426902411609, 1e-9);
   EXPECT_NEAR(mean_parts_reached(256, 8, 32, deepseek), 6.800085199804371, 1e-9);
+  // As many experts as allowed groups: one of each, all on ranks of their own.
+  EXPECT_NEAR(mean_parts_reached(256, 32, 256, {64, 32}), 32.0, 1e-9);
+  EXPECT_NEAR(mean_parts_reached(512, 64, 512, {128, 64}), 64.0, 1e-9);
   // All groups, or groups that no part divides: as though there were none.
   EXPECT_EQ(mean_parts_reached(256, 8, 32, {8, 8}), mean_parts_reached(256, 8, 32));
   EXPECT_EQ(mean_parts_reached(24, 4, 3, {8, 4}), mean_parts_reached(24, 4, 3));
