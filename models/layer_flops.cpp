@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -101,22 +102,41 @@ int layers_of_stage(const ParallelPlan& plan, int stage) {
   return layers;
 }
 
+namespace {
+
+/// Deals layers to recompute evenly over the virtual stages of a stage.
+/// @param ranges of the stage's virtual stages
+void deal_recomputed(int layers, std::span<LayerRange* const> ranges) {
+  for (LayerRange* range : ranges) range->recomputed = 0;
+  for (; layers > 0; --layers) {
+    LayerRange* fewest = nullptr;
+    for (LayerRange* range : ranges) {
+      if (range->recomputed == range->count) continue;
+      if (fewest == nullptr || range->recomputed < fewest->recomputed) fewest = range;
+    }
+    if (fewest == nullptr) return;
+    ++fewest->recomputed;
+  }
+}
+
+}  // namespace
+
 std::vector<LayerRange> layers_by_virtual_stage(const TrainingSpec& training, const ParallelPlan& plan) {
   const PipelinePlacement place = plan.pipeline_placement();
   std::vector<LayerRange> ranges;
   ranges.reserve(static_cast<size_t>(place.virtual_stages()));
-  std::vector<int> left(static_cast<size_t>(plan.pipeline), training.recompute_layers);
   int first = 0;
   for (int v = 0; v < place.chain_length(); ++v) {
     const int layers = plan.stage_layers[static_cast<size_t>(v)];
-    LayerRange range{first, layers, layers};
-    if (training.recompute_layers >= 0) {
-      int& still = left[static_cast<size_t>(place.stage_of(v))];
-      range.recomputed = std::min(still, layers);
-      still -= range.recomputed;
-    }
+    ranges.push_back({first, layers, layers});
     first += layers;
-    ranges.push_back(range);
+  }
+  if (training.recompute_layers >= 0) {
+    std::vector<std::vector<LayerRange*>> of_stage(static_cast<size_t>(plan.pipeline));
+    for (int v = 0; v < place.chain_length(); ++v) {
+      of_stage[static_cast<size_t>(place.stage_of(v))].push_back(&ranges[static_cast<size_t>(v)]);
+    }
+    for (const auto& stage : of_stage) deal_recomputed(training.recompute_layers, stage);
   }
   for (int v = place.chain_length(); v < place.virtual_stages(); ++v) {
     ranges.push_back(ranges[static_cast<size_t>(place.position(v))]);
