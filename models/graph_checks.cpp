@@ -24,7 +24,8 @@ void check_graph_scope(const SpecReader& parallel, const ModelSpec& model, const
                        const SoftwareStack& stack, const ParallelPlan& plan) {
   const GraphScope& scope = stack.graph_scope;
   const std::string parent = parallel.pointer().substr(0, parallel.pointer().find_last_of('/'));
-  if (stack.launch == Launch::cuda_graph && !scope.partial() && model.moe && !model.moe->capacity_factor &&
+  if (stack.launch == Launch::cuda_graph && !scope.partial() && model.moe &&
+      !(model.moe->capacity_factor && stack.moe.pads_to_capacity) &&
       stack.moe_dispatcher == MoeDispatcher::all_to_all) {
     parallel.problems().add(parent + "/software/launch", "\"cuda_graph\"",
                             "\"eager\", a graph_scope, or a capacity_factor of model.moe with moe_dispatcher "

@@ -284,6 +284,20 @@ TEST(PredictCommand, TakesUnfusedAttentionWhereAPresetsFusedKernelDoesNotRun) {
   EXPECT_EQ(says(unfused), 0);
 }
 
+TEST(PredictCommand, HasWhatMegatronHadByItsDate) {
+  // Sequence parallelism and selective recomputation came with arXiv 2205.05198 in May 2022.
+  Json experiment = small_experiment();
+  experiment["parallel"] = {{"tensor", 2}, {"sequence", true}};
+  experiment["training"]["recompute"] = "selective";
+  experiment["software"] = {{"preset", "megatron-lm-2021"}, {"date", "2022-04"}};
+  const CliRun before = run_orrery({"predict", "-"}, experiment.dump());
+  EXPECT_EQ(before.exit_code, 2);
+  EXPECT_NE(before.err.find("megatron-lm-2021\" of 2022-04 has no sequence parallelism"), std::string::npos)
+      << before.err;
+  experiment["software"]["date"] = "2022-06";
+  EXPECT_GT(predicted(experiment)["step_time_s"].get<double>(), 0.0);
+}
+
 TEST(PredictCommand, HasNoMoreBucketsThanMatrices) {
   // A bucket closes with a tensor: 24 layers of four matrices, and one embedding, which is the head, too.
   Json experiment = small_experiment();
