@@ -426,13 +426,13 @@ class PlanAssembly {
     return buckets;
   }
   /// Frameworks close a bucket with a tensor (Megatron-core, param_and_grad_buffer.py; PyTorch, reducer.cpp),
-  /// so that a stage has no more of them than matrices: two of a layer's attention (five of latent attention)
-  /// and two of its feed-forward layer or of each of a rank's experts, beside a router; vectors go with
-  /// matrices.
+  /// so that a stage has no more of them than parameter tensors. A bound for all layouts: with weight and
+  /// bias apart, query, key, value and output (five of latent attention) and three of a feed-forward layer,
+  /// or of each of a rank's experts beside a router; and two norms.
   double most_buckets(const VirtualStage& stage) const {
-    const double attention = model_.attention == AttentionKind::mla ? 5 : 2;
-    const double experts = model_.moe ? 1 + 2.0 * (1 + model_.moe->experts / parallel_.expert) : 2;
-    return stage.layers * (attention + experts) + (stage.embedding ? 1 : 0) + (stage.head ? 1 : 0);
+    const double attention = model_.attention == AttentionKind::mla ? 5 : 4;
+    const double experts = model_.moe ? 1 + 3.0 * (1 + model_.moe->experts / parallel_.expert) : 3;
+    return stage.layers * 2.0 * (attention + experts + 2) + (stage.embedding ? 1 : 0) + (stage.head ? 3 : 0);
   }
   Buckets buckets_of(const VirtualStage& stage, double parameters, bool overlapped) const {
     if (!overlapped) return {1, 1, parameters};

@@ -207,8 +207,10 @@ void cross_check(const SpecReader& reader, const Experiment& experiment, const A
   if (!training) return;
   check_host_memory(reader, experiment);
   const bool has_precision = check_precision(reader, experiment);
-  if (has_precision) check_attention_kernel(reader, experiment);
-  if (accepted.sections({"software"})) check_collectives(reader, experiment);
+  if (accepted.sections({"software"})) {
+    if (has_precision) check_attention_kernel(reader, experiment);
+    check_collectives(reader, experiment);
+  }
   if (has_precision && plan_accepted && accepted.sections({"model", "software"}))
     check_narrow_formats(reader, experiment);
   check_muon(reader, experiment);

@@ -32,14 +32,14 @@ INSTANTIATE_TEST_SUITE_P(
                  "dgx-a100-80gb, dgx-b200, dgx-b300, dgx-h200, dgx1-v100, frontier, gb200-nvl72, gb200-tray, "
                  "gb300-nvl72, gb300-tray, hpn-7, jean-zay-a100, meta-24k-roce, selene, superpod-b200, "
                  "superpod-b300, superpod-h100, tpu-v4"}},
-        Refusal{
-            "UnknownGpu",
-            R"({"node": {"preset": "dgx-h100", "gpu": "h200"}, "nodes": 1})",
-            {"experiment.json: /cluster/node/gpu: found \"h200\", expected \"gh200\" or one of "
-             "a100-pcie-80gb, "
-             "a100-sxm4-40gb, a100-sxm4-80gb, b200-sxm-180gb, b300-sxm-288gb, gb200, gb300, h100-sxm-80gb, "
-             "h100-sxm-96gb-hbm2e, h200-sxm-141gb, h800-sxm-80gb, l40s, mi250x-gcd, mi300x, tpu-v4, "
-             "v100-sxm2-32gb"}},
+        Refusal{"UnknownGpu",
+                R"({"node": {"preset": "dgx-h100", "gpu": "h200"}, "nodes": 1})",
+                {"experiment.json: /cluster/node/gpu: found \"h200\", expected \"h200-sxm-141gb\" or one of "
+                 "a100-pcie-80gb, "
+                 "a100-sxm4-40gb, a100-sxm4-80gb, b200-sxm-180gb, b300-sxm-288gb, gb200, gb300, gh200, "
+                 "h100-sxm-80gb, "
+                 "h100-sxm-96gb-hbm2e, h800-sxm-80gb, l40s, mi250x-gcd, mi300x, tpu-v4, "
+                 "v100-sxm2-32gb"}},
         Refusal{"NotAnObject",
                 "7",
                 {"experiment.json: /cluster: found 7 (number), expected a preset's name or an object"}},
