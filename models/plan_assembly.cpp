@@ -431,8 +431,9 @@ class PlanAssembly {
   /// or of each of a rank's experts beside a router; and two norms.
   double most_buckets(const VirtualStage& stage) const {
     const double attention = model_.attention == AttentionKind::mla ? 5 : 4;
-    const double experts = model_.moe ? 1 + 3.0 * (1 + model_.moe->experts / parallel_.expert) : 3;
-    return stage.layers * 2.0 * (attention + experts + 2) + (stage.embedding ? 1 : 0) + (stage.head ? 3 : 0);
+    const int held = model_.moe ? model_.moe->experts / parallel_.expert : 0;
+    const double blocks = model_.moe ? 1 + 3.0 * (1 + held) : 3;
+    return stage.layers * 2.0 * (attention + blocks + 2) + (stage.embedding ? 1 : 0) + (stage.head ? 3 : 0);
   }
   Buckets buckets_of(const VirtualStage& stage, double parameters, bool overlapped) const {
     if (!overlapped) return {1, 1, parameters};
