@@ -96,6 +96,23 @@ TEST(StepFlops, OnlyTheNamedNumberOfLayersOfEachStageRecomputes) {
   EXPECT_NEAR(added(20) / added(-1), 56.0 / 96.0, 1e-12);  // 20 + 20 + 16
 }
 
+TEST(LayerRanges, RecomputedLayersAreDealtOverTheVirtualStagesOfAStage) {
+  // Stage 0 holds the virtual stages of 7 and 1 layers, stage 1 those of 4 and 4. Of 6: the short one has
+  // room for one, the other takes five; of two alike each takes three.
+  TrainingSpec spec = training(4096, 4);
+  spec.recompute_layers = 6;
+  ParallelPlan interleaved = plan(1);
+  interleaved.pipeline = 2;
+  interleaved.interleave = 2;
+  interleaved.schedule = ScheduleKind::interleaved;
+  interleaved.stage_layers = {7, 4, 1, 4};
+  std::vector<int> recomputed;
+  for (const LayerRange& range : layers_by_virtual_stage(spec, interleaved)) {
+    recomputed.push_back(range.recomputed);
+  }
+  EXPECT_EQ(recomputed, (std::vector<int>{5, 3, 1, 3}));
+}
+
 TEST(StepFlops, HardwareCountsTheRowsThatExpertsWorkOn) {
   // Two layers of 8 experts, top 2, 3 x 4096 x 14336 weights each: 2 FLOPs a weight and copy of a token,
   // forward and twice that backward, and once more where they recompute. A quarter of the rows is left.
