@@ -1,6 +1,20 @@
 #include "models/host_time.hpp"
 
+#include <algorithm>
+
 namespace orrery {
+namespace {
+
+/// What cutting the layer up for another micro-batch's kernels costs the host.
+Seconds overlapping_time(const LayerPass& pass, const SoftwareStack& stack) {
+  const bool overlapped = std::ranges::any_of(pass.items, [](const LayerItem& item) {
+    const auto* communication = std::get_if<LayerCommunication>(&item);
+    return communication != nullptr && communication->beside_other_micro_batch;
+  });
+  return overlapped ? stack.host.per_overlapped_pass : Seconds(0);
+}
+
+}  // namespace
 
 Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per_layer) {
   const SoftwareStack::Host& each = stack.host;
@@ -23,13 +37,13 @@ Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per
     if (!scope.moe_preprocess) host += each.per_moe_preprocess;
     host += each.per_moe_experts + each.per_expert * pass.experts;
   }
-  return host;
+  return host + overlapping_time(pass, stack);
 }
 
 Seconds host_time_after_wait(const LayerPass& pass, const SoftwareStack& stack) {
   if (pass.host_wait < 0) return Seconds(0);
   const SoftwareStack::Host& each = stack.host;
-  Seconds host = each.per_moe_experts + each.per_expert * pass.experts;
+  Seconds host = each.per_moe_experts + each.per_expert * pass.experts + overlapping_time(pass, stack);
   for (size_t i = static_cast<size_t>(pass.host_wait); i < pass.items.size(); ++i) {
     if (const auto* c = std::get_if<LayerCommunication>(&pass.items[i])) {
       host += each.per_collective * c->count;

@@ -10,12 +10,14 @@ namespace orrery {
 /// Graphs over parts of a layer take the launches and collectives of these parts off the host, and of what
 /// the framework spends on a layer the share of the plain kernels among them; each start of a graph costs
 /// per_graph. Where launches block, each of them (a collective and a graph, too) takes per_blocked_launch
-/// more.
+/// more. Exchanges beside another micro-batch's kernels cut the layer into pieces that the host joins
+/// (per_overlapped_pass), whatever graphs cover.
 /// @param per_layer  the framework's share a layer, of this kind of pass
 Seconds host_time(const LayerPass& pass, const SoftwareStack& stack, Seconds per_layer);
 
 /// The part of a pass's host time that follows its wait for token counts (LayerPass::host_wait): collectives,
-/// launches and experts from there on. Zero without a wait.
+/// launches and experts from there on, and all that cutting the layer up takes: its first piece alone starts
+/// before. Zero without a wait.
 ///
 /// The host cannot run ahead of the GPU over such a wait. With `before` and `after` it, kernels G and host H,
 /// a pass among others of its kind takes

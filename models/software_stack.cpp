@@ -99,8 +99,9 @@ void read_graph_scope(const SpecReader& reader, SoftwareStack& stack) {
 
 void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   reader.only({"per_kernel", "per_layer_forward", "per_layer_backward", "per_collective", "per_expert",
-               "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_step", "per_graph",
-               "per_blocked_launch", "per_check", "per_checked_rank", "per_checked_node", "per_gather_copy"});
+               "per_moe_router", "per_moe_preprocess", "per_moe_experts", "per_overlapped_pass", "per_step",
+               "per_graph", "per_blocked_launch", "per_check", "per_checked_rank", "per_checked_node",
+               "per_gather_copy"});
   const auto time = [&reader](std::string_view key, Seconds& target) {
     if (reader.has(key)) target = reader.at(key).quantity<Seconds>(true);
   };
@@ -112,6 +113,7 @@ void read_host(const SpecReader& reader, SoftwareStack::Host& host) {
   time("per_moe_router", host.per_moe_router);
   time("per_moe_preprocess", host.per_moe_preprocess);
   time("per_moe_experts", host.per_moe_experts);
+  time("per_overlapped_pass", host.per_overlapped_pass);
   time("per_step", host.per_step);
   time("per_graph", host.per_graph);
   time("per_blocked_launch", host.per_blocked_launch);
@@ -539,7 +541,7 @@ void SoftwareStack::run_on_host(double speed) {
   for (Seconds* time :
        {&host.per_kernel, &host.per_layer_forward, &host.per_layer_backward, &host.per_collective,
         &host.per_step, &host.per_graph, &host.per_moe_router, &host.per_moe_preprocess,
-        &host.per_moe_experts, &host.per_expert, &host.per_gather_copy}) {
+        &host.per_moe_experts, &host.per_expert, &host.per_overlapped_pass, &host.per_gather_copy}) {
     *time /= speed;
   }
 }

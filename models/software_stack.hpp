@@ -195,7 +195,8 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     Seconds per_check, per_checked_rank, per_checked_node;
     /// A mixture-of-experts layer adds these in each of its passes: per_expert for every expert on the rank.
     Seconds per_moe_router, per_moe_preprocess, per_moe_experts, per_expert;
-    Seconds per_gather_copy;  ///< to start one of sharding.gather_copies_per_layer's copies
+    Seconds per_overlapped_pass;  ///< the same where exchanges run beside another micro-batch's kernels
+    Seconds per_gather_copy;      ///< to start one of sharding.gather_copies_per_layer's copies
   } host;
   /// The host waits for each kernel before it starts the next (CUDA_LAUNCH_BLOCKING=1): host time and kernels
   /// add up, and nothing runs beside anything else.

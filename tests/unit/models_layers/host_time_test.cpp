@@ -121,6 +121,26 @@ TEST(HostTime, AfterTheWaitComeTheExperts) {
               1e-12);
 }
 
+// Exchanges beside another micro-batch: the layer is cut into nodes, in graphs over its parts or not, and all
+// of that comes after the wait.
+TEST(HostTime, ExchangesBesideAnotherMicroBatchTakeTheHostLonger) {
+  SoftwareStack software = stack_with_host_times();
+  software.host.per_overlapped_pass = microseconds(330);
+  LayerPass pass = pass_of_experts();
+  LayerCommunication dispatch{"expert dispatch", GroupKind::expert, CollectiveOp::all_to_all, Bytes(1)};
+  pass.items.push_back(dispatch);
+  pass.host_wait = 1;
+  // As above, and a fourth collective of 20 us.
+  EXPECT_NEAR(host_time(pass, software, microseconds(1000)).base(), 2830e-6, 1e-12);
+  EXPECT_NEAR(host_time_after_wait(pass, software).base(), (600 + 200 + 20) * 1e-6, 1e-12);
+  dispatch.beside_other_micro_batch = true;
+  pass.items.back() = dispatch;
+  EXPECT_NEAR(host_time(pass, software, microseconds(1000)).base(), 3160e-6, 1e-12);
+  EXPECT_NEAR(host_time_after_wait(pass, software).base(), (600 + 200 + 20 + 330) * 1e-6, 1e-12);
+  software.run_on_host(0.5);
+  EXPECT_NEAR(host_time(pass, software, microseconds(1000)).base(), (1000 + 2 * 2160) * 1e-6, 1e-12);
+}
+
 TEST(GraphScope, AttentionWithItsNormAndResidual) {
   SoftwareStack software = stack();
   const TrainingSpec spec = training(4096, 8);
