@@ -52,12 +52,22 @@ void read_names(const SpecReader& root, KernelRules& rules) {
   rules.otherwise = nearest.at("otherwise").text();
 }
 
+std::optional<double> narrow_of(const SpecReader& entry) {
+  if (!entry.has("narrow")) return std::nullopt;
+  return entry.at("narrow").number(-1.0, 2.0);
+}
+
 void read_attention(const SpecReader& root, KernelRules& rules) {
   for (const SpecReader& entry : root.at("attention_tables").elements()) {
-    entry.only({"gpu", "kernel", "tables", "ramp", "note"});
-    rules.attention_tables.push_back(
-        {entry.at("gpu").text(), read_kernel(entry.at("kernel")), read_texts(entry.at("tables")),
-         entry.has("ramp") ? entry.at("ramp").number_above(0) : 0.0, optional_text(entry, "note")});
+    entry.only({"gpu", "kernel", "tables", "ramp", "narrow", "note"});
+    AttentionTable table;
+    table.gpu = entry.at("gpu").text();
+    table.kernel = read_kernel(entry.at("kernel"));
+    table.tables = read_texts(entry.at("tables"));
+    if (entry.has("ramp")) table.ramp = entry.at("ramp").number_above(0);
+    table.narrow = narrow_of(entry);
+    table.note = optional_text(entry, "note");
+    rules.attention_tables.push_back(std::move(table));
   }
   for (const SpecReader& entry : root.at("attention_lent").elements()) {
     entry.only(
@@ -72,7 +82,7 @@ void read_attention(const SpecReader& root, KernelRules& rules) {
     } else {
       lent.efficiency = entry.has("efficiency") ? entry.at("efficiency").number_above(0) : 1.0;
     }
-    if (entry.has("narrow")) lent.narrow = entry.at("narrow").number(-1.0, 2.0);
+    lent.narrow = narrow_of(entry);
     lent.evidence = static_cast<Evidence>(entry.at("evidence").choice(evidence_names()));
     lent.source = entry.at("source").text();
     rules.attention_lent.push_back(std::move(lent));

@@ -26,7 +26,8 @@ struct AttentionTable {
   std::string gpu;
   AttentionKernel kernel = AttentionKernel::cudnn;
   std::vector<std::string> tables;
-  double ramp = 0.0;  ///< expected; final where all rows have one length; 0: as everywhere
+  double ramp = 0.0;             ///< expected; final where all rows have one length; 0: as everywhere
+  std::optional<double> narrow;  ///< AttentionParameters::narrow, where no row has narrow heads; as `ramp`
   std::string note;
 };
 

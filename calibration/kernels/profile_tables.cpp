@@ -85,7 +85,7 @@ std::vector<AttentionMeasurement> attention_rows(std::span<const AttentionMeasur
   std::vector<AttentionMeasurement> rows = rows_of_tables(measurements, gpu, used->tables);
   const bool published = std::none_of(rows.begin(), rows.end(),
                                       [](const AttentionMeasurement& row) { return row.states_conditions; });
-  if (!published) used = nullptr;  // the rule's note and ramp speak of the published table
+  if (!published) used = nullptr;  // the rule speaks of the published table
   return rows;
 }
 
@@ -181,6 +181,7 @@ std::optional<FittedAttention> fit_attention_table(const DeviceSpec& device, Att
   table.freedom = freedom_of(measured);
   table.prior = attention_prior();
   if (rule != nullptr && rule->ramp > 0.0) table.prior.ramp = rule->ramp;
+  if (rule != nullptr) table.prior.narrow = rule->narrow.value_or(table.prior.narrow);
   AttentionRows rows = kernel_times(device, measured, table.prior, table.freedom);
   for (MeasuredAttention& row : rows.rows) {
     row.time = Seconds(six_digits(row.time.base()));

@@ -129,6 +129,39 @@ TEST(AttentionFit, LeavesOutLengthsOrHeadsWhereLengthsAreFew) {
   for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(heads[i], 16 * rows[i].shape.batch);
 }
 
+TEST(AttentionFit, HeadsThatNoRowHasTakeWhatTheRuleSays) {
+  const DeviceSpec device = made_device();
+  std::vector<AttentionMeasurement> measurements;
+  for (const AttentionShape& shape : shapes_of_training()) {
+    AttentionMeasurement row;
+    row.gpu = "made";
+    row.kernel = "cudnn";
+    row.shape = shape;
+    row.time = attention_pieces(truth(), device, shape).total();
+    measurements.push_back(row);
+  }
+  KernelRules rules;
+  const auto narrow = [&] {
+    return fit_attention_table(device, AttentionKernel::cudnn, measurements, rules)
+        .value()
+        .fit.parameters.narrow;
+  };
+  EXPECT_EQ(narrow(), 0.5);
+  AttentionTable rule;
+  rule.gpu = "made";
+  rule.tables = {"cudnn"};
+  rule.narrow = 1.0;
+  rules.attention_tables = {rule};
+  EXPECT_EQ(narrow(), 1.0);
+  // Rows of narrow heads say it themselves.
+  for (size_t i = 0; i < measurements.size(); i += 2) {
+    AttentionMeasurement& row = measurements[i];
+    row.shape.head_dim = row.shape.value_dim = 64;
+    row.time = attention_pieces(truth(), device, row.shape).total();
+  }
+  EXPECT_NEAR(narrow(), 0.5, 0.05);
+}
+
 /// The bound: forward times of whole lengths that the fit has not seen, table by table.
 TEST(AttentionFit, PredictsUnseenLengthsOfEveryShippedTable) {
   const KernelRules rules = shipped_kernel_rules();
