@@ -115,8 +115,12 @@ class LayerBuilder {
   void unvectorised(LayerPart part, std::string_view name, const UnvectorisedKernels& kernels,
                     double elements) {
     const double launches = std::ceil(kernels.strided + kernels.converting);
-    if (launches <= 0.0 || elements <= 0.0) return;
-    const MemoryShape shape{Bytes(kernels.passes * elements * shape_.element), static_cast<int>(launches),
+    unvectorised(part, name, kernels, elements, static_cast<int>(launches));
+  }
+  void unvectorised(LayerPart part, std::string_view name, const UnvectorisedKernels& kernels,
+                    double elements, int launches) {
+    if (kernels.strided + kernels.converting <= 0.0 || elements <= 0.0) return;
+    const MemoryShape shape{Bytes(kernels.passes * elements * shape_.element), launches,
                             MemoryKind::streaming, stack_.unvectorised.of_element(kernels) * elements};
     items_.push_back({part, Operator{name, shape}});
     items_.back().launches_known = true;
@@ -256,7 +260,7 @@ class LayerBuilder {
   bool exchanges_counts() const;
   bool graphs_shared_experts() const;
   void copy_gradients_into_graph(const MoeShape& moe);
-  void expert_output_bias(const MoeShape& moe, double passes, const UnvectorisedKernels& kernels);
+  void expert_output_bias(const MoeShape& moe, bool forward);
   void expert_activation(const MoeShape& moe, bool forward);
   void wait_for_counts(const MoeShape& moe);
   double sum_traffic() const;

@@ -293,7 +293,7 @@ void LayerBuilder::moe_forward() {
     quantize_expert_rows(cast, moe, moe.ffn);
   }
   expert_product("expert_down_projection", rows, shape_.hidden, moe.ffn, moe.local_experts, shape_.element);
-  expert_output_bias(moe, stack_.moe.output_bias_passes_forward, stack_.unvectorised.bias_forward);
+  expert_output_bias(moe, true);
   join_experts(moe);
   tokens_from_experts(moe, true);
   if (moe.shared_ffn > 0)
@@ -310,7 +310,7 @@ void LayerBuilder::moe_backward() {
 
   memory(LayerPart::residual, "mlp_residual", hidden.residual);
   tokens_to_experts(moe, false);
-  expert_output_bias(moe, stack_.moe.output_bias_passes_backward, stack_.unvectorised.bias_backward);
+  expert_output_bias(moe, false);
   pad_experts(moe, stack_.moe.padding_passes_backward);
   quantize_expert_rows(stack_.quantize.backward.hidden / 2.0, moe, shape_.hidden);
   const double cast = stack_.quantize.backward.feed_forward(model_.gated);
@@ -384,14 +384,20 @@ void LayerBuilder::expert_activation(const MoeShape& moe, bool forward) {
 }
 
 /// The second product leaves its bias to be added outside, scaled by each row's routing weight; the first
-/// adds its own.
-void LayerBuilder::expert_output_bias(const MoeShape& moe, double passes,
-                                      const UnvectorisedKernels& kernels) {
+/// adds its own. Each expert's rows are multiplied and added by kernels of their own, put together by one and
+/// cast by one; backward one casts, each expert's are multiplied twice, cast and summed both ways, and one
+/// puts their gradients together.
+void LayerBuilder::expert_output_bias(const MoeShape& moe, bool forward) {
   if (!model_.bias || fuses_experts(moe)) return;
-  unvectorised(LayerPart::moe, "bias_by_element", kernels, moe.rows * static_cast<double>(shape_.hidden));
-  moe_memory(LayerPart::moe, "expert_output_bias",
-             passes * moe.rows * static_cast<double>(shape_.hidden) * shape_.element, moe.local_experts,
-             MemoryKind::streaming);
+  const Unvectorised& kernels = stack_.unvectorised;
+  const int experts = moe.local_experts;
+  const double elements = moe.rows * static_cast<double>(shape_.hidden);
+  const double passes =
+      forward ? stack_.moe.output_bias_passes_forward : stack_.moe.output_bias_passes_backward;
+  unvectorised(LayerPart::moe, "bias_by_element", forward ? kernels.bias_forward : kernels.bias_backward,
+               elements, forward ? 2 * experts : 1 + 2 * experts);
+  moe_memory(LayerPart::moe, "expert_output_bias", passes * elements * shape_.element,
+             forward ? 2 : 1 + 3 * experts, MemoryKind::streaming);
 }
 
 /// Two tensors of the hidden size read, their sum written.
