@@ -70,8 +70,8 @@ void read_attention(const SpecReader& root, KernelRules& rules) {
     rules.attention_tables.push_back(std::move(table));
   }
   for (const SpecReader& entry : root.at("attention_lent").elements()) {
-    entry.only(
-        {"gpu", "kernel", "from_gpu", "from_kernel", "efficiency", "rate", "narrow", "evidence", "source"});
+    entry.only({"gpu", "kernel", "from_gpu", "from_kernel", "efficiency", "backward", "rate", "narrow",
+                "evidence", "source"});
     LentAttention lent;
     lent.gpu = entry.at("gpu").text();
     lent.kernel = read_kernel(entry.at("kernel"));
@@ -81,6 +81,7 @@ void read_attention(const SpecReader& root, KernelRules& rules) {
       entry.at("rate").choice({"absolute"});
     } else {
       lent.efficiency = entry.has("efficiency") ? entry.at("efficiency").number_above(0) : 1.0;
+      if (entry.has("backward")) lent.backward = entry.at("backward").number_above(0);
     }
     lent.narrow = narrow_of(entry);
     lent.evidence = static_cast<Evidence>(entry.at("evidence").choice(evidence_names()));

@@ -39,6 +39,7 @@ struct LentAttention {
   std::string from_gpu;
   AttentionKernel from_kernel = AttentionKernel::cudnn;
   std::optional<double> efficiency;  ///< factor on the share of the peak; none: the same absolute rate
+  std::optional<double> backward;    ///< the same factor of backwards; none: as `efficiency`
   std::optional<double> narrow;      ///< AttentionParameters::narrow, where the slower relative's is another
   Evidence evidence = Evidence::assumed;
   std::string source;

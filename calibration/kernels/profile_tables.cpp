@@ -210,7 +210,9 @@ AttentionFit lend_attention(const LentAttention& rule, const AttentionFit& lent,
   fit.evidence = weaker(rule.evidence, lent.evidence);
   const auto own_peak = from.peak_for(Precision::bf16), other_peak = to.peak_for(Precision::bf16);
   const double same_rate = own_peak && other_peak ? *own_peak / *other_peak : 1.0;
-  fit.parameters.efficiency = six_digits(fit.parameters.efficiency * rule.efficiency.value_or(same_rate));
+  const double forward = rule.efficiency.value_or(same_rate);
+  fit.parameters.efficiency = six_digits(fit.parameters.efficiency * forward);
+  if (rule.backward) fit.parameters.backward = six_digits(fit.parameters.backward * *rule.backward / forward);
   fit.parameters.narrow = rule.narrow.value_or(fit.parameters.narrow);
   fit.source.text = fmt::format("{}; {}", rule.source, lent.source.text);
   return fit;

@@ -254,6 +254,15 @@ TEST(ProfileFit, ALenderWithoutRowsLendsFromItsShippedProfile) {
   EXPECT_EQ(lent->evidence, Evidence::assumed);
   EXPECT_TRUE(lent->shapes.empty());
   EXPECT_NE(lent->source.text.find("the shipped profile made"), std::string::npos) << lent->source.text;
+
+  // A backward may gain less than its forward: 1.06 of the rate where the forward has 1.16 of it.
+  other.rules.attention_lent.front().efficiency = 1.16;
+  other.rules.attention_lent.front().backward = 1.06;
+  const KernelProfile faster = fit_profile("twin", other).profile;
+  const AttentionParameters& parameters = faster.attention_for(AttentionKernel::flash2)->parameters;
+  const AttentionParameters& lender = made.attention_for(AttentionKernel::cudnn)->parameters;
+  EXPECT_NEAR(parameters.efficiency, 1.16 * lender.efficiency, 1e-6);
+  EXPECT_NEAR(parameters.efficiency * parameters.backward, 1.06 * lender.efficiency * lender.backward, 1e-6);
 }
 
 TEST(HeldOut, FoldsKeepFamiliesWholeAndFillEvenly) {
