@@ -13,7 +13,8 @@
 namespace orrery {
 namespace {
 
-constexpr std::int64_t kTile = 128;  // query rows, and keys, that a block works on at a time
+constexpr std::int64_t kReferenceHead = 128;  // the head size whose rate AttentionParameters::efficiency is
+constexpr std::int64_t kTile = 128;           // query rows, and keys, that a block works on at a time
 constexpr Seconds kThrottled = milliseconds(10);
 constexpr double kBackwardFlops = 2.5;  // five products instead of two
 constexpr double kBackwardTraffic =
@@ -48,10 +49,11 @@ double worked_width(const AttentionShape& shape) {
 /// Factor of the head size on the rate; 1 at 128.
 double head_factor(const AttentionParameters& parameters, const AttentionShape& shape) {
   const auto size = static_cast<double>(kernel_head_size(shape.kernel, shape.head_dim));
-  if (size == 128.0) return 1.0;
-  if (size < 128.0) return std::pow(size / 128.0, parameters.narrow);
+  constexpr auto kReference = static_cast<double>(kReferenceHead);
+  if (size == kReference) return 1.0;
+  if (size < kReference) return std::pow(size / kReference, parameters.narrow);
   const double wide = shape.pass == AttentionPass::forward ? parameters.wide : parameters.backward_wide;
-  return std::pow(wide, (size - 128.0) / 64.0);
+  return std::pow(wide, (size - kReference) / 64.0);
 }
 
 /// cuDNN's backward in 8 bits masks what is outside a window, but works through it.
@@ -147,11 +149,19 @@ AttentionPieces attention_pieces(const AttentionParameters& parameters, const De
 
   const double tiles = std::ceil(queries / static_cast<double>(kTile));
   const double span = span_of(parameters, shape, batch * heads * tiles / static_cast<double>(device.sms));
-  const double rate = peak * parameters.efficiency * head_factor(parameters, shape) /
-                      static_cast<double>(device.sms) *
-                      (backward ? parameters.backward / kBackwardFlops : 1.0);
-  double compute = span * static_cast<double>(kTile) * 2.0 * worked_width(shape) / rate;
-  if (narrow) compute *= narrow_share(device, shape);
+  const auto compute_of = [&](const AttentionShape& worked) {
+    const double rate = peak * parameters.efficiency * head_factor(parameters, worked) /
+                        static_cast<double>(device.sms) *
+                        (backward ? parameters.backward / kBackwardFlops : 1.0);
+    const double time = span * static_cast<double>(kTile) * 2.0 * worked_width(worked) / rate;
+    return narrow ? time * narrow_share(device, worked) : time;
+  };
+  double compute = compute_of(shape);
+  if (narrow && std::max(shape.head_dim, shape.value_dim) < kReferenceHead) {
+    AttentionShape wider = shape;
+    wider.head_dim = wider.value_dim = kReferenceHead;
+    compute = std::min(compute, compute_of(wider));
+  }
   if (!backward && parameters.throttle > 0.0) {
     compute /= 1.0 - parameters.throttle * compute / (compute + kThrottled.base());
   }

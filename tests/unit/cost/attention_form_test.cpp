@@ -110,6 +110,26 @@ TEST(AttentionForm, BackwardsOfCudnnInEightBitsGoThroughWhatAWindowMasks) {
   EXPECT_LT(ratio(Precision::bf16, AttentionPass::backward, AttentionKernel::cudnn), 0.2);
 }
 
+/// Heads of 64 whose 16 bits wait for something else keep no longer than heads of 128, whose time halves.
+TEST(AttentionForm, NarrowHeadsInEightBitsTakeNoLongerThanHeadsOf128) {
+  DeviceSpec device = round_device();
+  const double peak = device.peak_for(Precision::bf16).value().base();
+  device.peak[static_cast<size_t>(Precision::fp8)] = FlopsPerSecond(2 * peak);
+  device.exponentials = FlopsPerSecond(peak / 256);  // 8 bits at 128 are bound by both alike
+  AttentionParameters parameters;
+  parameters.narrow = 1.0;  // a pair takes as long at 64 as at 128
+  AttentionShape shape = call(1, 4096, 25, false);
+  const auto compute = [&](Precision precision, std::int64_t head_size) {
+    shape.precision = precision;
+    shape.head_dim = shape.value_dim = head_size;
+    return attention_pieces(parameters, device, shape).compute.base();
+  };
+  const double wide = compute(Precision::bf16, 128);
+  EXPECT_NEAR(compute(Precision::bf16, 64), wide, 1e-12);
+  EXPECT_NEAR(compute(Precision::fp8, 128), wide / 2, 1e-12);
+  EXPECT_NEAR(compute(Precision::fp8, 64), wide / 2, 1e-12);
+}
+
 TEST(AttentionForm, LongCallsThrottle) {
   // 4 x 25 x 65536^2 x 128 FLOP at 100 TFLOP/s are 0.55 s; of a share of 0.2, 0.55 / 0.56 is lost.
   AttentionParameters parameters;
