@@ -1,4 +1,5 @@
 #include "calibration/kernels/kernel_model.hpp"
+#include "calibration/kernels/kernel_rules.hpp"
 
 #include <fmt/format.h>
 
@@ -187,7 +188,7 @@ void CalibratedKernelModel::build_gemm(const LoadedProfile& loaded, const Kernel
   if (!fit) return;
   if (fit->evidence > Evidence::interpolated) best = weaker(best, fit->evidence);
   if (!same_device(device_, profile.device, precision)) best = weaker(best, Evidence::extrapolated);
-  if (context.sustained) best = weaker(best, Evidence::interpolated);
+  if (context.sustained || fit->measured_sustained) best = weaker(best, Evidence::interpolated);
 
   GemmTable table;
   table.parameters = fit->parameters;
@@ -220,7 +221,7 @@ void CalibratedKernelModel::build_attention(const LoadedProfile& loaded, const K
   if (fit.evidence > Evidence::interpolated) table.best = weaker(table.best, fit.evidence);
   if (!same_device(device_, profile.device, Precision::bf16))
     table.best = weaker(table.best, Evidence::extrapolated);
-  if (context.sustained && !fit.measured_sustained) table.best = weaker(table.best, Evidence::interpolated);
+  if (context.sustained || fit.measured_sustained) table.best = weaker(table.best, Evidence::interpolated);
   fill_table(
       table, fit, profile.device, loaded.fit != ProfileFit::architecture,
       [&](const AttentionShape& shape) {
@@ -375,7 +376,7 @@ std::unique_ptr<CostModel> make_kernel_model(const DeviceSpec& device, const Ker
         device, load_kernel_profile(device.name, device.architecture), context);
   }
   LoadedProfile loaded{load_profile_named(calibration), ProfileFit::own};
-  if (loaded.profile.gpu != device.name) loaded.fit = ProfileFit::architecture;
+  loaded.fit = fit_of_profile(loaded.profile.gpu, device.name, shipped_kernel_rules());
   return std::make_unique<CalibratedKernelModel>(device, loaded, context);
 }
 

@@ -33,6 +33,13 @@ KernelProfile load_profile_named(const std::string& name_or_file) {
   return load_file((data_root() / kFolder / (name_or_file + ".json")).string());
 }
 
+ProfileFit fit_of_profile(const std::string& measured, const std::string& gpu, const KernelRules& rules) {
+  if (measured == gpu) return ProfileFit::own;
+  const bool same_chip =
+      stand_in_for(rules.same_chip, gpu) == measured || stand_in_for(rules.same_chip, measured) == gpu;
+  return same_chip ? ProfileFit::same_chip : ProfileFit::architecture;
+}
+
 LoadedProfile load_kernel_profile(const std::string& gpu_name, std::string_view architecture) {
   const std::vector<std::string> names = kernel_profile_names();
   if (std::find(names.begin(), names.end(), gpu_name) != names.end()) {

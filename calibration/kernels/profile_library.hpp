@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "calibration/kernels/kernel_profile.hpp"
+#include "calibration/kernels/kernel_rules.hpp"
 
 namespace orrery {
 
@@ -19,6 +20,9 @@ struct LoadedProfile {  // NOLINT(bugprone-exception-escape): moving ordered JSO
   KernelProfile profile;
   ProfileFit fit = ProfileFit::own;
 };
+
+/// How near a profile of the GPU `measured` is to another GPU.
+ProfileFit fit_of_profile(const std::string& measured, const std::string& gpu, const KernelRules& rules);
 
 /// The profile of a GPU, of a GPU with the same chip, or of the nearest architecture, in this order
 /// (calibration/data/kernel_rules.json says which).

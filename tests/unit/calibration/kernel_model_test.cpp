@@ -65,6 +65,33 @@ TEST(KernelModel, EvidenceWeakensAwayFromTheTable) {
   EXPECT_TRUE(Source{assumed->profile_source()}.assumed());
 }
 
+// SimuMax's loops on the A100 PCIe are all that was measured of it: at a burst's clock nothing was.
+TEST(KernelModel, ABurstOfAShapeThatWasMeasuredUnderLoadIsNoMeasurement) {
+  const KernelProfile profile = load_profile_named("a100-pcie-80gb");
+  const GemmFit* const products = profile.gemm_for(Precision::bf16);
+  ASSERT_TRUE(products != nullptr && products->measured_sustained && !products->shapes.empty());
+  const AttentionFit* const attention = profile.attention_for(AttentionKernel::cudnn);
+  ASSERT_TRUE(attention != nullptr && attention->measured_sustained && !attention->shapes.empty());
+  for (const KernelContext& context : {kBurst, kSustained}) {
+    const auto model = make_kernel_model(profile.device, context);
+    EXPECT_EQ(model->time({"product", products->shapes.front().shape}).evidence, Evidence::interpolated);
+    EXPECT_GE(model->time({"attention", attention->shapes.front().shape}).evidence, Evidence::interpolated);
+  }
+}
+
+// What is taken without asking is what asking for it gives: H800 is H100's chip, L40S is another.
+TEST(KernelModel, AProfileThatIsAskedForStandsAsNearAsTheOneThatIsTaken) {
+  DeviceSpec device = measured_device("h100-sxm-80gb");
+  device.name = "h800-sxm-80gb";
+  const Operator op{"product", product(4160, 8320, 5120)};
+  const KernelTime taken = make_kernel_model(device, kBurst)->time(op);
+  const KernelTime asked = make_kernel_model(device, kBurst, "h100-sxm-80gb")->time(op);
+  EXPECT_EQ(asked.time.base(), taken.time.base());
+  EXPECT_EQ(asked.evidence, taken.evidence);
+  EXPECT_EQ(asked.relative_spread, taken.relative_spread);
+  EXPECT_EQ(make_kernel_model(device, kBurst, "l40s")->time(op).evidence, Evidence::assumed);
+}
+
 TEST(KernelModel, SustainedLoadSlowsComputeByTheFactorAndMemoryNotAtAll) {
   const KernelProfile profile = load_profile_named("h100-sxm-80gb");
   const auto burst = make_kernel_model(profile.device, kBurst),
