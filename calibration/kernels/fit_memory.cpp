@@ -16,8 +16,7 @@ namespace orrery {
 namespace {
 
 constexpr double kMemoryRowNoise = 0.05;  // as for products
-constexpr size_t kFewestMemoryRows = 6;
-constexpr double kSharesSpread = 0.1;  // the shares of one architecture differ by this much and less
+constexpr double kSharesSpread = 0.1;     // the shares of one architecture differ by this much and less
 
 bool by_index(MemoryKind kind) {
   return kind == MemoryKind::gather || kind == MemoryKind::scatter || kind == MemoryKind::permute;

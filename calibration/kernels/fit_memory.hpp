@@ -12,6 +12,8 @@
 
 namespace orrery {
 
+inline constexpr size_t kFewestMemoryRows = 6;  ///< for parameters of their own
+
 /// Memory-bound kernels from published shares of the bandwidth (rows with `share`): the geometric mean of
 /// those of the GPU's architecture (and the rules' constant for any GPU where there are fewer than two), the
 /// rules' launch, and for kernels that move by an index the rules' ratio.

@@ -6,11 +6,12 @@
 namespace orrery {
 namespace {
 
-Campaign gemm_campaign(const std::string& method, const std::string& note) {
+Campaign gemm_campaign(const std::string& method, const std::string& note, const std::string& data) {
   if (method.starts_with("CUDA-graph replay")) return Campaign::burst;
   if (method.starts_with("XLA")) return Campaign::compiler;
   if (method.starts_with("mamf-finder")) return Campaign::peak_search;
   if (contains(note, "sustained")) return Campaign::sustained;
+  if (data == "randn") return Campaign::random_loop;
   return Campaign::kernel;
 }
 
@@ -20,9 +21,10 @@ std::optional<GemmMeasurement> gemm_measurement(const SpecReader& row) {
   GemmMeasurement result;
   read_origin(row, result);
   const std::string kernel = text_or_empty(row, "kernel");
-  const bool zeros = row.has("data") && row.at("data").text() == "zeros";
+  const std::string data = text_or_empty(row, "data");
   const auto stated = stated_campaign(row);
-  result.campaign = stated.value_or(gemm_campaign(text_or_empty(row, "method"), text_or_empty(row, "note")));
+  result.campaign =
+      stated.value_or(gemm_campaign(text_or_empty(row, "method"), text_or_empty(row, "note"), data));
   const Precision precision = precision_of(row).value_or(Precision::bf16);
   GemmShape& shape = result.shape;
   shape.m = row.at("m").integer(1, kLargestCount);
@@ -36,7 +38,7 @@ std::optional<GemmMeasurement> gemm_measurement(const SpecReader& row) {
   shape.quantized_inputs = !is_quantized(precision) ||
                            flag_or(row, "includes_quantize", !stated && result.campaign == Campaign::burst);
   result.time = Seconds(row.at("time_s").number_above(0));
-  if (zeros || shape.grouped || row.has("beside")) return std::nullopt;
+  if (data == "zeros" || shape.grouped || row.has("beside")) return std::nullopt;
   return result;
 }
 

@@ -16,7 +16,8 @@ enum class Campaign {
   compiler,     ///< XLA's autotuned products, median kernel time
   sustained,    ///< loops of a training framework's kernels (SimuMax); kernels/ "sustained"
   peak_search,  ///< best shape of a search, mean of 100 runs after 50 (mamf-finder)
-  kernel,       ///< a kernel library's own benchmark (DeepGEMM, flash-attention)
+  random_loop,  ///< one product of normal random data in a loop (Horace He's)
+  kernel,       ///< a kernel library's own benchmark (DeepGEMM, flash-attention), or a line that does not say
 };
 
 /// What every measured row has beside its shape and time.

@@ -14,8 +14,6 @@
 namespace orrery {
 namespace {
 
-constexpr size_t kFewestTableRows = 8;  // fewer cannot tell seven parameters
-
 // Rows of an operand off 16 bytes: cuBLAS falls back from the tensor core kernels. Batched fp16 and bf16
 // products then run on the CUDA cores, at an eighth of the tensor peak (A100: 39 of 312 TFLOP/s in bf16);
 // single ones are copied or take narrow loads, taken as half.

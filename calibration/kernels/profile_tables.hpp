@@ -14,6 +14,8 @@
 
 namespace orrery {
 
+inline constexpr size_t kFewestTableRows = 8;  ///< fewer cannot tell seven parameters
+
 /// Products of one precision fitted to rows of their own.
 struct FittedProducts {
   GemmFit fit;

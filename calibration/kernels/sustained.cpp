@@ -73,7 +73,7 @@ std::optional<SustainedFactors::Ratio> SustainedFactors::find_training_ratio(con
   for (const GemmMeasurement& row : measurements_) {
     if (row.gpu != gpu || row.shape.precision != Precision::bf16 || row.states_conditions) continue;
     if (row.campaign == Campaign::sustained) looped = std::max(looped, rate_of(row));
-    if (row.campaign == Campaign::kernel) singles.push_back(&row);
+    if (row.campaign == Campaign::random_loop) singles.push_back(&row);
   }
   if (looped == 0.0 && singles.empty()) return std::nullopt;
   const GemmFit* burst = burst_of(gpu, Precision::bf16);

@@ -11,6 +11,7 @@
 
 #include "calibration/collectives/fit_profiles.hpp"
 #include "calibration/kernels/profile_json.hpp"
+#include "reports/answers/measurement_checks.hpp"
 #include "sim/base/hash.hpp"
 #include "topologies/gpu_spec.hpp"
 #include "topologies/topology_presets.hpp"
@@ -58,10 +59,7 @@ std::optional<LoadedProfile> load_base(const std::string& base, const DeviceSpec
   }
   LoadedProfile loaded{load_profile_named(base), ProfileFit::own};
   name = "the profile " + base;
-  if (loaded.profile.gpu == device.name) return loaded;
-  const bool same_chip = stand_in_for(rules.same_chip, device.name) == loaded.profile.gpu ||
-                         stand_in_for(rules.same_chip, loaded.profile.gpu) == device.name;
-  loaded.fit = same_chip ? ProfileFit::same_chip : ProfileFit::architecture;
+  loaded.fit = fit_of_profile(loaded.profile.gpu, device.name, rules);
   return loaded;
 }
 
@@ -148,29 +146,6 @@ void require_lines(const MeasurementSet& set, const CalibrateOptions& options) {
                   options.gpu, others.empty() ? "no GPU preset" : list_names(others, options.gpu))});
 }
 
-/// Refuses products faster than any clock of the GPU could be: a time divided once too often, by its unit or
-/// the number of calls.
-void refuse_impossible_times(const MeasurementSet& set, const std::vector<DeviceSpec>& devices) {
-  constexpr double kBeyondThePeak = 1.5;  // peaks are those of the boost clock
-  std::vector<InputProblem> problems;
-  for (const GemmMeasurement& row : set.gemm) {
-    const auto device = std::find_if(devices.begin(), devices.end(),
-                                     [&row](const DeviceSpec& one) { return one.name == row.gpu; });
-    const auto peak = device == devices.end() ? std::nullopt : device->peak_for(row.shape.precision);
-    if (!peak) continue;
-    const GemmShape& shape = row.shape;
-    const double flops = 2.0 * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
-                         static_cast<double>(shape.k) * static_cast<double>(shape.batch);
-    const double least = flops / peak->base();
-    if (row.time.base() * kBeyondThePeak >= least) continue;
-    problems.push_back({row.place, "/time_s", fmt::format("{}", row.time.base()),
-                        fmt::format("seconds, about {:.2g} or more: the product takes that at the peak of {}",
-                                    least, row.gpu),
-                        ""});
-  }
-  if (!problems.empty()) throw InputError(std::move(problems));
-}
-
 }  // namespace
 
 std::vector<DeviceSpec> preset_devices() {
@@ -194,6 +169,7 @@ Calibration calibrate(const CalibrateOptions& options) {
   inputs.held_out = options.held_out;
   inputs.progress = options.progress;
   const GpuSpec gpu = preset_gpu(options.gpu);
+  refuse_impossible_collectives(inputs.measurements, options.gpu, gpu.nvlink_bandwidth().base());
   inputs.base = load_base(options.base, gpu.device, inputs.rules, inputs.base_name);
   if (options.base != "none") inputs.shipped = shipped_profile;
 
@@ -205,6 +181,9 @@ Calibration calibrate(const CalibrateOptions& options) {
   add_reading_warnings(inputs.measurements, calibration.warnings);
   FittedKernelProfile fitted = fit_profile(options.gpu, inputs);
   calibration.tables = std::move(fitted.tables);
+  for (std::string& unused :
+       rows_in_no_table(inputs.measurements, gpu.device, inputs.rules, calibration.tables))
+    calibration.warnings.push_back(std::move(unused));
   Json collectives = CollectiveFit(inputs.measurements, options.gpu).section(gpu, calibration.warnings);
   if (!collectives.is_null()) fitted.profile.collectives = std::move(collectives);
   if (fitted.profile.gemm.empty()) {

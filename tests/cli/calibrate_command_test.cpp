@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "sim/cost/attention_form.hpp"
@@ -378,6 +379,92 @@ TEST(CalibrateCommand, RefusesTimesBeyondThePeak) {
                 "at the peak of h100-sxm-80gb\n");
   EXPECT_EQ(run.exit_code, 2);
   EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(CalibrateCommand, RefusesCallsKernelsAndCollectivesBeyondTheHardware) {
+  // Milliseconds of nanoseconds. Forward, 2 x 4096 positions of 16 heads of 128 in full: 2.75e11 FLOP at 989
+  // TFLOP/s. 1 GiB at 3350 GB/s. 1 GiB at 18 NVLinks of 25 GB/s, 7/8 of it where a rank has its own part.
+  const TemporaryFolder folder;
+  const auto line = [](Json json) {
+    json.update({{"gpu", "h100-sxm-80gb"}, {"time_s", 1e-9}, {"source", "a test"}});
+    return json.dump() + "\n";
+  };
+  const std::string kernels = folder.write(
+      "kernels.jsonl",
+      line({{"op", "attention"},
+            {"batch", 2},
+            {"seq_length", 4096},
+            {"heads", 16},
+            {"head_dim", 128},
+            {"causal", false},
+            {"pass", "forward"},
+            {"precision", "bf16"},
+            {"kernel", "cudnn"}}) +
+          line({{"op", "memory"}, {"kind", "norm"}, {"name", "rmsnorm"}, {"bytes", 1073741824}}));
+  const std::string out = (folder.path() / "profile.json").string();
+  const CliRun run = run_orrery({"calibrate", kernels, "--gpu", "h100-sxm-80gb", "--out", out});
+  EXPECT_EQ(run.err, kernels +
+                         ":1: /time_s: found 1e-09, expected seconds, about 0.00028 or more: the call takes "
+                         "that at the peak of h100-sxm-80gb\n" +
+                         kernels +
+                         ":2: /time_s: found 1e-09, expected seconds, about 0.00032 or more: its bytes take "
+                         "that at the bandwidth of h100-sxm-80gb\n");
+  EXPECT_EQ(run.exit_code, 2);
+  const Json call = {{"ranks", 8}, {"nodes", 1}, {"bytes", 1073741824}};
+  Json reduce = call, gather = call;
+  reduce["op"] = "all_reduce", gather["op"] = "all_gather";
+  const std::string collectives = folder.write("collectives.jsonl", line(reduce) + line(gather));
+  const CliRun collective = run_orrery({"calibrate", collectives, "--gpu", "h100-sxm-80gb", "--out", out});
+  EXPECT_EQ(collective.err,
+            collectives +
+                ":1: /time_s: found 1e-09, expected seconds, about 0.0024 or more: its payload takes that "
+                "over the NVLinks of h100-sxm-80gb\n" +
+                collectives +
+                ":2: /time_s: found 1e-09, expected seconds, about 0.0021 or more: its payload takes that "
+                "over the NVLinks of h100-sxm-80gb\n");
+  EXPECT_EQ(collective.exit_code, 2);
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(CalibrateCommand, SaysWhichRowsAreInNoTable) {
+  const TemporaryFolder folder;
+  const auto line = [](const Json& json) {
+    Json whole = {{"gpu", "h100-sxm-80gb"}, {"source", "a test"}, {"time_s", 1e-3}, {"precision", "bf16"}};
+    whole.update(json);
+    return whole.dump() + "\n";
+  };
+  const auto product = [&](int k, const Json& more) {
+    Json json = {{"op", "gemm"}, {"m", 1024}, {"n", 1024}, {"k", k}};
+    json.update(more);
+    return line(json);
+  };
+  std::string text;
+  for (int k = 1; k <= 9; ++k) text += product(128 * k, Json::object());  // enough, but what are they?
+  for (int k = 1; k <= 7; ++k) text += product(128 * k, {{"precision", "fp8"}, {"conditions", "burst"}});
+  text += product(128, {{"precision", "nvfp4"}, {"conditions", "burst"}});
+  for (const char* kernel : {"fa2", "cudnn"}) {
+    text += line({{"op", "attention"},
+                  {"batch", 2},
+                  {"seq_length", 4096},
+                  {"head_dim", 128},
+                  {"causal", true},
+                  {"pass", "forward"},
+                  {"kernel", kernel}});
+  }
+  text += line({{"op", "memory"}, {"kind", "norm"}, {"name", "rmsnorm"}, {"bytes", 1048576}});
+  const CliRun run =
+      run_orrery({"calibrate", folder.write("rows.jsonl", text), "--gpu", "h100-sxm-80gb", "--out",
+                  (folder.path() / "profile.json").string(), "--format", "json", "--quiet"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.json()["report"]["warnings"],
+            Json({"1 lines read, not fitted: attention of kernel cudnn: a table needs 8",
+                  "1 lines read, not fitted: attention of kernel fa2: tables of h100-sxm-80gb take cudnn, "
+                  "flash1, flash2, flash3, flash4, trtllm",
+                  "1 lines read, not fitted: memory-bound kernels: a table needs 6",
+                  "9 lines read, not fitted: products in bf16: neither conditions (burst or sustained) nor a "
+                  "method that is known",
+                  "7 lines read, not fitted: products in fp8: a table needs 8 of one kind",
+                  "1 lines read, not fitted: products in nvfp4: h100-sxm-80gb has no matrix units for it"}));
 }
 
 TEST(CalibrateRuns, SaysWhereASiteIsAssumedToHold) {
