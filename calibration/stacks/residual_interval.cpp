@@ -75,12 +75,16 @@ double interval_width(std::span<const StackProfile> profiles, const IntervalQuer
 }
 
 double site_interval_width(const SiteProfile& site, double stack_width, const std::string& without_run) {
+  const SiteRun* const scored = site.run(without_run);
   std::vector<double> sizes;
+  std::set<std::string> configurations;
   for (const SiteRun& run : site.runs) {
-    if (run.id != without_run) sizes.push_back(std::abs(run.residual) / counted_spread(run.spread));
+    if (scored != nullptr && run.configuration == scored->configuration) continue;
+    sizes.push_back(std::abs(run.residual) / counted_spread(run.spread));
+    configurations.insert(run.configuration);
   }
-  const auto runs = static_cast<double>(sizes.size());
-  return widened(narrowed({stack_width, 0.0}, std::move(sizes), runs));
+  const auto evidence = static_cast<double>(configurations.size());
+  return widened(narrowed({stack_width, 0.0}, std::move(sizes), evidence));
 }
 
 }  // namespace orrery

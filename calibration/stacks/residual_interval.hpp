@@ -27,7 +27,8 @@ struct IntervalQuery {
 /// shipped runs. kNinetiethPercentile without any run.
 double interval_width(std::span<const StackProfile> profiles, const IntervalQuery& query);
 
-/// The same where a site's runs are known: their left-out residuals against 4 of `stack_width`.
+/// The same where a site's runs are known: their left-out residuals, counted by configurations, against 4 of
+/// `stack_width`; of a run of the site without those of its configuration.
 double site_interval_width(const SiteProfile& site, double stack_width, const std::string& without_run);
 
 /// Spreads below one percent count as that: no kernel table is better.

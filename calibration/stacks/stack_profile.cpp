@@ -229,6 +229,7 @@ Json site_profile_json(const SiteProfile& profile) {
   Json json = {{"schema", kSiteSchema},
                {"gpu", profile.gpu},
                {"software", profile.software},
+               {"kernel_profiles", profile.kernel_profiles},
                {"source", fmt::format("learned from the step times of {} runs, on top of the stack's profile",
                                       profile.runs.size())},
                {"factors", entries_json(profile.model, "")},
@@ -237,6 +238,7 @@ Json site_profile_json(const SiteProfile& profile) {
                {"runs", Json::array()}};
   for (const SiteRun& run : profile.runs) {
     json["runs"].push_back({{"id", run.id},
+                            {"configuration", run.configuration},
                             {"spread", kept(run.spread)},
                             {"stack_residual", kept(run.stack_residual)},
                             {"residual", kept(run.residual)},
@@ -278,18 +280,29 @@ SiteProfile parse_site_profile(const std::string& text, const std::string& file)
   const Json json = parse_json(text, file);
   Problems problems(file);
   const SpecReader reader(json, "", problems);
-  reader.only({"schema", "gpu", "software", "source", "factors", "covariance", "errors", "runs"});
+  if (!reader.is_object() || reader.at("schema").text() != kSiteSchema) {
+    reader.at("schema").choice({kSiteSchema});
+    problems.throw_if_any();  // another kind of file has no key in common
+  }
+  reader.only(
+      {"schema", "gpu", "software", "kernel_profiles", "source", "factors", "covariance", "errors", "runs"});
   SiteProfile profile;
-  reader.at("schema").choice({kSiteSchema});
   profile.gpu = reader.at("gpu").text();
   profile.software = reader.at("software").text();
   profile.model.entries = read_entries(reader.at("factors"), "");
   profile.model.covariance = read_matrix(reader.at("covariance"));
   profile.stack = read_error(reader.at("errors").at("stack"));
   profile.left_out = read_error(reader.at("errors").at("left_out"));
+  if (reader.has("kernel_profiles")) {
+    for (const SpecReader& hash : reader.at("kernel_profiles").elements())
+      profile.kernel_profiles.push_back(hash.text());
+  }
   for (const SpecReader& one : reader.at("runs").elements()) {
-    one.only({"id", "spread", "stack_residual", "residual", "others"});
-    profile.runs.push_back({one.at("id").text(),
+    one.only({"id", "configuration", "spread", "stack_residual", "residual", "others"});
+    const std::string id = one.at("id").text();
+    // Files of before configurations were told apart take each run for one.
+    profile.runs.push_back({id,
+                            one.has("configuration") ? one.at("configuration").text() : id,
                             one.at("spread").number(0, kLargest),
                             one.at("stack_residual").number(-kLargest, kLargest),
                             one.at("residual").number(-kLargest, kLargest),

@@ -47,13 +47,17 @@ struct StackProfile {
 /// What a user's own runs taught about his machines, on top of the stack's factors (tier site).
 struct SiteRun {
   std::string id;
+  std::string configuration;  ///< equal for runs of one experiment: repeats of it test nothing of each other
   double spread = 0;
   double stack_residual = 0;  ///< ln(measured / predicted) at tier stack
-  double residual = 0;        ///< the same under factors learned from the other runs
-  FactorModel others;         ///< learned from the other runs
+  double residual = 0;        ///< the same under factors learned from runs of other configurations
+  FactorModel others;         ///< learned from these; none: all factors one
 };
 struct SiteProfile {
   std::string gpu, software;
+  /// Hashes of the kernel profiles that predicted the runs: over another the factors count twice what both
+  /// measured. Empty: not known.
+  std::vector<std::string> kernel_profiles;
   FactorModel model;
   std::vector<SiteRun> runs;
   ErrorSummary stack, left_out;

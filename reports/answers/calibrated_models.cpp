@@ -92,8 +92,9 @@ CalibratedModels CalibrationStore::models(const Experiment& experiment, const Pr
     const std::string& used = options.calibration.empty() ? experiment.calibration : options.calibration;
     const bool measured = options.tier != Tier::datasheet;
     const std::shared_ptr<const CostModel> costs = kernels(experiment, options, used);
+    const std::string hash = hash_of_profile(*costs);
     return {costs, collectives(experiment, measured ? used : ""), exchange(experiment),
-            tiers_.use(experiment, options, costs->profile_name()), hash_of_profile(*costs)};
+            tiers_.use(experiment, options, costs->profile_name(), hash), hash};
   } catch (const std::invalid_argument& error) {
     throw InputError(InputProblem{experiment.file, "/cluster/node/gpu", "", "", error.what()});
   }

@@ -6,6 +6,8 @@
 #include <thread>
 
 #include "reports/answers/tier_profiles.hpp"
+#include "reports/experiment/resolved.hpp"
+#include "sim/base/hash.hpp"
 
 namespace orrery {
 namespace {
@@ -61,6 +63,7 @@ std::optional<LinearisedRun> linearise(const RunRecord& run, const PredictOption
     const Prediction here = predict(read->experiment, asked, calibrations);
     LinearisedRun result;
     result.spread = here.spread;
+    result.kernel_profile = here.calibration.hash;
     result.residual = std::log(read->measured_s / here.step_time.base());
     FactorRow& row = result.row;
     row.id = run.id;
@@ -96,6 +99,15 @@ std::optional<double> residual_of(const RunRecord& run, const PredictOptions& op
   } catch (const InputError&) {
     return std::nullopt;
   }
+}
+
+std::string configuration_of(const RunRecord& run) {
+  Problems problems(run.file);
+  const Experiment experiment = read_experiment(SpecReader(run.experiment, "/experiment", problems));
+  problems.throw_if_any();
+  Json values = resolve(experiment).values;
+  for (const char* key : {"name", "measured", "schema"}) values.erase(key);
+  return content_hash(values.dump());
 }
 
 void for_each_number(size_t count, int threads, const std::function<void(size_t)>& work) {

@@ -186,7 +186,37 @@ std::vector<StackProfile> learn_stacks(const std::vector<RunRecord>& runs,
   return profiles;
 }
 
-SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOptions& options) {
+namespace {
+
+/// Why runs cannot be predicted, a problem each.
+std::vector<InputProblem> why_not_predicted(const std::vector<RunRecord>& failed,
+                                            const LearnSiteOptions& options) {
+  ValidateOptions why;
+  why.predict = options.predict;
+  why.predict.engine = EngineKind::estimate;
+  why.threads = options.threads;
+  const std::vector<ValidationRow> rows = validate(failed, why).rows;
+  std::vector<InputProblem> problems;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].scored) problems.push_back({failed[i].file, "", "", "", rows[i].reason});
+  }
+  return problems;
+}
+
+/// One term for each factor, for all runs.
+std::vector<FactorTerm> terms_of_site(const std::vector<Candidate>& candidates) {
+  std::vector<FactorTerm> terms;
+  terms.reserve(kFactors);
+  for (int factor = 0; factor < kFactors; ++factor) terms.push_back({.factor = static_cast<Factor>(factor)});
+  FactorTerm& per_doubling = terms[static_cast<size_t>(Factor::data_per_doubling)];
+  for (const Candidate& candidate : candidates)
+    per_doubling.most_nodes = std::max(per_doubling.most_nodes, candidate.linear.row.traits.nodes);
+  return terms;
+}
+
+}  // namespace
+
+LearnedSite learn_site(const std::vector<RunRecord>& runs, const LearnSiteOptions& options) {
   CalibrationStore calibrations;
   std::vector<const RunRecord*> records;
   records.reserve(runs.size());
@@ -195,39 +225,45 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
       linearise_all(records, options.predict, {}, options.threads, calibrations);
   std::set<const RunRecord*> predicted;
   for (const Candidate& candidate : candidates) predicted.insert(candidate.record);
-  SiteProfile site;
+  std::vector<RunRecord> failed;
+  for (const RunRecord& run : runs) {
+    if (predicted.count(&run) == 0) failed.push_back(run);
+  }
+  LearnedSite learned;
+  SiteProfile& site = learned.profile;
   site.gpu = gpu_of_site(candidates, options.gpu);
-  std::erase_if(candidates, [&site](const Candidate& c) { return c.linear.row.traits.gpu != site.gpu; });
+  const size_t others =
+      std::erase_if(candidates, [&site](const Candidate& c) { return c.linear.row.traits.gpu != site.gpu; });
+  std::vector<InputProblem> problems = why_not_predicted(failed, options);
   if (candidates.size() < kFewestSiteRuns) {
-    std::vector<InputProblem> problems = {{"--runs", "",
-                                           fmt::format("{} runs{} that can be predicted", candidates.size(),
-                                                       site.gpu.empty() ? "" : " of " + site.gpu),
-                                           fmt::format("at least {}", kFewestSiteRuns), ""}};
-    std::vector<RunRecord> failed;
-    for (const RunRecord& run : runs) {
-      if (predicted.count(&run) == 0) failed.push_back(run);
-    }
-    ValidateOptions why;
-    why.predict = options.predict;
-    why.predict.engine = EngineKind::estimate;
-    why.threads = options.threads;
-    const std::vector<ValidationRow> rows = validate(failed, why).rows;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      if (!rows[i].scored) problems.push_back({failed[i].file, "", "", "", rows[i].reason});
-    }
+    problems.insert(problems.begin(), {"--runs", "",
+                                       fmt::format("{} runs{} that can be predicted", candidates.size(),
+                                                   site.gpu.empty() ? "" : " of " + site.gpu),
+                                       fmt::format("at least {}", kFewestSiteRuns), ""});
     throw InputError(std::move(problems));
   }
-  std::set<std::string> stacks;
-  for (const Candidate& candidate : candidates) stacks.insert(candidate.linear.row.traits.stack);
+  for (const InputProblem& problem : problems)
+    learned.warnings.push_back("not learned from: " + problem.line());
+  if (others > 0)
+    learned.warnings.push_back(
+        fmt::format("not learned from: {} runs of other GPUs than {}", others, site.gpu));
+  std::set<std::string> stacks, kernel_profiles;
+  std::vector<std::string> configurations;
+  for (const Candidate& candidate : candidates) {
+    stacks.insert(candidate.linear.row.traits.stack);
+    kernel_profiles.insert(candidate.linear.kernel_profile);
+    configurations.push_back(configuration_of(*candidate.record));
+  }
   site.software = fmt::format("{}", fmt::join(stacks, ", "));
+  site.kernel_profiles.assign(kernel_profiles.begin(), kernel_profiles.end());
+  if (std::set<std::string>(configurations.begin(), configurations.end()).size() == 1) {
+    learned.warnings.emplace_back(
+        "all runs are of one configuration: nothing tests what they say of any other, and intervals stay "
+        "wide");
+  }
 
   const FactorPriors priors = FactorPriors::of_a_site();
-  std::vector<FactorTerm> terms;
-  terms.reserve(kFactors);
-  for (int factor = 0; factor < kFactors; ++factor) terms.push_back({.factor = static_cast<Factor>(factor)});
-  FactorTerm& per_doubling = terms[static_cast<size_t>(Factor::data_per_doubling)];
-  for (const Candidate& candidate : candidates)
-    per_doubling.most_nodes = std::max(per_doubling.most_nodes, candidate.linear.row.traits.nodes);
+  const std::vector<FactorTerm> terms = terms_of_site(candidates);
   std::vector<double> before;
   before.reserve(candidates.size());
   for (const Candidate& candidate : candidates) before.push_back(candidate.linear.residual);
@@ -239,17 +275,20 @@ SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
   site.model = fit_factors(rows_of(candidates), terms, priors);
   std::vector<double> left_out;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    FactorRows others = rows_of(candidates);
-    others.erase(others.begin() + static_cast<std::ptrdiff_t>(i));
-    FactorModel model = fit_factors(others, terms, priors);
+    FactorRows rest;
+    for (size_t j = 0; j < candidates.size(); ++j) {
+      if (configurations[j] != configurations[i]) rest.push_back(&candidates[j].linear.row);
+    }
+    FactorModel model = fit_factors(rest, terms, priors);
     model.covariance.clear();
     const FactorRow& row = candidates[i].linear.row;
     left_out.push_back(
         *residual_of(*candidates[i].record, options.predict, model.factors_for(row.traits), calibrations));
-    site.runs.push_back({row.id, candidates[i].linear.spread, before[i], left_out.back(), std::move(model)});
+    site.runs.push_back({row.id, configurations[i], candidates[i].linear.spread, before[i], left_out.back(),
+                         std::move(model)});
   }
   site.left_out = summary_of_residuals(left_out);
-  return site;
+  return learned;
 }
 
 }  // namespace orrery

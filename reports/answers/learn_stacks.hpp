@@ -30,9 +30,14 @@ struct LearnSiteOptions {
   int threads = 1;
 };
 
+struct LearnedSite {
+  SiteProfile profile;
+  std::vector<std::string> warnings;  ///< runs that took no part, and why
+};
+
 /// Learns a site's factors on top of its stack's from a few of its own runs: all factors, held near one by
-/// priors, no choice among them; each run predicted without itself beside.
+/// priors, no choice among them; each run predicted without those of its configuration beside.
 /// @throws InputError for fewer than three runs of the GPU that can be predicted, runs of several GPUs
-SiteProfile learn_site(const std::vector<RunRecord>& runs, const LearnSiteOptions& options);
+LearnedSite learn_site(const std::vector<RunRecord>& runs, const LearnSiteOptions& options);
 
 }  // namespace orrery

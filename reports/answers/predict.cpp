@@ -391,6 +391,12 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
         "the site's factors were learned from runs of {}: that they hold for {} under {} is assumed",
         models.tier.site_of, experiment.device.name, experiment.software.name));
   }
+  if (models.tier.site_over_other_kernels) {
+    prediction.warnings.push_back(fmt::format(
+        "the site's factors were learned over another kernel profile than {}: what both know of this site's "
+        "kernels counts twice (orrery calibrate --runs with the same --calibration learns what is left)",
+        models.kernel_hash));
+  }
   if (experiment.measured) {
     prediction.measured = experiment.measured;
     if (const auto measured = measured_step_time(*experiment.measured, work)) {

@@ -143,7 +143,7 @@ const FactorModel& TierProfiles::model_for(const StackProfile* profile, const Sc
 }
 
 TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& options,
-                          const std::string& kernels_of) {
+                          const std::string& kernels_of, const std::string& kernel_hash) {
   TierUse use;
   use.factors = options.factors;
   if (options.tier == Tier::datasheet) return use;
@@ -188,6 +188,9 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   const std::string softwares = ", " + site_profile.software + ",";
   if (site_profile.gpu != traits.gpu || softwares.find(", " + traits.stack + ",") == std::string::npos)
     use.site_of = site_profile.gpu + " under " + site_profile.software;
+  const std::vector<std::string>& over = site_profile.kernel_profiles;
+  use.site_over_other_kernels = site_profile.gpu == traits.gpu && !over.empty() &&
+                                std::find(over.begin(), over.end(), kernel_hash) == over.end();
   use.interval_width = site_interval_width(site_profile, use.interval_width, run != nullptr ? run->id : "");
   return use;
 }

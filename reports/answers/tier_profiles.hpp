@@ -31,6 +31,7 @@ struct TierUse {
   /// Nodes of the data groups and, fewer, those of the runs that taught what such groups take.
   std::optional<std::pair<int, int>> beyond;
   std::string site_of;  ///< GPU and software that the site's runs had, where the experiment has others
+  bool site_over_other_kernels = false;  ///< its factors were learned over another profile of this GPU
 };
 
 /// "dense", "moe", "encoder" or "lora".
@@ -45,9 +46,11 @@ std::string family_of(const std::string& source_group, const Experiment& experim
 /// thread-safe: CalibrationStore has the lock.
 class TierProfiles {
  public:
-  /// @param kernels_of  as in traits_of
+  /// @param kernels_of   as in traits_of
+  /// @param kernel_hash  of the kernel profile in use
   /// @throws InputError for a site profile that cannot be read
-  TierUse use(const Experiment& experiment, const PredictOptions& options, const std::string& kernels_of);
+  TierUse use(const Experiment& experiment, const PredictOptions& options, const std::string& kernels_of,
+              const std::string& kernel_hash);
 
  private:
   const std::vector<StackProfile>& stacks();

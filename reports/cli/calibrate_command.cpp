@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "reports/answers/calibrate.hpp"
+#include "reports/answers/calibrated_models.hpp"
 #include "reports/answers/learn_stacks.hpp"
 #include "reports/cli/commands.hpp"
 #include "reports/cli/options.hpp"
@@ -22,7 +23,7 @@ namespace {
 
 struct CalibrateArguments {
   CalibrateOptions options;
-  std::string out, runs, format = "text", seed = "1", threads = "0";
+  std::string out, runs, calibration, format = "text", seed = "1", threads = "0";
   bool quiet = false, timing = false;
 };
 
@@ -30,6 +31,20 @@ std::string formatted(const Calibration& calibration, const std::string& format,
   if (format == "json") return json_text(calibration_json(calibration, out));
   if (format == "csv") return calibration_csv(calibration);
   return calibration_text(calibration, out);
+}
+
+/// Whether a file is among those that are read, folders' included.
+bool is_read(const CalibrateArguments& arguments, const std::string& file) {
+  std::vector<std::string> inputs = arguments.options.measurements;
+  inputs.push_back(arguments.runs);
+  const std::filesystem::path path(file);
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  std::error_code ignored;
+  return std::any_of(inputs.begin(), inputs.end(), [&](const std::string& input) {
+    if (std::filesystem::equivalent(path, input, ignored)) return true;
+    return path.extension() == ".jsonl" && std::filesystem::exists(path, ignored) &&
+           std::filesystem::equivalent(folder, input, ignored);
+  });
 }
 
 /// What is wrong with the options, all at once and before anything is read.
@@ -47,7 +62,10 @@ void check_options(const CalibrateArguments& arguments) {
     if (!arguments.options.gpu.empty() &&
         std::find(gpus.begin(), gpus.end(), arguments.options.gpu) == gpus.end())
       refuse("--gpu", "\"" + arguments.options.gpu + "\"", one_of(gpus, arguments.options.gpu));
+    check_calibration_name(arguments.calibration, "--calibration", "");
   } else {
+    if (!arguments.calibration.empty())
+      refuse("--calibration", "without --runs", "--base, for what MEASUREMENTS leave open");
     if (arguments.options.measurements.empty())
       refuse("MEASUREMENTS", "nothing", "files or folders of measurement lines");
     if (arguments.options.gpu.empty()) refuse("--gpu", "nothing", "the name of a GPU preset");
@@ -61,6 +79,8 @@ void check_options(const CalibrateArguments& arguments) {
       refuse("--out", "\"" + arguments.out + "\"", "a file in a folder that exists");
     if (std::filesystem::is_directory(arguments.out, ignored))
       refuse("--out", "\"" + arguments.out + "\", a folder", "a file");
+    if (is_read(arguments, arguments.out))
+      refuse("--out", "\"" + arguments.out + "\", which is read", "a file of its own: measurements are kept");
   }
   const std::vector<std::string> formats = {"text", "json", "csv"};
   if (std::find(formats.begin(), formats.end(), arguments.format) == formats.end())
@@ -80,18 +100,23 @@ int learn_from_runs(const CalibrateArguments& arguments) {
   Stopwatch stopwatch(arguments.timing);
   LearnSiteOptions options;
   options.predict.tier = Tier::stack;
+  options.predict.calibration = arguments.calibration;
   options.gpu = arguments.options.gpu;
   constexpr unsigned long long kMostThreads = 1024;
   const unsigned long long threads = std::min(std::stoull(arguments.threads), kMostThreads);
   options.threads =
       static_cast<int>(threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency()));
   const std::vector<RunRecord> runs = read_runs({arguments.runs});
-  const SiteProfile site = learn_site(runs, options);
+  const LearnedSite learned = learn_site(runs, options);
+  const SiteProfile& site = learned.profile;
   stopwatch.lap("learning");
-  const std::string result = arguments.format == "json"  ? json_text(site_json(site, arguments.out))
+  const std::string result = arguments.format == "json"  ? json_text(site_json(learned, arguments.out))
                              : arguments.format == "csv" ? site_csv(site)
-                                                         : site_text(site, runs.size(), arguments.out);
+                                                         : site_text(learned, runs.size(), arguments.out);
   write_text_file_atomically(arguments.out, site_profile_text(site));
+  if (arguments.format != "text" && !arguments.quiet) {
+    for (const std::string& warning : learned.warnings) print_note("warning: " + warning);
+  }
   print_result(result);
   stopwatch.lap("writing");
   return kSuccess;
@@ -147,6 +172,10 @@ Command add_calibrate_command(CLI::App& application) {
           "measured runs of one site (3 to 20, one JSON object a line): learns the site's factors for "
           "--tier site=FILE instead")
       ->type_name("RUNS.jsonl");
+  command
+      ->add_option("--calibration", arguments->calibration,
+                   "with --runs: the kernel profile that predictions of this site use (default: the GPU's)")
+      ->type_name("NAME|FILE");
   return {command, [arguments] { return run_calibrate(*arguments); }};
 }
 

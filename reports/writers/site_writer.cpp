@@ -14,21 +14,25 @@ double error_of(double residual) { return std::expm1(-residual); }
 
 }  // namespace
 
-std::string site_text(const SiteProfile& site, size_t read, const std::string& out) {
+std::string site_text(const LearnedSite& learned, size_t read, const std::string& out) {
+  const SiteProfile& site = learned.profile;
   const std::string factors = text_of(site.model);
   std::string text = fmt::format("site profile of {} ({}), from {} of {} runs: {}\n", site.gpu, site.software,
                                  site.runs.size(), read, factors.empty() ? "all factors 1" : factors);
-  text += fmt::format("mean error at tier stack {}, each run predicted from the others {}\n",
-                      percent(site.stack.mape), percent(site.left_out.mape));
+  text +=
+      fmt::format("mean error at tier stack {}, each run predicted from those of other configurations {}\n",
+                  percent(site.stack.mape), percent(site.left_out.mape));
+  for (const std::string& warning : learned.warnings) text += "  warning  " + warning + "\n";
   TextTable table({"run", ">tier stack", ">from the others"});
   for (const SiteRun& run : site.runs)
     table.add({run.id, signed_percent(error_of(run.stack_residual)), signed_percent(error_of(run.residual))});
   return text + table.text() + fmt::format("written to {}: orrery predict ... --tier site={}\n", out, out);
 }
 
-Json site_json(const SiteProfile& site, const std::string& out) {
-  Json json = site_profile_json(site);
+Json site_json(const LearnedSite& learned, const std::string& out) {
+  Json json = site_profile_json(learned.profile);
   json["file"] = out;
+  json["warnings"] = learned.warnings;
   return json;
 }
 

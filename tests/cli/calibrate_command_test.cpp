@@ -467,6 +467,103 @@ TEST(CalibrateCommand, SaysWhichRowsAreInNoTable) {
                   "1 lines read, not fitted: products in nvfp4: h100-sxm-80gb has no matrix units for it"}));
 }
 
+TEST(CalibrateCommand, KeepsWhatItReads) {
+  const TemporaryFolder folder;
+  const std::string runs = folder.write("runs.jsonl", site_runs({1.2, 1.21, 1.19}));
+  const std::string before = read_text_file(runs);
+  const auto refused = [](const std::vector<std::string>& arguments, const std::string& out) {
+    const CliRun run = run_orrery(arguments);
+    EXPECT_EQ(run.exit_code, 2);
+    EXPECT_EQ(run.err, "--out: found \"" + out +
+                           "\", which is read, expected a file of its own: measurements are kept\n");
+  };
+  refused({"calibrate", "--runs", runs, "--out", runs}, runs);
+  const std::string around = folder.path().string() + "/./runs.jsonl";
+  refused({"calibrate", runs, "--gpu", "l40s", "--out", around}, around);
+  refused({"calibrate", folder.path().string(), "--gpu", "l40s", "--out", runs}, runs);
+  EXPECT_EQ(read_text_file(runs), before);
+}
+
+// A repeat says nothing of what a run of another plan takes: repeats are left out together, and where there
+// is nothing else, each is predicted from nothing, which is what tier stack says of it.
+TEST(CalibrateRuns, RepeatsDoNotTestOneAnother) {
+  const TemporaryFolder folder;
+  const std::string site = (folder.path() / "site.json").string();
+  const auto learned = [&](const std::string& text) {
+    const CliRun run = run_orrery({"calibrate", "--runs", folder.write("runs.jsonl", text), "--out", site,
+                                   "--format", "json", "--quiet"});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return run.json();
+  };
+  const Json repeats = learned(site_runs({1.2, 1.21, 1.19, 1.2}));
+  EXPECT_EQ(repeats["errors"]["left_out"], repeats["errors"]["stack"]);
+  for (const Json& run : repeats["runs"]) EXPECT_EQ(run["others"], Json::array());
+  ASSERT_EQ(repeats["warnings"].size(), 1U);
+  EXPECT_EQ(repeats["warnings"][0].get<std::string>().rfind("all runs are of one configuration", 0), 0U);
+
+  // The same experiment with a default spelt out is the same; another plan is not.
+  std::string text;
+  for (const auto& [id, key, value] :
+       {std::tuple("a", "zero", 0), std::tuple("b", "pipeline", 1), std::tuple("c", "tensor", 4)}) {
+    Json experiment = small_experiment();
+    experiment["name"] = id;
+    experiment["parallel"][key] = value;
+    text += Json({{"id", id},
+                  {"source_group", "here"},
+                  {"experiment", experiment},
+                  {"measured", {{"step_time_s", 1.2}}}})
+                .dump() +
+            "\n";
+  }
+  const Json three = learned(text);
+  EXPECT_EQ(three["runs"][0]["configuration"], three["runs"][1]["configuration"]);
+  EXPECT_NE(three["runs"][0]["configuration"], three["runs"][2]["configuration"]);
+  EXPECT_EQ(three["runs"][0]["others"], three["runs"][1]["others"]);
+  EXPECT_TRUE(three["warnings"].empty());
+}
+
+TEST(CalibrateRuns, SaysWhichRunsTookNoPart) {
+  const TemporaryFolder folder;
+  const std::string runs = folder.write("runs.jsonl", site_runs({1.2, -1.0, 1.2, 1.2}));
+  const CliRun run =
+      run_orrery({"calibrate", "--runs", runs, "--out", (folder.path() / "site.json").string()});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(run.out.find("  warning  not learned from: " + runs +
+                         ":2: /measured/step_time_s: found -1.0, expected a number above 0\n"),
+            std::string::npos)
+      << run.out;
+}
+
+// Kernels measured on a slow machine and factors that its runs taught over other kernels hold the same
+// slowness twice.
+TEST(CalibrateRuns, FactorsBelongToTheKernelsTheyWereLearnedOver) {
+  const TemporaryFolder folder;
+  const std::string runs = folder.write("runs.jsonl", site_runs({1.2, 1.21, 1.19}));
+  const std::string site = (folder.path() / "site.json").string();
+  const auto warns = [&](const std::vector<std::string>& learned_with, const std::vector<std::string>& used) {
+    std::vector<std::string> learn = {"calibrate", "--runs", runs, "--out", site};
+    learn.insert(learn.end(), learned_with.begin(), learned_with.end());
+    const CliRun learned = run_orrery(learn);
+    EXPECT_EQ(learned.exit_code, 0) << learned.err;
+    std::vector<std::string> predict = {"predict", "-", "--engine", "estimate", "--tier", "site=" + site};
+    predict.insert(predict.end(), used.begin(), used.end());
+    const CliRun predicted = run_orrery(predict, small_experiment().dump());
+    EXPECT_EQ(predicted.exit_code, 0) << predicted.err;
+    return predicted.out.find("the site's factors were learned over another kernel profile than ") !=
+           std::string::npos;
+  };
+  const std::vector<std::string> other = {"--calibration", "a100-pcie-80gb"};
+  EXPECT_FALSE(warns({}, {}));
+  EXPECT_TRUE(warns({}, other));
+  EXPECT_FALSE(warns(other, other));
+  EXPECT_TRUE(warns(other, {}));
+  const CliRun kernels =
+      run_orrery({"calibrate", runs, "--gpu", "l40s", "--out", site, "--calibration", "l40s"});
+  EXPECT_EQ(kernels.exit_code, 2);
+  EXPECT_EQ(kernels.err,
+            "--calibration: found without --runs, expected --base, for what MEASUREMENTS leave open\n");
+}
+
 TEST(CalibrateRuns, SaysWhereASiteIsAssumedToHold) {
   const TemporaryFolder folder;
   const std::string site = (folder.path() / "site.json").string();

@@ -93,7 +93,7 @@ TEST(Stacks, TenRunsOfASiteBringItsOthersNearer) {
     options.threads = threads();
     options.predict.tier = Tier::stack;
     options.predict.scored = left_out;
-    const SiteProfile site = learn_site(own, options);
+    const SiteProfile site = learn_site(own, options).profile;
     write_text_file_atomically(file, site_profile_text(site));
     ValidateOptions scoring;
     scoring.threads = threads();

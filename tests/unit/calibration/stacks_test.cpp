@@ -313,7 +313,8 @@ TEST(StackProfile, ReadsWhatItWrites) {
   site.gpu = "gb200";
   site.software = "s";
   site.model = {{{{Factor::memory, 2021, 2024}, 1.25}}, {{0.001}}};
-  site.runs = {{"mine", 0.05, 0.2, 0.01, site.model}};
+  site.kernel_profiles = {"77cd70b766f8cfaa"};
+  site.runs = {{"mine", "one", 0.05, 0.2, 0.01, site.model}};
   EXPECT_EQ(site_profile_text(parse_site_profile(site_profile_text(site), "site.json")),
             site_profile_text(site));
 }
