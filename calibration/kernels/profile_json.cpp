@@ -381,13 +381,16 @@ KernelProfile parse_profile(std::string_view text, const std::string& file) {
   const Json value = parse_json(text, file);
   Problems problems(file);
   const SpecReader root(value, "", problems);
+  if (!root.is_object() || root.at("schema").text() != kSchema) {
+    root.at("schema").choice({kSchema});
+    problems.throw_if_any();  // another kind of file has no key in common
+  }
   KernelProfile profile;
   std::vector<std::string> keys = {"schema",     "gpu",  "device", "parameters", "covariance_parameters",
                                    "covariance", "hull", "errors", "sources",    "shapes",
                                    "hash"};
   keys.insert(keys.end(), information_keys().begin(), information_keys().end());
   root.only(keys);
-  root.at("schema").choice({kSchema});
   profile.gpu = root.at("gpu").text();
   profile.device = read_reference_device(root.at("device"));
   const SpecReader parameters = root.at("parameters"), shapes = root.at("shapes");

@@ -484,6 +484,24 @@ TEST(CalibrateCommand, KeepsWhatItReads) {
   EXPECT_EQ(read_text_file(runs), before);
 }
 
+TEST(CalibrateCommand, AProfileOfAnotherKindIsOneProblem) {
+  const TemporaryFolder folder;
+  const std::string site = (folder.path() / "site.json").string();
+  const std::string runs = folder.write("runs.jsonl", site_runs({1.2, 1.21, 1.19}));
+  ASSERT_EQ(run_orrery({"calibrate", "--runs", runs, "--out", site}).exit_code, 0);
+  const std::string kernels =
+      folder.write("kernels.json", R"({"schema": "orrery.calibration/1", "gpu": "l40s"})");
+  const auto errors_of = [](const std::string& option, const std::string& value) {
+    return run_orrery({"predict", "-", option, value}, small_experiment().dump()).err;
+  };
+  EXPECT_EQ(errors_of("--calibration", site), site +
+                                                  ": /schema: found \"orrery.site_profile/1\", expected "
+                                                  "\"orrery.calibration/1\"\n");
+  EXPECT_EQ(errors_of("--tier", "site=" + kernels), kernels +
+                                                        ": /schema: found \"orrery.calibration/1\", expected "
+                                                        "\"orrery.site_profile/1\"\n");
+}
+
 // A repeat says nothing of what a run of another plan takes: repeats are left out together, and where there
 // is nothing else, each is predicted from nothing, which is what tier stack says of it.
 TEST(CalibrateRuns, RepeatsDoNotTestOneAnother) {
