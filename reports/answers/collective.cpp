@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "calibration/collectives/collective_profiles.hpp"
+#include "calibration/kernels/profile_library.hpp"
 #include "calibration/libraries/host_files.hpp"
 #include "calibration/libraries/tuner_files.hpp"
 #include "reports/answers/latency_difference.hpp"
@@ -452,6 +453,17 @@ void add_tuner_notes(const CollectiveQuestion& question, bool estimates, Collect
   }
 }
 
+/// A profile that was asked for and says nothing of this question.
+void add_calibration_note(const CollectiveQuestion& question, const std::string& gpu,
+                          CollectiveAnswer& answer) {
+  if (question.calibration.empty()) return;
+  const KernelProfile own = load_profile_named(question.calibration);
+  if (own.gpu == gpu && !own.collectives.is_null()) return;
+  answer.notes.push_back(fmt::format("--calibration {} {}: the times are the shipped ones",
+                                     question.calibration,
+                                     own.gpu == gpu ? "holds no collectives" : "is of " + own.gpu));
+}
+
 }  // namespace
 
 const std::vector<std::string>& collective_op_names() {
@@ -604,6 +616,7 @@ CollectiveAnswer answer_collective(const CollectiveCluster& given, const Collect
   count_set_up(question, *op, members.per_node, device, answer);
   if (chooser.version().empty()) return answer;
   add_tuner_notes(question, chooser.estimates(), answer);
+  add_calibration_note(question, device.name, answer);
   return answer;
 }
 

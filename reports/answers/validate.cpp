@@ -88,9 +88,10 @@ void keep(std::vector<RunRecord>& runs, const std::vector<std::string>& wanted,
   const std::vector<std::string> names(present.begin(), present.end());
   std::vector<InputProblem> problems;
   for (const std::string& name : wanted) {
-    if (!present.count(name)) {
-      problems.push_back({option, "", "\"" + name + "\"", one_of(names, name, 12), ""});
-    }
+    if (present.count(name)) continue;
+    const bool nothing = names.size() == 1 && names.front().empty();
+    problems.push_back({option, "", "\"" + name + "\"",
+                        nothing ? "runs that say it: none of these does" : one_of(names, name, 12), ""});
   }
   if (!problems.empty()) throw InputError(std::move(problems));
   std::erase_if(runs, [&wanted, key](const RunRecord& run) {

@@ -187,9 +187,6 @@ KernelOptions check_options(const KernelArguments& arguments, const RunOptions& 
   if (!arguments.input.empty() && arguments.op.empty() && shaped) {
     problems.push_back({"--input", "", "", "", "--shape and what belongs to it go with --op"});
   }
-  if (options.tier == Tier::datasheet && !options.calibration.empty()) {
-    problems.push_back({"--tier", "", "datasheet with --calibration", "one of the two", ""});
-  }
   if (options.tier == Tier::datasheet && !options.sustained) {
     problems.push_back({"--conditions", "", "burst with --tier datasheet",
                         "--tier measured: datasheets know one clock", ""});

@@ -124,6 +124,8 @@ RunOptions check_common_options(const CommonOptions& options, EngineKind default
     refuse(problems, "--scope", options.scope, {"folded", "full"});
   }
   check_tier(options.tier, default_tier, run.predict, problems);
+  if (run.predict.tier == Tier::datasheet && !options.calibration.empty())
+    problems.push_back({"--tier", "", "datasheet with --calibration", "one of the two", ""});
   if (options.format == "json") {
     run.format = OutputFormat::json;
   } else if (options.format == "csv") {

@@ -1,9 +1,11 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <memory>
 
+#include "calibration/kernels/profile_library.hpp"
 #include "reports/answers/validate.hpp"
 #include "reports/cli/commands.hpp"
 #include "reports/cli/long_work.hpp"
@@ -75,6 +77,19 @@ double read_share(const std::string& option, const std::string& text) {
   throw InputError(InputProblem{option, "", "\"" + text + "\"", "a number of at least 0 and below 1", ""});
 }
 
+/// One profile for runs of several GPUs is what was asked for, but of the others it knows less than their
+/// own.
+void warn_about_other_gpus(const std::string& calibration, const Validation& validation) {
+  const std::string gpu = load_profile_named(calibration).gpu;
+  const auto others =
+      std::count_if(validation.rows.begin(), validation.rows.end(),
+                    [&gpu](const ValidationRow& row) { return row.scored && row.gpu != gpu; });
+  if (others > 0) {
+    print_note(fmt::format("warning: --calibration {} is of {}: {} of the scored runs are of other GPUs",
+                           calibration, gpu, others));
+  }
+}
+
 int run_validate(const ValidateArguments& arguments) {
   refuse_what_is_not_built(arguments);
   const RunOptions run = check_common_options(arguments.common, EngineKind::estimate);
@@ -102,6 +117,8 @@ int run_validate(const ValidateArguments& arguments) {
   };
   Validation validation = answer();
   validation.inputs = std::move(inputs);
+  if (!run.predict.calibration.empty() && !arguments.common.quiet)
+    warn_about_other_gpus(run.predict.calibration, validation);
   stopwatch.lap("validating");
   if (validation.interrupted && !arguments.common.quiet)
     print_note("warning: interrupted, results are partial");

@@ -234,6 +234,21 @@ TEST(CollectiveCommand, CallsTimedByThemselvesHoldTheirStart) {
             "DeepEP's kernels, of one algorithm\n");
 }
 
+TEST(CollectiveCommand, SaysThatAProfileSaysNothingOfThis) {
+  const auto warned = [](const std::string& calibration, const std::string& text) {
+    const Json json = answer({"dgx-h100", "--ranks", "8", "--sizes", "1MiB", "--calibration", calibration});
+    return std::count(json["warnings"].begin(), json["warnings"].end(), text);
+  };
+  EXPECT_EQ(warned("a100-sxm4-80gb",
+                   "--calibration a100-sxm4-80gb is of a100-sxm4-80gb: the times are the "
+                   "shipped ones"),
+            1);
+  EXPECT_EQ(warned("h100-sxm-80gb",
+                   "--calibration h100-sxm-80gb holds no collectives: the times are the "
+                   "shipped ones"),
+            1);
+}
+
 TEST(CollectiveCommand, LibrariesDiffer) {
   const auto time = [](const char* library) {
     return answer({"dgx-h100", "--ranks", "16", "--sizes", "256MiB", "--library", library})["rows"][0];

@@ -100,6 +100,28 @@ TEST(ValidateCommand, SelectsByConfidence) {
   const CliRun none = run_orrery({"validate", file, "--confidence", "low"});
   EXPECT_EQ(none.exit_code, 2);
   EXPECT_EQ(none.err, "--confidence: found \"low\", expected \"high\"\n");
+  Json unsaid = Json::parse(run_line("a", small_experiment(), 1.0));
+  unsaid.erase("confidence");
+  const CliRun nothing =
+      run_orrery({"validate", folder.write("unsaid.jsonl", unsaid.dump()), "--confidence", "high"});
+  EXPECT_EQ(nothing.err, "--confidence: found \"high\", expected runs that say it: none of these does\n");
+}
+
+TEST(ValidateCommand, SaysWhatACalibrationIsNotOf) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("runs.jsonl", run_line("a", small_experiment(), 1.0));
+  const CliRun other = run_orrery({"validate", file, "--calibration", "h100-sxm-80gb"});
+  EXPECT_EQ(other.exit_code, 0);
+  EXPECT_NE(other.err.find("warning: --calibration h100-sxm-80gb is of h100-sxm-80gb: 1 of the scored runs "
+                           "are of other GPUs\n"),
+            std::string::npos)
+      << other.err;
+  EXPECT_EQ(run_orrery({"validate", file, "--calibration", "a100-sxm4-80gb"}).err.find("warning"),
+            std::string::npos);
+  // Datasheets know of no profile.
+  const CliRun both = run_orrery({"validate", file, "--tier", "datasheet", "--calibration", "h100-sxm-80gb"});
+  EXPECT_EQ(both.exit_code, 2);
+  EXPECT_EQ(both.err, "--tier: found datasheet with --calibration, expected one of the two\n");
 }
 
 TEST(ValidateCommand, SelectsByMeasuredMfu) {
