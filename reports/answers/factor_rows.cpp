@@ -27,8 +27,9 @@ std::optional<ReadRun> read_run(const RunRecord& run) {
     result.experiment = read_experiment(SpecReader(run.experiment, "/experiment", problems));
     const MeasuredRun measured = read_measured_run(SpecReader(run.measured, "/measured", problems));
     problems.throw_if_any();
-    const auto step = measured_step_time(measured, step_work(result.experiment));
-    if (!step) return std::nullopt;
+    const StepWork work = step_work(result.experiment);
+    const auto step = measured_step_time(measured, work);
+    if (!step || !impossible_figure(measured, work).empty()) return std::nullopt;
     result.measured_s = step->base();
     return result;
   } catch (const InputError&) {

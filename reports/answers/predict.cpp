@@ -401,6 +401,8 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
     prediction.measured = experiment.measured;
     if (const auto measured = measured_step_time(*experiment.measured, work)) {
       prediction.error = prediction.step_time / *measured - 1.0;
+      const std::string impossible = impossible_figure(*experiment.measured, work);
+      if (!impossible.empty()) prediction.warnings.push_back("measured: no run has " + impossible);
       if (models.tier.knows_model) {
         prediction.warnings.push_back(
             "the stack's factors were learned from runs of this model too, perhaps from this one: the error "

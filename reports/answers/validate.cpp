@@ -140,6 +140,10 @@ RunToScore read_run_to_score(const RunRecord& run) {
   if (!measured_step) {
     throw InputError(InputProblem{run.file, "/measured", "no step time", "one, or a rate that gives it", ""});
   }
+  if (const std::string found = impossible_figure(read.measured, read.work); !found.empty()) {
+    throw InputError(
+        InputProblem{run.file, "/measured", found, "figures of one run, seconds a step and rates a GPU", ""});
+  }
   read.measured_step = *measured_step;
   read.family = family_of(run.source_group, read.experiment);
   return read;

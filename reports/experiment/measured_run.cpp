@@ -1,5 +1,9 @@
 #include "reports/experiment/measured_run.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 namespace orrery {
 namespace {
 
@@ -55,6 +59,24 @@ Json to_json(const MeasuredRun& measured) {
   if (measured.peak_memory) json["peak_memory_bytes"] = measured.peak_memory->base();
   if (measured.peak_memory_of_gpu) json["peak_memory_scope"] = "gpu";
   return json;
+}
+
+std::string impossible_figure(const MeasuredRun& measured, const StepWork& work) {
+  constexpr double kApart = 1.1, kBeyondThePeak = 2.0;
+  if (measured.step_time && measured.tokens_per_s_per_gpu) {
+    const double given = measured.step_time->base();
+    const double implied = work.tokens / (*measured.tokens_per_s_per_gpu * work.gpus);
+    if (std::max(given, implied) > kApart * std::min(given, implied)) {
+      return fmt::format("step_time_s {} and tokens_per_s_per_gpu {}, which would be a step of {:.3g} s",
+                         given, *measured.tokens_per_s_per_gpu, implied);
+    }
+  }
+  const std::optional<Seconds> step = measured_step_time(measured, work);
+  if (!step || work.peak_flops <= 0.0) return {};
+  const double mfu = work.model_flops / (step->base() * work.peak_flops);
+  if (mfu <= kBeyondThePeak) return {};
+  return fmt::format("a step of {:.3g} s, {:.3g} times as fast as the peak of its {} GPUs", step->base(), mfu,
+                     work.gpus);
 }
 
 std::optional<Seconds> measured_step_time(const MeasuredRun& measured, const StepWork& work) {

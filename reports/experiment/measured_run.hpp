@@ -37,4 +37,10 @@ struct StepWork {
 /// FLOPs, MFU).
 std::optional<Seconds> measured_step_time(const MeasuredRun& measured, const StepWork& work);
 
+/// What no run can have, or empty: a step time and a rate of tokens that are more than a tenth apart (of
+/// published runs that give both none is, by rounding, more than a fiftieth), or a step at more than twice
+/// the GPUs' peak (causal attention counts in full, so MFU may pass one, not two): tokens of all GPUs given
+/// for one, milliseconds for seconds.
+std::string impossible_figure(const MeasuredRun& measured, const StepWork& work);
+
 }  // namespace orrery

@@ -82,6 +82,36 @@ TEST(ValidateCommand, CountsWhatItRefuses) {
   EXPECT_EQ(reason.rfind("/experiment/training/optimiser: found an unknown key", 0), 0U) << reason;
 }
 
+// Tokens a second of all eight GPUs given for one, seconds as milliseconds: errors of such rows say nothing.
+TEST(ValidateCommand, RefusesFiguresThatNoRunHas) {
+  const TemporaryFolder folder;
+  // 64 sequences of 2048 tokens a step on 8 GPUs: 16384 tokens a GPU.
+  const auto line = [](const std::string& id, const Json& measured) {
+    Json run = Json::parse(run_line(id, small_experiment(), 1.0));
+    run["measured"] = measured;
+    return run.dump() + "\n";
+  };
+  const std::string file =
+      folder.write("runs.jsonl", line("both", {{"step_time_s", 1.0}, {"tokens_per_s_per_gpu", 16000}}) +
+                                     line("apart", {{"step_time_s", 1.0}, {"tokens_per_s_per_gpu", 131072}}) +
+                                     line("total", {{"tokens_per_s_per_gpu", 131072}}) +
+                                     line("milliseconds", {{"step_time_s", 0.001}}));
+  const CliRun run = run_orrery({"validate", file, "--format", "json", "--quiet"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json rows = run.json()["rows"];
+  EXPECT_EQ(rows[0]["status"], "scored") << rows[0]["reason"];
+  EXPECT_EQ(
+      rows[1]["reason"],
+      "/measured: found step_time_s 1 and tokens_per_s_per_gpu 131072, which would be a step of 0.125 s, "
+      "expected figures of one run, seconds a step and rates a GPU");
+  for (const size_t row : {2U, 3U}) {
+    EXPECT_EQ(rows[row]["status"], "refused");
+    EXPECT_NE(rows[row]["reason"].get<std::string>().find(" times as fast as the peak of its 8 GPUs"),
+              std::string::npos)
+        << rows[row]["reason"];
+  }
+}
+
 // One run, without a peak of memory, a null model or (at tier measured) another tier: means over nothing.
 TEST(ValidateCommand, PrintsADashWhereThereIsNothingToAverage) {
   const TemporaryFolder folder;
