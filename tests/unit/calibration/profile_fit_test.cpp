@@ -103,6 +103,25 @@ TEST(ProfileFit, SustainedRowsOfTheSameShapesWinOverRules) {
   EXPECT_FALSE(fitted.profile.gemm_for(Precision::bf16)->measured_sustained);
 }
 
+// A line that does not say how it was measured is no measurement of the clock under load, whatever its time.
+TEST(ProfileFit, OnlyALoopOfRandomDataSpeaksForTheSustainedClock) {
+  const Truth truth = made_truth();
+  FitInputs inputs = inputs_of(truth, MadeMeasurements(truth, 0.0).all());
+  std::erase_if(inputs.measurements.gemm,
+                [](const GemmMeasurement& row) { return row.campaign == Campaign::sustained; });
+  GemmMeasurement single = inputs.measurements.gemm.front();
+  single.states_conditions = false;
+  single.time = 2.0 * single.time;
+  const auto factor_with = [&](Campaign campaign) {
+    FitInputs with = inputs;
+    single.campaign = campaign;
+    with.measurements.gemm.push_back(single);
+    return fit_profile("made", with).profile.sustained_for(Precision::bf16)->factor;
+  };
+  EXPECT_DOUBLE_EQ(factor_with(Campaign::kernel), 1.0);  // no rule for this GPU: the burst's clock
+  EXPECT_DOUBLE_EQ(factor_with(Campaign::random_loop), 0.5);
+}
+
 TEST(ProfileFit, ABestBurstIsNoTimeThatIsMostlyQuantise) {
   // A square product at 1000 TFLOP/s and one of 128 columns that is nearly all
   // quantise: 1 us of its 10 us would mean 2 PFLOP/s. A search at 900 TFLOP/s is 0.9 of the square's 1000.
