@@ -344,7 +344,11 @@ KernelTime CalibratedKernelModel::memory_kernel_time(const MemoryShape& shape) c
   result.relative_spread = memory_.relative_spread;
   result.evidence = memory_.evidence;
   result.bound = bound_of(Seconds(0), pieces.memory, pieces.launch);
-  if (memory_.ranges.empty()) return result;
+  if (memory_.ranges.empty()) {
+    // One share of the bandwidth, of a copy or of no kernel in particular: no shape stands beside this one.
+    result.evidence = weaker(result.evidence, Evidence::extrapolated);
+    return result;
+  }
   const auto range = std::find_if(memory_.ranges.begin(), memory_.ranges.end(),
                                   [&](const MemoryRange& each) { return each.kind == shape.kind; });
   if (range == memory_.ranges.end() || shape.traffic < range->least || shape.traffic > range->most) {

@@ -79,6 +79,18 @@ TEST(KernelModel, ABurstOfAShapeThatWasMeasuredUnderLoadIsNoMeasurement) {
   }
 }
 
+// Of the H100 one copy was measured, of no size that is said: a norm is not between measured shapes.
+TEST(KernelModel, AShareOfTheBandwidthIsNoMeasuredShape) {
+  const KernelProfile profile = load_profile_named("h100-sxm-80gb");
+  ASSERT_TRUE(profile.memory.ranges.empty());
+  const auto model = make_kernel_model(profile.device, kSustained);
+  for (const double traffic : {1e2, 1e8}) {
+    const KernelTime time = model->time({"norm", MemoryShape{Bytes(traffic), 1, MemoryKind::norm}});
+    EXPECT_EQ(time.evidence, Evidence::extrapolated);
+    EXPECT_EQ(time.relative_spread, profile.memory.relative_spread);
+  }
+}
+
 // What is taken without asking is what asking for it gives: H800 is H100's chip, L40S is another.
 TEST(KernelModel, AProfileThatIsAskedForStandsAsNearAsTheOneThatIsTaken) {
   DeviceSpec device = measured_device("h100-sxm-80gb");
