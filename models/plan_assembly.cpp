@@ -328,8 +328,8 @@ class PlanAssembly {
     const int segment = stage.segment_of[static_cast<size_t>(kind)];
     if (segment < 0) return {};
     std::vector<double> offsets = offsets_of_parameter_shares(units_of(stage, kind, experts), buckets);
-    // What a segment has at its end (an exposed send) comes after its last gradient.
-    offsets.back() = plan_.segments[static_cast<size_t>(segment)].duration.base();
+    const PlanSegment& whole = plan_.segments[static_cast<size_t>(segment)];
+    offsets.back() = (whole.duration - whole.send_tail).base();
     return offsets;
   }
 
@@ -470,7 +470,7 @@ class PlanAssembly {
     const int stages = parallel_.pipeline;
     plan_.send_to_next.resize(static_cast<size_t>(stages));
     plan_.send_to_previous.resize(static_cast<size_t>(stages));
-    plan_.sends_block = !parallel_.overlap.pipeline;
+    plan_.sends_block = !parallel_.overlap.pipeline || stack_.pipeline_overlap_exposed >= 1.0;
     if (stages == 1) return;
     // Multi-token prediction looks words up on the last stage, tied or not; a frozen table has no gradient.
     const bool twice = (model_.tied_embeddings || model_.mtp_layers > 0) && !training_.lora;

@@ -254,7 +254,7 @@ struct StepPlan {
   PipelinePlacement placement;
   std::vector<Exchange> send_to_next;      ///< by stage s: to stage (s + 1) mod pipeline
   std::vector<Exchange> send_to_previous;  ///< by stage s: to stage (s - 1) mod pipeline
-  bool sends_block = true;                 ///< the sender waits for its send (no overlap.pipeline)
+  bool sends_block = true;                 ///< the sender waits for its send: nothing overlaps it
   bool reduce_overlapped = false;
   bool reduce_every_micro_batch = false;  ///< ZeRO 2, but for SoftwareStack::Sharding
   GatherAt gather_at = GatherAt::none;

@@ -117,16 +117,29 @@ class StepWalk {
   double duration_of(int segment) const {
     return plan_.segments[static_cast<size_t>(segment)].duration.base();
   }
+  /// When what a pass gives is complete: the exposed share of the send comes after it, beside the send.
+  double end_of(int segment) const {
+    return duration_of(segment) - plan_.segments[static_cast<size_t>(segment)].send_tail.base();
+  }
+  /// Holds the sender up for that share.
+  void hold(const OrderedPass& pass, int segment) {
+    const double end = end_of(segment), duration = duration_of(segment);
+    if (end < duration) compute(pass, segment, end, duration, {});
+  }
 
   Handle run_forward(const OrderedPass& pass, bool paired, Handle partner_arrival) {
     const auto index = static_cast<size_t>(pass.virtual_stage);
     const VirtualStage& here = plan_.virtual_stages[index];
     const int segment = segment_of(pass, paired);
-    const double duration = duration_of(segment);
+    const double end = end_of(segment);
     const Handle arrival = forward_arrival_[slot(pass)];
     const bool gathers = pass.micro_batch == 0 && plan_.gather_at == GatherAt::next_forward && here.gathers();
-    if (!gathers) return compute(pass, segment, 0.0, duration, {arrival, partner_arrival});
     Handle done;
+    if (!gathers) {
+      done = compute(pass, segment, 0.0, end, {arrival, partner_arrival});
+      hold(pass, segment);
+      return done;
+    }
     const std::vector<Bucket> needed = in_order(here.bucket_needed_s, here.expert_needed_s);
     for (size_t k = 0; k < needed.size();) {
       // Gathers follow one another, so the last one of an offset stands for all of them.
@@ -134,9 +147,10 @@ class StepWalk {
       while (k + 1 < needed.size() && needed[k + 1].offset_s <= from) ++k;
       const Handle parameters = gathers_[index][k];
       ++k;
-      done = compute(pass, segment, from, k < needed.size() ? needed[k].offset_s : duration,
-                     {arrival, parameters});
+      done =
+          compute(pass, segment, from, k < needed.size() ? needed[k].offset_s : end, {arrival, parameters});
     }
+    hold(pass, segment);
     return done;
   }
 
@@ -148,8 +162,12 @@ class StepWalk {
     const Handle arrival = gives_input_gradient(pass.kind) ? backward_arrival_[slot(pass)] : Handle{};
     const bool reduces = plan_.reduce_overlapped && here.reduces() && gives_weight_gradient(pass.kind) &&
                          (plan_.reduce_every_micro_batch || pass.micro_batch == last_gradient_[index]);
-    if (!reduces) return compute(pass, segment, 0.0, duration_of(segment), {arrival, Handle{}});
     Handle done;
+    if (!reduces) {
+      done = compute(pass, segment, 0.0, end_of(segment), {arrival, Handle{}});
+      hold(pass, segment);
+      return done;
+    }
     double from = 0.0;
     const bool whole = pass.kind == PassKind::backward;
     for (const Bucket& ready : in_order(whole ? here.bucket_ready_s : here.bucket_ready_apart_s,
@@ -160,6 +178,7 @@ class StepWalk {
       reduce_bucket(static_cast<size_t>(pass.stage), here, ready.experts, pass.chunk, pass.micro_batch, done);
       from = ready.offset_s;
     }
+    hold(pass, segment);
     return done;
   }
 

@@ -161,6 +161,12 @@ void warn_about_keys_without_effect(const Experiment& experiment, Prediction& pr
     prediction.warnings.push_back("parallel.overlap.gradient: with zero 1 " + experiment.software.name +
                                   " reduces gradients after the last backward; predicted so");
   }
+  const Json::json_pointer sends("/parallel/overlap/pipeline");
+  if (experiment.document.contains(sends) && experiment.document[sends] == true &&
+      experiment.parallel.pipeline > 1 && experiment.software.pipeline_overlap_exposed >= 1.0) {
+    prediction.warnings.push_back("parallel.overlap.pipeline: " + experiment.software.name +
+                                  " overlaps no sends; predicted without");
+  }
   // Frameworks pass over these, and a what-if on a degree leaves them standing.
   const ParallelPlan& plan = experiment.parallel;
   for (const auto& [key, degree, ranks] :

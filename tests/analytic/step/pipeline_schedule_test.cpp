@@ -155,6 +155,36 @@ TEST(PipelineSchedule, LongStepsAreExtrapolatedRightly) {
   }
 }
 
+// What an overlapped send leaves exposed holds up its sender while the send is on its way, not the receiver:
+// a micro-batch alone crosses the pipeline as fast as ever, and a send that is exposed whole is one that
+// blocks.
+TEST(PipelineSchedule, TheExposedShareOfASendDelaysItsSenderAlone) {
+  const ModelSpec model = plain_model(16);
+  const NamedCost cost = pass_costs(kLayer, 1.2 * kLayer, 0.9 * kLayer);
+  const auto step_time = [&](const ParallelPlan& plan, int micro_batches, double exposed) {
+    SoftwareStack stack;
+    stack.pipeline_overlap_exposed = exposed;
+    const Ran step = ran(model, plain_training(micro_batches), plan, cost, AlphaBeta(300e-6), stack);
+    EXPECT_NEAR(step.estimate.step_time.base() / step.timeline.makespan_s, 1.0, 1e-9);
+    return step.estimate.step_time.base();
+  };
+  for (const int interleave : {1, 2}) {
+    ParallelPlan blocking = plain_plan(model, 1, 4, 1, interleave);
+    ParallelPlan overlapped = blocking;
+    overlapped.overlap.pipeline = true;
+    EXPECT_NEAR(step_time(overlapped, 12, 1.0), step_time(blocking, 12, 1.0), 1e-12) << interleave;
+    const double hidden = step_time(overlapped, 12, 0.0);
+    const double half = step_time(overlapped, 12, 0.5);
+    EXPECT_LE(hidden, half) << interleave;
+    EXPECT_LE(half, step_time(overlapped, 12, 1.0)) << interleave;
+  }
+  // 3.1 ms a layer; three sends of 300 us and 1024 tokens x 1024 x 2 B over 400 GB/s each way.
+  ParallelPlan alone = plain_plan(model, 1, 4, 1);
+  alone.overlap.pipeline = true;
+  const double crossing = 16 * 3.1 * kLayer + 6 * (300e-6 + 1024.0 * 1024 * 2 / 400e9);
+  for (const double exposed : {0.0, 0.5, 1.0}) EXPECT_NEAR(step_time(alone, 1, exposed), crossing, 1e-9);
+}
+
 // Beyond what is walked whole: two schedules at 1,200 micro-batches, equal stages but for a heavier head.
 TEST(PipelineSchedule, StepsBeyondTheWalkAreLinearInTheirMicroBatches) {
   const ModelSpec model = plain_model(16);
