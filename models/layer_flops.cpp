@@ -322,7 +322,8 @@ double head_parameters_per_rank(const ModelSpec& model, const ParallelPlan& plan
 }
 
 GradientDtype gradient_dtype_of(const TrainingSpec& training, const SoftwareStack& stack) {
-  return training.gradient_dtype.value_or(stack.gradient_dtype);
+  if (training.gradient_dtype) return *training.gradient_dtype;
+  return activation_bytes(training.precision) > 2.0 ? GradientDtype::fp32 : stack.gradient_dtype;
 }
 
 double gathered_weight_bytes(const TrainingSpec& training, const SoftwareStack& stack) {

@@ -114,7 +114,7 @@ double gathered_weight_bytes(const TrainingSpec& training, const SoftwareStack& 
 double cast_weight_traffic(const TrainingSpec& training, const SoftwareStack& stack,
                            const ParallelPlan& plan);
 
-/// Type of the main gradients: the training's, else the stack's.
+/// Type of the main gradients: the training's, else fp32 of fp32 weights and the stack's of 16-bit ones.
 GradientDtype gradient_dtype_of(const TrainingSpec& training, const SoftwareStack& stack);
 double gradient_bytes(GradientDtype type);
 

@@ -35,7 +35,6 @@ double paired_share(const TrainingSpec& training, const ParallelPlan& parallel) 
 }  // namespace
 
 double reduced_gradient_bytes(const TrainingSpec& training, const SoftwareStack& stack) {
-  if (!training.gradient_dtype && activation_bytes(training.precision) > 2.0) return 4.0;
   return gradient_bytes(gradient_dtype_of(training, stack));
 }
 

@@ -247,6 +247,8 @@ Experiment read_experiment(const SpecReader& reader) {
   experiment.parallel = read_parallel_plan(parallel, experiment.model, experiment.training,
                                            experiment.software, known_gpus(reader, experiment.cluster));
   cross_check(reader, experiment, accepted, AcceptedKeys(parallel).whole_plan());
+  // A recipe's default that has nothing to act on: what is sent without it (to and from servers) is not cast.
+  if (experiment.parallel.zero == 0) experiment.software.fp8_parameter_gather = false;
   if (experiment.name.empty() && reader.problems().empty()) experiment.name = default_name(experiment);
   return experiment;
 }

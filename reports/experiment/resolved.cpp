@@ -98,6 +98,7 @@ class Resolver {
     const std::vector<Layer> stack = software_layers(document);
     Json software = std::move(document.values);
     settle_attention_kernel(software);
+    settle_parameter_gather(software);
     add("training", training_json(experiment_.training, gradient_dtype()), training_layers(stack));
     drop_descriptions(software);
     // The preset stays named: an object without one would stand on the default stack.
@@ -293,14 +294,21 @@ class Resolver {
     if (experiment_.software.unusable_attention_kernel) software[kAttentionKernel] = "unfused";
   }
 
-  GradientDtype gradient_dtype() const {
-    return experiment_.training.gradient_dtype.value_or(experiment_.software.gradient_dtype);
+  /// A recipe's default that has nothing to act on would be refused where it is given.
+  void settle_parameter_gather(Json& software) const {
+    if (experiment_.parallel.zero == 0 && software.value("fp8_parameter_gather", false))
+      software["fp8_parameter_gather"] = false;
   }
 
-  /// The training's own keys, then the software's `gradient_dtype`.
+  GradientDtype gradient_dtype() const {
+    return gradient_dtype_of(experiment_.training, experiment_.software);
+  }
+
+  /// The training's own keys, then the software's `gradient_dtype` where that is the one taken.
   std::vector<Layer> training_layers(const std::vector<Layer>& stack) const {
     std::vector<Layer> layers = {given("training")};
-    append_members(stack, {"gradient_dtype"}, layers);
+    if (gradient_dtype() == experiment_.software.gradient_dtype)
+      append_members(stack, {"gradient_dtype"}, layers);
     return layers;
   }
 

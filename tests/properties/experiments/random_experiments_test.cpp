@@ -93,6 +93,27 @@ TEST(RandomExperiments, RunInBothEnginesWhichAgree) {
             << reduced_beside_sends << "; groups lie unevenly " << uneven << "\n";
 }
 
+// The echo is an experiment that predicts the same (docs/experiment.md, "The echo").
+TEST(RandomExperiments, ReadAgainFromTheirEchoPredictTheSame) {
+  Dice dice(31);
+  CalibrationStore calibrations;
+  PredictOptions options;
+  options.engine = EngineKind::estimate;
+  for (int i = 0; i < kLegal / 5; ++i) {
+    const Json document = random_experiment(dice);
+    const std::string what = std::to_string(i) + ": " + document.dump();
+    try {
+      const Prediction first = predict(read_experiment(document, "random"), options, calibrations);
+      const Prediction second =
+          predict(read_experiment(first.experiment.values, "echo"), options, calibrations);
+      EXPECT_EQ(first.step_time, second.step_time) << what;
+      EXPECT_EQ(first.memory.peak, second.memory.peak) << what;
+    } catch (const InputError& error) {
+      ADD_FAILURE() << what << "\nrefused: " << error.what();
+    }
+  }
+}
+
 TEST(RandomExperiments, WithOneFaultAreRefusedInOneLineThatNamesIt) {
   Dice dice(7);
   CalibrationStore calibrations;
