@@ -213,7 +213,8 @@ class StageCounter {
     }
     count_states(memory, layers, ends);
     count_activations(memory, stage, first, last);
-    if (plan_.sequence) memory.buffers += stack_.gathered_buffers * shape_.gathered_bytes();
+    if (plan_.sequence && plan_.tensor > 1)
+      memory.buffers += stack_.gathered_buffers * shape_.gathered_bytes();
     memory.buffers += stack_.framework_memory.base();
     memory.recorded = recorded_bytes(stage);
     return memory;

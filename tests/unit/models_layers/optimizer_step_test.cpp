@@ -256,6 +256,11 @@ TEST(StackMemory, WithoutHooksNothingIsKeptBesideTheGradients) {
   const double without = use().buffers.base();
   software.gathered_buffers = 2;
   EXPECT_NEAR(use().buffers.base() - without, 2 * 2048.0 * 12288 * 2, 1.0);
+  // A tensor group of one rank gathers nothing.
+  degrees.tensor = 1;
+  const Bytes gathering = use().peak;
+  degrees.sequence = false;
+  EXPECT_EQ(use().peak, gathering);
 }
 
 TEST(StackMemory, TheLogMayShowTheFirstStage) {
