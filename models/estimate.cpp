@@ -440,10 +440,10 @@ const std::vector<OrderedPass>& PassOrders::order(ScheduleKind kind, int stages,
       .first->second;
 }
 
-std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int stage) {
+std::vector<CommunicationTotal> inline_communications(const StepPlan& plan, int stage) {
   std::vector<CommunicationTotal> list;
-  const auto add = [&](const PartCost& part, double passes) {
-    for (const InlineCommunication& c : part.communications) {
+  const auto add = [&](const std::vector<InlineCommunication>& communications, double passes) {
+    for (const InlineCommunication& c : communications) {
       if (c.ranks <= 1) continue;
       const auto count = static_cast<std::int64_t>(passes) * c.count;
       auto known = std::find_if(list.begin(), list.end(), [&](const CommunicationTotal& e) {
@@ -460,9 +460,31 @@ std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int s
     }
   };
   for (const PartRun& run : part_counts(plan, stage)) {
-    add(plan.costs->cost_of(run.part, run.kind), static_cast<double>(run.count) * plan.chain_micro_batches());
+    add(plan.costs->cost_of(run.part, run.kind).communications,
+        static_cast<double>(run.count) * plan.chain_micro_batches());
   }
+  add(plan.optimizer_communications[static_cast<size_t>(stage)], 1.0);
   return list;
+}
+
+void match_exposed(const std::array<double, kBreakdownTerms>& breakdown, GroupKind group,
+                   std::vector<CommunicationTotal>& lines) {
+  Seconds all;
+  for (const CommunicationTotal& line : lines) {
+    if (line.group == group) all += line.exposed;
+  }
+  if (all <= Seconds(0)) return;
+  const double share = breakdown[static_cast<size_t>(exposed_term(group))] / all.base();
+  for (CommunicationTotal& line : lines) {
+    if (line.group == group) line.exposed = min(line.total, line.exposed * share);
+  }
+}
+
+void match_exposed_inside(const std::array<double, kBreakdownTerms>& breakdown,
+                          std::vector<CommunicationTotal>& lines) {
+  for (const GroupKind group : {GroupKind::tensor, GroupKind::context, GroupKind::expert}) {
+    match_exposed(breakdown, group, lines);
+  }
 }
 
 namespace {
@@ -491,10 +513,13 @@ StepEstimate estimate_passes_in(const StepPlan& plan, PassOrders& orders) {
   // The sum is the step to round-off; say the sum, so that the parts add up exactly.
   result.step_time = Seconds(sum(result.breakdown));
   result.communications = exchanges_of(plan, result.slowest_stage);
+  // The exposed share of an overlapped send is part of its pass.
+  const auto pipeline = static_cast<size_t>(BreakdownTerm::pipeline_comm_exposed);
+  exposed[pipeline] = result.breakdown[pipeline];
   share_exposed(result.communications, exposed);
-  for (CommunicationTotal& layer : layer_communications(plan, result.slowest_stage)) {
-    result.communications.push_back(layer);
-  }
+  std::vector<CommunicationTotal> inside = inline_communications(plan, result.slowest_stage);
+  match_exposed_inside(result.breakdown, inside);
+  result.communications.insert(result.communications.end(), inside.begin(), inside.end());
   return result;
 }
 
@@ -507,16 +532,21 @@ void replace_breakdown(const StepPlan& plan, const std::array<double, kBreakdown
   const auto longer = [&stretch](const CommunicationTotal& line) {
     return stretch[static_cast<size_t>(line.group)];
   };
+  std::vector<CommunicationTotal> inside = inline_communications(plan, estimate.slowest_stage);
+  std::array<double, kBreakdownTerms> exposed = breakdown;
+  for (CommunicationTotal& line : inside) {
+    if (line.group == GroupKind::data) {  // an optimizer's, alone on its links
+      exposed[static_cast<size_t>(exposed_term(line.group))] -= line.exposed.base();
+      continue;
+    }
+    // What hides beside kernels is not on the network in the engines either.
+    line.total += line.exposed * (longer(line) - 1.0);
+  }
+  match_exposed_inside(breakdown, inside);
   estimate.communications = exchanges_of(plan, estimate.slowest_stage);
   for (CommunicationTotal& line : estimate.communications) line.total *= longer(line);
-  share_exposed(estimate.communications, breakdown);
-  for (CommunicationTotal& layer : layer_communications(plan, estimate.slowest_stage)) {
-    // What hides beside kernels is not on the network in the engines either.
-    const Seconds hidden = layer.total - layer.exposed;
-    layer.exposed *= longer(layer);
-    layer.total = layer.exposed + hidden;
-    estimate.communications.push_back(layer);
-  }
+  share_exposed(estimate.communications, exposed);
+  estimate.communications.insert(estimate.communications.end(), inside.begin(), inside.end());
 }
 
 StepEstimate estimate_passes(const StepPlan& plan) {

@@ -69,8 +69,15 @@ StepEstimate estimate_passes(const StepPlan& plan);
 void replace_breakdown(const StepPlan& plan, const std::array<double, kBreakdownTerms>& breakdown,
                        const std::array<double, kGroupKinds>& stretch, StepEstimate& estimate);
 
-/// The collectives inside layers that one rank of a stage does in the whole step (those beside compute are in
-/// the graph).
-std::vector<CommunicationTotal> layer_communications(const StepPlan& plan, int stage);
+/// The collectives inside layers and the optimizer that one rank of a stage does in the whole step (those
+/// beside compute are in the graph).
+std::vector<CommunicationTotal> inline_communications(const StepPlan& plan, int stage);
+/// What a breakdown says of a group's exposed seconds, shared among lines in proportion to those they have.
+void match_exposed(const std::array<double, kBreakdownTerms>& breakdown, GroupKind group,
+                   std::vector<CommunicationTotal>& lines);
+/// The same of the groups inside layers: some of what their lines wait for hides in DualPipe's pairs, or is
+/// the time of a communication that ends later.
+void match_exposed_inside(const std::array<double, kBreakdownTerms>& breakdown,
+                          std::vector<CommunicationTotal>& lines);
 
 }  // namespace orrery

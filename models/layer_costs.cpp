@@ -396,10 +396,9 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
 
 PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& stack,
                              const ParallelPlan& parallel, const OptimizerLoad& load,
-                             const CostInputs& inputs) {
+                             const CostInputs& inputs, std::vector<InlineCommunication>& communications) {
   PassCoster coster(stack, inputs);
   PassCost cost;
-  std::vector<InlineCommunication> communications;
   const LayerPass pass = optimizer_pass(training, stack, parallel, load);
   coster.add(pass, BreakdownTerm::optimizer, cost, communications);
   const Seconds copies = stack.host.per_gather_copy * gather_copies(stack, parallel, load);

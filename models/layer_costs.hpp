@@ -37,8 +37,9 @@ LayerCosts make_layer_costs(const ModelSpec& model, const TrainingSpec& training
                             const ParallelPlan& parallel, const CostInputs& inputs);
 
 /// Times the optimizer step of a rank; under offload.optimizer the update runs on the host (host_update).
+/// @param communications  collectives inside it are added here
 PassCost make_optimizer_cost(const TrainingSpec& training, const SoftwareStack& stack,
                              const ParallelPlan& parallel, const OptimizerLoad& load,
-                             const CostInputs& inputs);
+                             const CostInputs& inputs, std::vector<InlineCommunication>& communications);
 
 }  // namespace orrery

@@ -624,7 +624,9 @@ class PlanAssembly {
       // Middle stages are alike: take the cost of an earlier stage with the same parameters.
       const auto same = std::find(parameters.begin(), parameters.begin() + stage, held);
       if (same != parameters.begin() + stage) {
-        plan_.optimizer.push_back(plan_.optimizer[static_cast<size_t>(same - parameters.begin())]);
+        const auto alike = static_cast<size_t>(same - parameters.begin());
+        plan_.optimizer.push_back(plan_.optimizer[alike]);
+        plan_.optimizer_communications.push_back(plan_.optimizer_communications[alike]);
       } else {
         OptimizerLoad load;
         load.updated = updated_share(held.all, held.experts);
@@ -636,7 +638,8 @@ class PlanAssembly {
         load.matrices = trained_matrices(model_, training_, parallel_, load.layers);
         CostInputs inputs = inputs_;
         inputs.data = shard_shape_;
-        plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, load, inputs));
+        plan_.optimizer.push_back(make_optimizer_cost(training_, stack_, parallel_, load, inputs,
+                                                      plan_.optimizer_communications.emplace_back()));
       }
       PlanSegment segment;
       segment.name = "optimizer";

@@ -249,7 +249,8 @@ struct StepPlan {
   std::int32_t micro_batches = 1;
   std::shared_ptr<const LayerCosts> costs;
   std::vector<PlanSegment> segments;
-  std::vector<PassCost> optimizer;  ///< by stage
+  std::vector<PassCost> optimizer;                                         ///< by stage
+  std::vector<std::vector<InlineCommunication>> optimizer_communications;  ///< by stage: inside that step
   std::vector<VirtualStage> virtual_stages;
   PipelinePlacement placement;
   std::vector<Exchange> send_to_next;      ///< by stage s: to stage (s + 1) mod pipeline

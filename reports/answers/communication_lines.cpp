@@ -46,9 +46,8 @@ void scale_to_tasks(std::vector<CommunicationTotal>& lines, GroupKind group, dou
   if (planned <= Seconds(0)) return;
   for (CommunicationTotal& line : lines) {
     if (line.group != group) continue;
-    const Seconds hidden = line.total - line.exposed, before = line.total;
-    line.exposed = line.exposed * (seconds_on_network / planned.base());
-    line.total = line.exposed + hidden;
+    const Seconds before = line.total;
+    line.total += line.exposed * (seconds_on_network / planned.base() - 1.0);
     if (line.total > Seconds(0)) line.bus_bandwidth *= before / line.total;
   }
 }
@@ -62,8 +61,7 @@ double bus_bandwidth_in_flight(const Communication& what, const CommunicationUse
 }
 
 std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& step, const StepPlan& plan) {
-  std::vector<CommunicationTotal> lines = estimate_step(plan).communications;
-  std::erase_if(lines, [](const CommunicationTotal& line) { return !inside_layers(line.group); });
+  std::vector<CommunicationTotal> lines = inline_communications(plan, estimate_passes(plan).slowest_stage);
   const int rank = slowest_rank(step.graph, step.timeline);
   std::array<double, kGroupKinds> crossing{};  // seconds of tasks that were taken out of layers
   for (const CommunicationUse& use : communication_use(step.graph, step.timeline, rank)) {
@@ -78,10 +76,14 @@ std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& ste
                     seconds(use.total_s), seconds(use.exposed_s), what.algorithm, what.protocol,
                     bus_bandwidth_in_flight(what, use), what.evidence});
   }
+  const Breakdown breakdown = breakdown_of_rank(step.graph, step.timeline, rank);
   for (const GroupKind group : kInsideLayers) {
     const double seconds_on_network = crossing[static_cast<size_t>(group)];
     if (seconds_on_network > 0.0) scale_to_tasks(lines, group, seconds_on_network);
   }
+  match_exposed_inside(breakdown, lines);
+  // The exposed share of an overlapped send is part of its pass.
+  match_exposed(breakdown, GroupKind::pipeline, lines);
   return lines;
 }
 

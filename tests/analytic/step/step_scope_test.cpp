@@ -75,7 +75,7 @@ TEST(StepScope, TensorGroupsAcrossNodesAreCommunicationsOfTheirOwn) {
   EXPECT_LE(tensor_tasks, 3 * 2 * (8 + 2));
   // What the plan's collectives put on the wire.
   double planned = 0;
-  for (const CommunicationTotal& line : layer_communications(step, 0)) {
+  for (const CommunicationTotal& line : inline_communications(step, 0)) {
     planned += line.payload.base() * bus_factor(line.op, line.ranks) * static_cast<double>(line.count);
   }
   EXPECT_NEAR(bytes, planned, 1e-9 * planned);
