@@ -370,7 +370,7 @@ class PlanAssembly {
         stage.replica_reduce = replica_reduction(groups, reduced.parameters, reduced.calls);
         stage.bucket_ready_s = ready_offsets(stage, PassKind::backward, false, reduced.tasks);
         stage.bucket_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, false, reduced.tasks);
-        const Buckets gathered = buckets_of(stage, dense, early);
+        const Buckets gathered = gather_buckets(stage, dense, early);
         const double matrices = std::max(0.0, stage.matrix_parameters - stage.expert_parameters);
         stage.gather =
             parameter_gather(groups, gathered.parameters, std::min(1.0, matrices / dense), gathered.calls);
@@ -383,7 +383,7 @@ class PlanAssembly {
         stage.expert_replica_reduce = replica_reduction(groups, reduced.parameters, reduced.calls);
         stage.expert_ready_s = ready_offsets(stage, PassKind::backward, true, reduced.tasks);
         stage.expert_ready_apart_s = ready_offsets(stage, PassKind::weight_gradient, true, reduced.tasks);
-        const Buckets gathered = buckets_of(stage, stage.expert_parameters, early);
+        const Buckets gathered = gather_buckets(stage, stage.expert_parameters, early);
         stage.expert_gather = parameter_gather(groups, gathered.parameters, expert_share, gathered.calls);
         if (stage.expert_gather.exists()) stage.expert_needed_s = needed_offsets(stage, true, gathered.tasks);
       }
@@ -424,6 +424,13 @@ class PlanAssembly {
     // With ZeRO 3 nothing is reduced before the pass is over, then layer after layer.
     if (parallel_.zero == 3) return {1, buckets.tasks * buckets.calls, buckets.parameters};
     return buckets;
+  }
+  /// @param early  beside the next forward; else one after the other behind the optimizer
+  Buckets gather_buckets(const VirtualStage& stage, double parameters, bool early) const {
+    if (early) return buckets_of(stage, parameters, true);
+    const Buckets buckets =
+        buckets_of(stage, parameters, stack_.sharding.gathers_by_bucket && plan_.reduce_overlapped);
+    return {1, buckets.tasks * buckets.calls, buckets.parameters};
   }
   /// Frameworks close a bucket with a tensor (Megatron-core, param_and_grad_buffer.py; PyTorch, reducer.cpp),
   /// so that a stage has no more of them than parameter tensors. A bound for all layouts: with weight and

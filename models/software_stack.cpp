@@ -334,13 +334,14 @@ void read_offloads(const SpecReader& reader, SoftwareStack::Offloads& offloads) 
 void read_sharding(const SpecReader& reader, SoftwareStack::Sharding& sharding) {
   reader.only({"prefetch_forward", "prefetch_backward", "keeps_last", "most_zero", "most_zero_with_pipeline",
                "reduces_once_with_pipeline", "keeps_weight_shards", "hooks", "reduces_to_all",
-               "gather_copy_bytes", "gather_copies_per_layer", "gather_buffer_bytes",
+               "gathers_by_bucket", "gather_copy_bytes", "gather_copies_per_layer", "gather_buffer_bytes",
                "gather_bucket_parameters"});
   if (!reader.is_object()) return;
   read_flag(reader, "reduces_once_with_pipeline", sharding.reduces_once_with_pipeline);
   read_flag(reader, "keeps_weight_shards", sharding.keeps_weight_shards);
   read_flag(reader, "hooks", sharding.hooks);
   read_flag(reader, "reduces_to_all", sharding.reduces_to_all);
+  read_flag(reader, "gathers_by_bucket", sharding.gathers_by_bucket);
   read_number(reader, "gather_copy_bytes", 0, 1e4, sharding.gather_copy_bytes);
   read_count(reader, "gather_copies_per_layer", 0, sharding.gather_copies_per_layer);
   read_number(reader, "gather_buffer_bytes", 0, 1e4, sharding.gather_buffer_bytes);

@@ -227,6 +227,9 @@ struct SoftwareStack {  // NOLINT(clang-analyzer-optin.performance.Padding): gro
     // ZeRO 1:
     bool hooks = true;            ///< gradients can be reduced beside the backward; else in one call after it
     bool reduces_to_all = false;  ///< by an all-reduce, of whose result a rank reads its share
+    /// Where gradients are reduced in buckets, parameters are gathered in the same ones, even if nothing
+    /// hides that; else at once.
+    bool gathers_by_bucket = false;
     /// Parameters come back in shares that are copied into place: bytes a parameter that this moves, and
     /// tensors a layer, of each of which every rank's share has a kernel of its own.
     double gather_copy_bytes = 0;

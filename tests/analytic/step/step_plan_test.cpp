@@ -169,6 +169,32 @@ TEST(StepPlan, OverlappedGradientsExposeOnlyTheLastBucket) {
   EXPECT_NEAR(r.timeline.makespan_s, r.estimate.step_time.base(), 1e-9);
 }
 
+// Megatron-core gathers parameters bucket by bucket behind the optimizer, too: a latency each, the same
+// bytes.
+TEST(StepPlan, ExposedGathersByBucketCostALatencyEach) {
+  const ModelSpec model = plain_model(8);
+  const TrainingSpec training = plain_training(16 * 2);
+  ParallelPlan plan = plain_plan(model, 8, 1, 16);
+  plan.zero = 1;
+  plan.bucket = layer_parameters_per_rank(model, plan) / 2;
+  const double parameters = layer_parameters_per_rank(model, plan) * 8 +
+                            embedding_parameters_per_rank(model, training, plan) +
+                            head_parameters_per_rank(model, plan);
+  const double buckets = std::floor(parameters / plan.bucket);
+  for (const bool overlap : {false, true}) {
+    plan.overlap.gradient = overlap;
+    SoftwareStack stack;
+    const AlphaBeta collectives(kAlpha, true);
+    const Result at_once = run(model, training, plan, layer_cost(), collectives, stack);
+    stack.sharding.gathers_by_bucket = true;
+    const Result by_bucket = run(model, training, plan, layer_cost(), collectives, stack);
+    // Gradients that are reduced in one bucket leave one to gather.
+    const double more = overlap ? (buckets - 1) * kAlpha : 0.0;
+    EXPECT_NEAR((by_bucket.estimate.step_time - at_once.estimate.step_time).base(), more, 1e-9);
+    EXPECT_NEAR(by_bucket.timeline.makespan_s, by_bucket.estimate.step_time.base(), 1e-9);
+  }
+}
+
 // A kernel beside a collective runs at 1 / (1 + s): hiding H seconds of it costs H s / (1 + s).
 TEST(StepPlan, HiddenCommunicationSlowsTheKernelsBesideIt) {
   const ModelSpec model = plain_model(8);
