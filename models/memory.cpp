@@ -367,7 +367,11 @@ class StageCounter {
 
   void count_activations(StageMemory& memory, int stage, bool first, bool last) const {
     const int layers = layers_of_stage(plan_, stage);
-    // The layer whose backward runs has all its activations again.
+    // The layer whose backward runs has all its activations again; where the schedule splits every backward
+    // they then stay (peak_in_flight).
+    const auto& passes = schedule_.order[static_cast<size_t>(stage)];
+    const bool frees_layers = std::any_of(passes.begin(), passes.end(),
+                                          [](const SchedulePass& p) { return p.kind == PassKind::backward; });
     double restored = 0.0;
     std::vector<double> kept(ranges_.size(), 0.0);  // by virtual stage
     std::vector<double> whole = kept;
@@ -377,7 +381,7 @@ class StageCounter {
         const int number = ranges_[v].first + i;
         const LayerMemory& layer = layers_[kind_of(number)];
         const bool recomputes = i < ranges_[v].recomputed;
-        if (recomputes) restored = std::max(restored, layer.kept - layer.kept_recomputing);
+        if (recomputes && frees_layers) restored = std::max(restored, layer.kept - layer.kept_recomputing);
         if (offloaded_[static_cast<size_t>(number)]) {
           offloaded = std::max(offloaded, layer.kept);
           continue;
