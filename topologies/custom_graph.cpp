@@ -2,6 +2,8 @@
 #include <numeric>
 #include <set>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
 #include "topologies/fabric_graph.hpp"
 
@@ -11,14 +13,31 @@ namespace {
 using Kind = GraphSpec::Kind;
 
 /// What a switch is, from where it stands and what hangs off it: in a node a PCIe switch if a NIC does, else
-/// an NVSwitch; outside a leaf if a NIC, a GPU or storage does, else a spine.
-VertexKind kind_of_switch(const GraphSpec& graph, size_t vertex, const std::vector<std::set<Kind>>& beside) {
-  const std::set<Kind>& kinds = beside[vertex];
-  if (graph.vertices[vertex].node >= 0) {
-    return kinds.contains(Kind::nic) ? VertexKind::pcie_switch : VertexKind::nvswitch;
+/// an NVSwitch; outside a leaf if a NIC or a GPU does, a spine if a leaf does, else a core.
+std::vector<VertexKind> kinds_of_switches(const GraphSpec& graph) {
+  std::vector<std::set<Kind>> beside(graph.vertices.size());
+  for (const GraphSpec::Edge& edge : graph.edges) {
+    beside[edge.from].insert(graph.vertices[edge.to].kind);
+    beside[edge.to].insert(graph.vertices[edge.from].kind);
   }
-  return kinds == std::set<Kind>{Kind::network_switch} || kinds.empty() ? VertexKind::spine
-                                                                        : VertexKind::leaf;
+  std::vector<VertexKind> kinds(graph.vertices.size(), VertexKind::core);
+  for (size_t v = 0; v < kinds.size(); ++v) {
+    if (graph.vertices[v].kind != Kind::network_switch) continue;
+    if (graph.vertices[v].node >= 0) {
+      kinds[v] = beside[v].contains(Kind::nic) ? VertexKind::pcie_switch : VertexKind::nvswitch;
+    } else if (beside[v].contains(Kind::nic) || beside[v].contains(Kind::gpu)) {
+      kinds[v] = VertexKind::leaf;
+    }
+  }
+  const auto is_switch = [&](size_t v) { return graph.vertices[v].kind == Kind::network_switch; };
+  for (const GraphSpec::Edge& edge : graph.edges) {
+    for (const auto& [below, above] : {std::pair(edge.from, edge.to), std::pair(edge.to, edge.from)}) {
+      if (is_switch(below) && is_switch(above) && kinds[below] == VertexKind::leaf &&
+          kinds[above] == VertexKind::core)
+        kinds[above] = VertexKind::spine;
+    }
+  }
+  return kinds;
 }
 
 }  // namespace
@@ -26,11 +45,7 @@ VertexKind kind_of_switch(const GraphSpec& graph, size_t vertex, const std::vect
 void add_custom_graph(const ClusterSpec& cluster, FabricGraph& graph) {
   const GraphSpec& spec = cluster.fabric.graph;
   if (std::string problem = graph_problem(cluster); !problem.empty()) throw std::invalid_argument(problem);
-  std::vector<std::set<Kind>> beside(spec.vertices.size());
-  for (const GraphSpec::Edge& edge : spec.edges) {
-    beside[edge.from].insert(spec.vertices[edge.to].kind);
-    beside[edge.to].insert(spec.vertices[edge.from].kind);
-  }
+  const std::vector<VertexKind> switches = kinds_of_switches(spec);
   // GPUs are numbered in the order of construction: node by node, each node's in the order given.
   std::vector<size_t> order(spec.vertices.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -47,15 +62,15 @@ void add_custom_graph(const ClusterSpec& cluster, FabricGraph& graph) {
     const VertexKind kind = given.kind == Kind::gpu       ? VertexKind::gpu
                             : given.kind == Kind::nic     ? VertexKind::nic
                             : given.kind == Kind::storage ? VertexKind::storage
-                                                          : kind_of_switch(spec, v, beside);
+                                                          : switches[v];
     vertex[v] = graph.topology.add_vertex(kind, given.node, given.id);
     if (kind == VertexKind::nic) graph.nics.push_back(vertex[v]);
-    if (kind == VertexKind::spine) graph.top_switches.push_back(vertex[v]);
   }
-  if (graph.top_switches.empty()) {
-    for (const VertexId v : vertex) {
-      if (graph.topology.vertices()[static_cast<size_t>(v)].kind == VertexKind::leaf)
-        graph.top_switches.push_back(v);
+  for (const VertexKind top : {VertexKind::core, VertexKind::spine, VertexKind::leaf}) {
+    if (!graph.top_switches.empty()) break;
+    for (const size_t v : order) {
+      if (graph.topology.vertices()[static_cast<size_t>(vertex[v])].kind == top)
+        graph.top_switches.push_back(vertex[v]);
     }
   }
   for (const GraphSpec::Edge& edge : spec.edges) {

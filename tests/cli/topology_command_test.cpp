@@ -155,6 +155,79 @@ TEST(TopologyCommand, ExportsAGraphThatReadsBackAsTheSameFabric) {
   }
 }
 
+/// Llama 3 70B of the examples on a cluster read from a file, with these settings.
+CliRun predict_on(const std::string& cluster_file, const std::vector<std::string>& settings) {
+  Json experiment =
+      Json::parse(read_text_file(std::string(ORRERY_SOURCE_DIR) + "/examples/llama3-70b-h100.json"));
+  experiment["cluster"] = Json::parse(read_text_file(cluster_file));
+  return run_orrery(with({"predict", "-", "--format", "json"}, settings), experiment.dump());
+}
+
+TEST(TopologyCommand, ExportsAGraphThatPredictsAsTheFabricDoes) {
+  // Three tiers, so that cores stay cores; the GPU by its name, on which kernel and collective times rest.
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "graph.json").string();
+  const std::vector<std::string> sizes = {"nodes=16", "fabric.kind=fat_tree", "fabric.switch_radix=16",
+                                          "fabric.tiers=3", "fabric.oversubscription=[2,2]"};
+  std::vector<std::string> build = {"topology", "dgx-h100", "--graph", file, "--format", "json"};
+  std::vector<std::string> cluster;
+  for (const std::string& size : sizes) {
+    build.insert(build.end(), {"--set", size});
+    cluster.insert(cluster.end(), {"--set", "cluster." + size});
+  }
+  const CliRun built = run_orrery(build);
+  ASSERT_EQ(built.exit_code, 0) << built.err;
+  const CliRun read = run_orrery({"topology", file, "--format", "json"});
+  ASSERT_EQ(read.exit_code, 0) << read.err;
+  for (const char* key : {"oversubscription", "cables", "bisection_bytes_per_s"})
+    EXPECT_EQ(built.json().at(key), read.json().at(key)) << key;
+
+  const std::vector<std::string> training = {"--set", "training.global_batch=256"};
+  const CliRun tree =
+      run_orrery(with(with({"predict", "llama3-70b-h100", "--format", "json"}, training), cluster));
+  ASSERT_EQ(tree.exit_code, 0) << tree.err;
+  const CliRun graph = predict_on(file, training);
+  ASSERT_EQ(graph.exit_code, 0) << graph.err;
+  const double step = tree.json().at("step_time_s").get<double>();
+  EXPECT_NEAR(graph.json().at("step_time_s").get<double>(), step, 1e-4 * step);
+  EXPECT_EQ(graph.json().at("evidence"), tree.json().at("evidence"));
+  EXPECT_EQ(graph.json().at("warnings").size(), tree.json().at("warnings").size());
+}
+
+TEST(TopologyCommand, ExportsSharedStorageAndWhatItCosts) {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "graph.json").string();
+  const std::vector<std::string> settings = {
+      R"(storage={"kind": "shared", "read_bandwidth": "40 GB/s", "write_bandwidth": "20 GB/s",
+                  "per_client_bandwidth": "10 GB/s", "redundancy": "replication:2"})",
+      "fabric.oversubscription=[2]", "fabric.failed_links=[[\"storage0/nic\", \"spine0\"]]",
+      "price={\"gpu_hour\": \"2 USD\"}"};
+  std::vector<std::string> build = {"topology", "dgx-h100", "--set",    "nodes=32",
+                                    "--graph",  file,       "--format", "json"};
+  std::vector<std::string> cluster = {"--set", "cluster.nodes=32"};
+  for (const std::string& setting : settings) {
+    build.insert(build.end(), {"--set", setting});
+    cluster.insert(cluster.end(), {"--set", "cluster." + setting});
+  }
+  const CliRun built = run_orrery(build);
+  ASSERT_EQ(built.exit_code, 0) << built.err;
+  const CliRun read = run_orrery({"topology", file, "--format", "json"});
+  ASSERT_EQ(read.exit_code, 0) << read.err;
+  for (const char* key : {"switches", "links", "storage", "cables"})
+    EXPECT_EQ(built.json().at(key), read.json().at(key)) << key;
+
+  const std::vector<std::string> training = {"--set", "training.global_batch=512", "--set",
+                                             "training.checkpoint={\"every\": 10}"};
+  const CliRun tree =
+      run_orrery(with(with({"predict", "llama3-70b-h100", "--format", "json"}, training), cluster));
+  ASSERT_EQ(tree.exit_code, 0) << tree.err;
+  const CliRun graph = predict_on(file, training);
+  ASSERT_EQ(graph.exit_code, 0) << graph.err;
+  EXPECT_GT(tree.json().at("breakdown_s").at("checkpoint_exposed"), 0.1);
+  EXPECT_EQ(graph.json().at("checkpoint"), tree.json().at("checkpoint"));
+  EXPECT_EQ(graph.json().at("cost").at("usd_per_hour"), tree.json().at("cost").at("usd_per_hour"));
+}
+
 TEST(TopologyCommand, DrawsAndExports) {
   const TemporaryFolder folder;
   const std::string svg = (folder.path() / "fabric.svg").string();
