@@ -67,16 +67,11 @@ double ring_load(int size, bool one_way) {
 /// Nodes of one row are within half a ring of each other, all others within half of every ring.
 void shape_torus(const ClusterSpec& cluster, const std::vector<int>& sizes, ClusterShape& shape) {
   int diameter = 0;
-  int ring_links = 0;
-  for (const int size : sizes) {
-    diameter += size / 2;
-    ring_links += std::min(size - 1, 2);
-  }
+  for (const int size : sizes) diameter += size / 2;
   shape.nodes_per_leaf = 1;
   shape.nodes_per_pod = sizes.front() > 1 && sizes.front() < cluster.nodes ? sizes.front() : 0;
   set_latencies(cluster, shape.nodes_per_pod > 0 ? sizes.front() / 2 : diameter, diameter, shape);
-  const BytesPerSecond rings = cluster.fabric.link_bandwidth * ring_links;
-  shape.nic_bandwidth = min(cluster.node.nics.bandwidth, rings / cluster.nics_per_node());
+  shape.nic_bandwidth = cluster.node.nics.bandwidth;
   // Channel load under uniform traffic (Dally and Towles, Principles and Practices of Interconnection
   // Networks, 2004, section 3.2). Blocks: a ring, a plane of rings, ...
   const double injected = shape.nic_bandwidth * cluster.nics_per_node() / cluster.fabric.link_bandwidth;
@@ -196,6 +191,7 @@ class WorstShare {
     healthy_[member] += healthy;
     left_[member] += left;
   }
+  bool lost(size_t member) const { return healthy_[member].base() > 0.0 && left_[member].base() <= 0.0; }
   double worst(bool count_lost) const {
     double share = 1.0;
     for (size_t i = 0; i < healthy_.size(); ++i) {
@@ -259,6 +255,26 @@ class WorstNode {
   std::vector<Rate> fabric_, host_;  ///< of each port
 };
 
+/// Of what the leaves have left towards their spines, the least share that a leaf has towards spines which
+/// still lead further up: a spine that has lost all its cores is none to another pod.
+double least_share_upwards(const Topology& damaged, const WorstShare& above) {
+  std::vector<BytesPerSecond> all(damaged.vertices().size()), further(damaged.vertices().size());
+  for (size_t l = 0; l < damaged.links().size(); ++l) {
+    const Link& link = damaged.links()[l];
+    if (kind_of(damaged, link.from) != VertexKind::leaf || kind_of(damaged, link.to) != VertexKind::spine ||
+        !damaged.usable(static_cast<LinkId>(l)))
+      continue;
+    const auto leaf = static_cast<size_t>(link.from);
+    all[leaf] += link.bandwidth;
+    if (!above.lost(static_cast<size_t>(link.to))) further[leaf] += link.bandwidth;
+  }
+  double least = 1.0;
+  for (size_t leaf = 0; leaf < all.size(); ++leaf) {
+    if (further[leaf].base() > 0.0) least = std::min(least, further[leaf] / all[leaf]);
+  }
+  return least;
+}
+
 /// Closed form of a damaged cluster: everyone waits for the worst node, and each tier is as narrow for all as
 /// at its worst switch.
 void narrow(const ClusterSpec& cluster, const RemainingCapacity& left, ClusterShape& shape) {
@@ -273,11 +289,12 @@ void narrow(const ClusterSpec& cluster, const RemainingCapacity& left, ClusterSh
     shape.in_network_reduction = false;
     shape.gpus_per_domain = shape.gpus_per_node;
   }
+  // Slower NICs ask less of uplinks that are as wide as before.
+  const double leaf = left.nics / left.leaf_uplinks;
   shape.nic_bandwidth *= left.nics;
-  shape.oversubscription_leaf /= left.leaf_uplinks;
-  shape.oversubscription /= left.leaf_uplinks * left.spine_uplinks;
-  for (ClusterShape::ExchangeBlock& block : shape.exchange_blocks)
-    block.oversubscription /= left.leaf_uplinks;
+  shape.oversubscription_leaf = std::max(1.0, shape.oversubscription_leaf * leaf);
+  shape.oversubscription = std::max(1.0, shape.oversubscription * leaf / left.spine_uplinks);
+  for (ClusterShape::ExchangeBlock& block : shape.exchange_blocks) block.oversubscription *= leaf;
 }
 
 }  // namespace
@@ -314,7 +331,7 @@ RemainingCapacity remaining_capacity(const ClusterSpec& cluster) {
   left.scale_up = scale_up.worst(true);
   left.nics = nics.worst();
   left.leaf_uplinks = up.worst(false);
-  left.spine_uplinks = above.worst(false);
+  left.spine_uplinks = above.worst(false) * least_share_upwards(damaged, above);
   return left;
 }
 

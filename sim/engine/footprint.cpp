@@ -163,7 +163,15 @@ std::vector<FootprintBuilder::Members> FootprintBuilder::ring_ends(
     std::erase_if(ends[i], [&](int gpu) { return !has_nics(gpu); });
     if (worst == domains.size() || with_nics < ends[worst].size()) worst = i;
   }
-  if (worst == domains.size()) return ends;
+  if (worst == domains.size()) {
+    const auto has_one_nic = [this](int gpu) { return topology_.ports_of(topology_.gpu(gpu)).size() == 1; };
+    const auto nic_of = [this](int gpu) { return topology_.ports_of(topology_.gpu(gpu)).front(); };
+    for (Members& members : ends) {
+      if (std::all_of(members.begin(), members.end(), has_one_nic))
+        members = orrery::ring_ends(members, nic_of);
+    }
+    return ends;
+  }
   // Ring r meets members of one place in their domains, so that it stays on its rail, or a spare one.
   for (size_t i = 0; i < domains.size(); ++i) {
     if (i == worst || domains[i].size() != domains[worst].size()) continue;

@@ -39,7 +39,8 @@ class NicLinks {
   int nic_links() const {
     return shares_nics_ ? 2 * (cluster_.gpus / cluster_.gpus_per_node) * cluster_.nics_per_node : 0;
   }
-  double nics_of_gpu() const { return static_cast<double>(cluster_.nics_per_node) / cluster_.gpus_per_node; }
+  /// Of the GPU that has fewest, where each has one at least.
+  int nics_of_gpu() const { return cluster_.nics_per_node / cluster_.gpus_per_node; }
   int domain_of(int gpu) const { return gpu / cluster_.gpus_per_domain; }
 
   void add_group(const Communication& communication, const std::vector<int>& group) {
@@ -52,8 +53,14 @@ class NicLinks {
       if (domain_of(group[0]) != domain_of(group[1])) add_path(group[0], group[1], 1.0);
       return;
     }
-    const auto domains = members_by_domain(group, [this](int gpu) { return domain_of(gpu); });
+    auto domains = members_by_domain(group, [this](int gpu) { return domain_of(gpu); });
     if (communication.op != CollectiveOp::all_to_all) {
+      const auto nic_of_node = [this](int gpu) {
+        return gpu / cluster_.gpus_per_node * cluster_.nics_per_node + nic_of(gpu);
+      };
+      if (shares_nics_) {
+        for (std::vector<int>& members : domains) members = ring_ends(members, nic_of_node);
+      }
       for_each_ring_crossing(communication, domains, add_path);
       return;
     }

@@ -42,6 +42,28 @@ std::vector<std::vector<int>> members_by_domain(const std::vector<int>& group, c
   return blocks;
 }
 
+/// Members of a domain at which rings enter and leave it: all where each of their NICs has as many of them,
+/// else one a NIC (NVIDIA/nccl src/graph/search.cc searches rings from NICs).
+/// @param nic_of  number of a GPU's NIC
+template <typename NicOf>
+std::vector<int> ring_ends(const std::vector<int>& members, const NicOf& nic_of) {
+  std::vector<std::pair<int, int>> users;  // a NIC and how many members have it
+  std::vector<int> firsts;
+  for (const int gpu : members) {
+    const int nic = nic_of(gpu);
+    const auto known =
+        std::find_if(users.begin(), users.end(), [nic](const auto& u) { return u.first == nic; });
+    if (known != users.end()) {
+      ++known->second;
+      continue;
+    }
+    users.emplace_back(nic, 1);
+    firsts.push_back(gpu);
+  }
+  const auto as_many = [&](const auto& u) { return u.second == users.front().second; };
+  return std::all_of(users.begin(), users.end(), as_many) ? members : firsts;
+}
+
 /// Calls add(from, to, weight) for each path of a ring, or of what stands for one, between domains: weight
 /// is the share of the wire bytes that passes over it.
 template <typename Add>

@@ -108,6 +108,18 @@ UplinkDemand uplink_demand(const ClusterShape& cluster, std::span<const int> gpu
   return demand;
 }
 
+/// NICs that each rank has to itself where all GPUs of a node send: of the GPUs that have fewest, or share
+/// one with most. Rings through whole nodes start at NICs, so that all of them are used alike.
+double nics_of_each(const ClusterShape& cluster, bool rings_through_whole_nodes) {
+  const int gpus = cluster.gpus_per_node;
+  const int nics = cluster.nics_per_node;
+  const int each = nics / gpus;
+  if (each > 0) return each;
+  if (rings_through_whole_nodes || nics == 0) return static_cast<double>(nics) / gpus;
+  const int sharing = (gpus + nics - 1) / nics;
+  return 1.0 / sharing;
+}
+
 }  // namespace
 
 std::string_view name_of(ScaleUpKind kind) { return kScaleUpNames[static_cast<std::size_t>(kind)]; }
@@ -174,17 +186,22 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
   const std::array<Seconds, 3> latency = {cluster.network_latency, cluster.network_latency_pod,
                                           cluster.network_latency_far};
   shape.network_latency = latency[static_cast<std::size_t>(farthest)];
-  const BytesPerSecond nic_share =
-      cluster.nic_bandwidth * (static_cast<double>(cluster.nics_per_node) / cluster.gpus_per_node);
-  const BytesPerSecond sent = min(nic_share, cluster.host_link) * cluster.payload_efficiency;
-  shape.scale_out_per_rank = sent;
+  const bool whole_nodes = shape.ranks == shape.nodes * cluster.gpus_per_node;
+  const double nics_in_rings = nics_of_each(cluster, whole_nodes);
+  const double nics_in_exchanges = nics_of_each(cluster, false);
+  // Uplinks are sized for the NICs, whatever the host link lets through.
+  const auto sent = [&](double nics, double demand) {
+    return min(cluster.nic_bandwidth * (nics / demand), cluster.host_link) * cluster.payload_efficiency;
+  };
+  shape.scale_out_per_rank = sent(nics_in_rings, 1.0);
+  if (nics_in_exchanges != nics_in_rings) shape.exchange_per_rank = sent(nics_in_exchanges, 1.0);
   if (narrow && shape.domains > 1) {
     const UplinkDemand leaf = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_leaf, Tier::spine,
                                             cluster.oversubscription_leaf);
     const UplinkDemand pod = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_pod, Tier::core,
                                            cluster.oversubscription);
-    shape.exchange_per_rank = sent / std::max(leaf.exchange, pod.exchange);
-    shape.scale_out_per_rank = sent / std::max(leaf.ring, pod.ring);
+    shape.exchange_per_rank = sent(nics_in_exchanges, std::max(leaf.exchange, pod.exchange));
+    shape.scale_out_per_rank = sent(nics_in_rings, std::max(leaf.ring, pod.ring));
   }
   if (shape.domains > 1 && !cluster.exchange_blocks.empty()) {
     const auto [low, high] = std::minmax_element(gpus.begin(), gpus.end());
@@ -195,7 +212,7 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
         });
     const double asked = block == cluster.exchange_blocks.end() ? 1.0 : block->oversubscription;
     const double off_node = static_cast<double>(shape.ranks - shape.narrowest_domain()) / shape.ranks;
-    shape.exchange_per_rank = sent / std::max(1.0, asked / off_node);
+    shape.exchange_per_rank = sent(nics_in_exchanges, std::max(1.0, asked / off_node));
   }
   return shape;
 }

@@ -68,7 +68,8 @@ struct GroupShape {
   bool in_network_reduction = false;
   /// What one rank can send into the fabric while its sibling groups (the other GPUs of its node and of its
   /// leaf) do the same: min(NICs x rate / GPUs of the node, host link), times payload efficiency; less where
-  /// more of a ring's hops leave a leaf or pod than its uplinks have room for.
+  /// more of a ring's hops leave a leaf or pod than its uplinks have room for. Where NICs and GPUs do not
+  /// divide, of the GPU with the smallest share, but for rings through whole nodes, which start at NICs.
   BytesPerSecond scale_out_per_rank;
   /// The same of an exchange in which every rank sends to every other: what leaves a leaf then is the share
   /// of the ranks outside. Zero: as scale_out_per_rank.

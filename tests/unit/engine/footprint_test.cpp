@@ -89,6 +89,26 @@ TEST(Footprint, OfARingIsDealtOverTheFewestNicsOfANode) {
   }
 }
 
+TEST(Footprint, OfARingThroughWholeNodesIsDealtOverNicsThatSomeGpusShare) {
+  // Six NICs for eight GPUs: rings start at NICs, a sixth each, though two of them have two GPUs.
+  const Topology topology = SmallFabric{.nodes = 2, .gpus = 8, .nics = 6}.build();
+  FootprintBuilder builder(topology);
+  std::vector<int> all(16);
+  std::iota(all.begin(), all.end(), 0);
+  const auto loads = builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, {all}));
+  for (int i = 0; i < 6; ++i) {
+    const std::string nic = "node1/nic" + std::to_string(i);
+    EXPECT_NEAR(weight_on(loads, link_between(topology, nic, "leaf1")), 1.0 / 6, 1e-12) << nic;
+    EXPECT_NEAR(weight_on(loads, link_between(topology, "leaf1", nic)), 1.0 / 6, 1e-12) << nic;
+  }
+  // Groups of one GPU a node have no other NIC than that GPU's: a shared one carries two of them.
+  std::vector<std::vector<int>> groups;
+  for (int gpu = 0; gpu < 8; ++gpu) groups.push_back({gpu, 8 + gpu});
+  const auto each = builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, groups));
+  EXPECT_DOUBLE_EQ(weight_on(each, link_between(topology, "node0/nic0", "leaf0")), 2.0);
+  EXPECT_DOUBLE_EQ(weight_on(each, link_between(topology, "node0/nic1", "leaf0")), 1.0);
+}
+
 TEST(Footprint, InsideADomainStaysOffTheNics) {
   const Topology topology = SmallFabric{.nodes = 2, .gpus = 4, .nics = 4}.build();
   FootprintBuilder builder(topology);

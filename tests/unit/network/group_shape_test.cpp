@@ -39,6 +39,32 @@ std::vector<int> strided(int first, int count, int stride) {
   return gpus;
 }
 
+TEST(GroupShape, OfNicsThatGpusDoNotDivideHasTheSmallestShare) {
+  ClusterShape uneven = cluster();
+  uneven.oversubscription = uneven.oversubscription_leaf = 1.0;
+  const auto rate = [&](int nics, const std::vector<int>& gpus) {
+    uneven.nics_per_node = nics;
+    return group_shape(uneven, gpus);
+  };
+  // Six NICs: a group of one GPU a node may share one with another, rings through whole nodes use all six.
+  const GroupShape data = rate(6, strided(0, 4, 8));
+  EXPECT_EQ(data.scale_out_per_rank, gigabytes_per_second(25));
+  const GroupShape whole = rate(6, strided(0, 16, 1));
+  EXPECT_EQ(whole.scale_out_per_rank, gigabytes_per_second(37.5));
+  EXPECT_EQ(whole.exchange_rate(), gigabytes_per_second(25));
+  // Ten: six of the GPUs have one.
+  EXPECT_EQ(rate(10, strided(0, 4, 8)).scale_out_per_rank, gigabytes_per_second(50));
+  EXPECT_EQ(rate(4, strided(0, 4, 8)).scale_out_per_rank, gigabytes_per_second(25));
+}
+
+TEST(GroupShape, UplinksAreShortOnlyOfWhatTheHostLinkLetsThrough) {
+  // PCIe lets half of a NIC's rate through: uplinks at 2:1 carry all of that, at 6:1 a third.
+  ClusterShape narrow = cluster();
+  narrow.host_link = gigabytes_per_second(25);
+  EXPECT_EQ(group_shape(narrow, strided(0, 2, 8 * 32)).scale_out_per_rank, gigabytes_per_second(25));
+  EXPECT_NEAR(group_shape(narrow, strided(0, 2, 8 * 64)).scale_out_per_rank.base(), 50e9 / 6, 1);
+}
+
 TEST(GroupShape, OfTensorParallelStaysInTheNode) {
   const GroupShape shape = group_shape(cluster(), strided(16, 8, 1));
   EXPECT_EQ(shape.ranks, 8);

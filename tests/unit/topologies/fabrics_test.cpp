@@ -226,11 +226,13 @@ TEST(Torus, IsRingsInEachDimension) {
   EXPECT_EQ(hops(topology, 0, 1), 2);
   EXPECT_EQ(hops(topology, 0, 3), 2);               // once round the ring of 4
   EXPECT_EQ(hops(topology, 0, 2 + 4 * 1 + 12), 5);  // 2 + 1 + 1 steps
-  // 2 + 2 + 1 cables of 12.5 GB/s carry more than the NIC of 50.
   EXPECT_EQ(cluster.shape.nic_bandwidth, gigabytes_per_second(50));
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 50 / 12.5);
   const Cluster thin =
       read_text(one_gpu("24", R"({"kind": "torus", "dimensions": [4, 3, 2], "link_bandwidth": "40 Gb/s"})"));
-  EXPECT_EQ(thin.shape.nic_bandwidth, gigabytes_per_second(25));
+  // The NIC's rate is what a library sees and what reaches the router; a ring goes over one cable of 5 GB/s.
+  EXPECT_EQ(thin.shape.nic_bandwidth, gigabytes_per_second(50));
+  EXPECT_DOUBLE_EQ(thin.shape.oversubscription, 50 / 5.0);
   EXPECT_EQ(refusals(one_gpu("23", fabric)),
             (std::vector<std::string>{"experiment.json: /cluster/fabric: \"dimensions\" 4 x 3 x 2 is a torus "
                                       "of 24 nodes, the cluster has 23"}));

@@ -6,6 +6,7 @@
 
 #include "cluster_reading.hpp"
 #include "sim/network/cuts.hpp"
+#include "sim/network/group_shape.hpp"
 #include "topologies/build_topology.hpp"
 #include "topologies/cluster_shape.hpp"
 #include "topologies/fabric_checks.hpp"
@@ -57,6 +58,17 @@ TEST(FailedSwitch, LeafTakesARailFromItsNodes) {
             (Lines{"node0 reaches the fabric with 87.5 % of the rate of node32"}));
 }
 
+TEST(FailedSwitch, CoreLeavesItsSpineToThePod) {
+  // One node a leaf, each spine under one core of its own: without core0, seven of eight spines lead on.
+  const Cluster cluster = read_text(
+      h100(16, R"({"kind": "fat_tree", "tiers": 3, "switch_radix": 16, "failed_switches": ["core0"]})"));
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription_leaf, 1.0);
+  EXPECT_NEAR(cluster.shape.oversubscription, 8.0 / 7, 1e-12);
+  const Cluster spine = read_text(
+      h100(16, R"({"kind": "fat_tree", "tiers": 3, "switch_radix": 16, "failed_switches": ["spine0"]})"));
+  EXPECT_DOUBLE_EQ(spine.shape.oversubscription, cluster.shape.oversubscription);
+}
+
 TEST(FailedLink, OfParallelCablesOneEntryTakesOne) {
   // 32 nodes: each leaf has 8 cables to each of 4 spines.
   const RemainingCapacity left = remaining_capacity(
@@ -75,6 +87,25 @@ TEST(Degraded, CableKeepsWhatIsSaid) {
   EXPECT_EQ(route_bandwidth(topology, topology.route(8 + 3, 3)), gigabits_per_second(100));
   // Every NIC carries an eighth of what the node sends: all wait for the one with a quarter of its rate.
   EXPECT_NEAR(cluster.shape.nic_bandwidth.base(), 50e9 / 4, 1);
+}
+
+TEST(Degraded, SlowNicsAskLessOfTheUplinks) {
+  // A NIC at a quarter of its rate fills a quarter of what it filled of uplinks at 2:1: these hold nothing
+  // up.
+  const Cluster cluster = read_text(h100(4, R"({"kind": "leaf_spine", "nodes_per_leaf": 1,
+      "oversubscription": [2], "degraded": [{"link": ["node1/nic3", "leaf1"], "bandwidth": "100 Gb/s"}]})"));
+  const BytesPerSecond slow = cluster.shape.nic_bandwidth;
+  EXPECT_NEAR(slow.base(), 50e9 / 4, 1);
+  const GroupShape pair = group_shape(cluster.shape, std::vector<int>{0, 8});
+  EXPECT_NEAR(pair.scale_out_per_rank / (slow * cluster.shape.payload_efficiency), 1.0, 1e-12);
+  // And of a torus' cables, of which a node's eight NICs ask eight times what one carries.
+  const Cluster torus = read_text(h100(4, R"({"kind": "torus", "dimensions": [4],
+      "degraded": [{"link": ["node1/nic3", "node1/router"], "bandwidth": "100 Gb/s"}]})"));
+  const Cluster whole = read_text(h100(4, R"({"kind": "torus", "dimensions": [4]})"));
+  const std::vector<int> ring = {0, 8, 16, 24};
+  EXPECT_NEAR(
+      group_shape(torus.shape, ring).scale_out_per_rank / group_shape(whole.shape, ring).scale_out_per_rank,
+      1.0, 1e-12);
 }
 
 TEST(Degraded, NicDecidesForThoseThatAreLeft) {
