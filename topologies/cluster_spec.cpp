@@ -50,11 +50,11 @@ void read_size(const SpecReader& value, const SpecReader& reader, ClusterSpec& c
 void keep_ratios_in_use(ClusterSpec& cluster) {
   std::vector<double>& ratios = cluster.fabric.oversubscription;
   if (ratios.empty() || cluster.origins.of("fabric.oversubscription") == "given") return;
-  ClusterSpec without = cluster;
-  without.fabric.oversubscription.clear();
-  std::string problem;
-  const int tiers = cluster.fabric.is_clos() ? fabric_layout(without, problem).tiers : 0;
-  ratios.resize(std::min(ratios.size(), static_cast<size_t>(std::max(0, tiers - 1))));
+  for (; !ratios.empty(); ratios.pop_back()) {
+    std::string problem;
+    const int tiers = cluster.fabric.is_clos() ? fabric_layout(cluster, problem).tiers : 0;
+    if (problem.empty() && static_cast<int>(ratios.size()) < tiers) return;
+  }
 }
 
 }  // namespace

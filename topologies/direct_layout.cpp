@@ -31,6 +31,20 @@ void choose_sizes(const ClusterSpec& cluster, DragonflyLayout& layout) {
                                                           : switches;
 }
 
+/// Of a dragonfly+ whose leaves have `uplinks` for what their nodes send: as many spines, or more where only
+/// these have the ports for `global_links` to each other group; at most as many as leaves of full size have.
+int fewest_spines(const ClusterSpec& cluster, const DragonflyLayout& layout, int uplinks, int global_links) {
+  const std::int64_t global = (std::int64_t{layout.groups} - 1) * global_links;
+  int spines = std::min(layout.spines_per_group, uplinks);
+  const auto ports = [&] {
+    return divide_up(std::int64_t{layout.switches_per_group} * std::max(uplinks, spines),
+                     std::int64_t{spines}) +
+           divide_up(global, std::int64_t{spines});
+  };
+  while (spines < layout.spines_per_group && ports() > cluster.fabric.radix_of(1)) ++spines;
+  return spines;
+}
+
 }  // namespace
 
 DragonflyLayout dragonfly_layout(const ClusterSpec& cluster, std::string& problem) {
@@ -58,12 +72,21 @@ DragonflyLayout dragonfly_layout(const ClusterSpec& cluster, std::string& proble
   const int ports = layout.nodes_per_leaf * (layout.rails > 1 ? 1 : nics);
   const BytesPerSecond port = min(cluster.node.nics.bandwidth, fabric.link_bandwidth);
   const BytesPerSecond of_group = port * nics * layout.nodes_per_group;
+  // Cables to each other group.
+  const int wanted = fabric.global_links > 0 ? fabric.global_links
+                     : layout.groups > 1
+                         ? divide_up(cables_for(of_group, fabric.link_bandwidth).count, layout.groups - 1)
+                         : 0;
   int beside = layout.switches_per_group - 1;
   int spine_down = 0;
   if (layout.plus) {
     const Cables up = cables_for(port * ports, fabric.link_bandwidth);
-    layout.uplinks = up.count;
-    layout.uplink_bandwidth = up.rate;
+    // Every leaf is cabled to every spine of its group (Shpiner et al., Dragonfly+, HiPINEB 2017).
+    if (fabric.spines_per_group == 0)
+      layout.spines_per_group = fewest_spines(cluster, layout, up.count, wanted);
+    const bool reaches_all = up.count >= layout.spines_per_group;
+    layout.uplinks = reaches_all ? up.count : layout.spines_per_group;
+    layout.uplink_bandwidth = reaches_all ? up.rate : fabric.link_bandwidth;
     beside = layout.uplinks;
     const std::int64_t cables = std::int64_t{layout.switches_per_group} * layout.uplinks;
     spine_down = static_cast<int>(
@@ -74,7 +97,6 @@ DragonflyLayout dragonfly_layout(const ClusterSpec& cluster, std::string& proble
   if (layout.groups > 1) {
     const int pairs = layout.groups - 1;
     const int room = std::max(0, fabric.radix_of(tier) - busy) * layout.global_switches();  // below 2^24
-    const int wanted = divide_up(cables_for(of_group, fabric.link_bandwidth).count, pairs);
     layout.global_links =
         fabric.global_links > 0 ? fabric.global_links : std::max(1, std::min(room / pairs, wanted));
     layout.global_oversubscription = std::max(

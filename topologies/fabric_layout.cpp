@@ -119,6 +119,11 @@ class Clos {
       }
       layout_.spines_per_pod =
           even_switches(layout_.uplinks, divide_up(leaves_of_plane * layout_.uplinks, down));
+      if (layout_.spines_per_pod > layout_.uplinks) {
+        return refuse("a pod of " + std::to_string(layout_.nodes_per_pod) + " nodes has " +
+                      std::to_string(leaves_of_plane) + " leaves, a spine " + std::to_string(down) +
+                      " ports for them: not every leaf reaches every spine");
+      }
       const double cables_down =
           static_cast<double>(leaves_of_plane) * layout_.uplinks / layout_.spines_per_pod;
       const Cables up = cables_for(layout_.uplink_bandwidth * cables_down / fabric_.oversubscription_of(1),

@@ -217,6 +217,38 @@ TEST(Dragonfly, PlusLeavesItsGroupsFromTheSpines) {
   EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 8.0 / 4.0);  // 8 NICs, 2 x 2 global cables a group
 }
 
+TEST(DragonflyPlus, LeavesReachEverySpineHoweverFewNodesTheyHave) {
+  // Leaves of two nodes' NICs have uplinks for two cables, of nodes with 100 Gb/s for two of 400: more spines
+  // than that would leave leaves of one group without a common one.
+  for (const char* fabric : {R"({"kind": "dragonfly+", "switch_radix": 16, "nodes_per_leaf": 2})",
+                             R"({"kind": "dragonfly+", "switch_radix": 16, "nodes_per_leaf": 1})",
+                             R"({"kind": "dragonfly+", "switch_radix": 16, "nodes_per_leaf": 2,
+                                 "spines_per_group": 8})"}) {
+    const Cluster cluster =
+        read_text(R"({"preset": "dgx-h100", "nodes": 16, "fabric": )" + std::string(fabric) + "}");
+    const Topology topology = build_topology(cluster.spec);
+    // Leaf, spine, spine, leaf at most.
+    // GPU 9 is on another rail of the next node; with none of its own the pair would have no path.
+    for (const int other : {8, 9, 8 * 8, 8 * 15 + 7}) {
+      EXPECT_GE(hops(topology, 0, other), 1) << fabric;
+      EXPECT_LE(hops(topology, 0, other), 4) << fabric;
+    }
+  }
+  const Cluster slow = read_text(R"({"preset": "dgx-h100", "nodes": 16, "fabric": {"kind": "dragonfly+",
+      "switch_radix": 16, "link_bandwidth": "400 Gb/s"}, "node": {"preset": "dgx-h100", "nics": {"count": 8,
+      "bandwidth": "100 Gb/s", "protocol": "infiniband"}}})");
+  EXPECT_LE(hops(build_topology(slow.spec), 0, 8 * 15 + 7), 4);
+}
+
+TEST(Pods, WhoseLeavesDoNotReachEverySpineAreRefused) {
+  // 32 leaves of one uplink, spines of 8 ports down: four spines, one a leaf.
+  EXPECT_EQ(
+      refusals(R"({"preset": "dgx-h100", "nodes": 9, "fabric": {"kind": "rail_optimized",
+                "switch_radix": 16, "nodes_per_leaf": 1, "nodes_per_pod": 4}})"),
+      (std::vector<std::string>{"experiment.json: /cluster/fabric: a pod of 4 nodes has 32 leaves, a spine 8 "
+                                "ports for them: not every leaf reaches every spine"}));
+}
+
 TEST(Torus, IsRingsInEachDimension) {
   const std::string fabric = R"({"kind": "torus", "dimensions": [4, 3, 2], "link_bandwidth": "100 Gb/s"})";
   const Cluster cluster = read_text(one_gpu("24", fabric));
