@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -255,22 +256,27 @@ class WorstNode {
   std::vector<Rate> fabric_, host_;  ///< of each port
 };
 
-/// Of what the leaves have left towards their spines, the least share that a leaf has towards spines which
-/// still lead further up: a spine that has lost all its cores is none to another pod.
-double least_share_upwards(const Topology& damaged, const WorstShare& above) {
-  std::vector<BytesPerSecond> all(damaged.vertices().size()), further(damaged.vertices().size());
+/// Of what is left below a tier towards its switches, the least share that a leaf, or the NICs of a node
+/// together, have towards those which still lead further up: a spine that has lost all its cores is none to
+/// another pod, nor a leaf without spines to another leaf.
+/// @param below  kind of what lies below switches of kind `tier`
+double least_share_upwards(const Topology& damaged, VertexKind below, VertexKind tier,
+                           const WorstShare& above) {
+  std::map<int, std::pair<BytesPerSecond, BytesPerSecond>> all_and_further;
   for (size_t l = 0; l < damaged.links().size(); ++l) {
     const Link& link = damaged.links()[l];
-    if (kind_of(damaged, link.from) != VertexKind::leaf || kind_of(damaged, link.to) != VertexKind::spine ||
+    if (kind_of(damaged, link.from) != below || kind_of(damaged, link.to) != tier ||
         !damaged.usable(static_cast<LinkId>(l)))
       continue;
-    const auto leaf = static_cast<size_t>(link.from);
-    all[leaf] += link.bandwidth;
-    if (!above.lost(static_cast<size_t>(link.to))) further[leaf] += link.bandwidth;
+    const int node = damaged.vertices()[static_cast<size_t>(link.from)].node;
+    if (below == VertexKind::nic && node < 0) continue;
+    auto& [all, further] = all_and_further[below == VertexKind::nic ? node : static_cast<int>(link.from)];
+    all += link.bandwidth;
+    if (!above.lost(static_cast<size_t>(link.to))) further += link.bandwidth;
   }
   double least = 1.0;
-  for (size_t leaf = 0; leaf < all.size(); ++leaf) {
-    if (further[leaf].base() > 0.0) least = std::min(least, further[leaf] / all[leaf]);
+  for (const auto& [member, rates] : all_and_further) {
+    if (rates.second.base() > 0.0) least = std::min(least, rates.second / rates.first);
   }
   return least;
 }
@@ -330,8 +336,9 @@ RemainingCapacity remaining_capacity(const ClusterSpec& cluster) {
   }
   left.scale_up = scale_up.worst(true);
   left.nics = nics.worst();
-  left.leaf_uplinks = up.worst(false);
-  left.spine_uplinks = above.worst(false) * least_share_upwards(damaged, above);
+  left.leaf_uplinks = up.worst(false) * least_share_upwards(damaged, VertexKind::nic, VertexKind::leaf, up);
+  left.spine_uplinks =
+      above.worst(false) * least_share_upwards(damaged, VertexKind::leaf, VertexKind::spine, above);
   return left;
 }
 

@@ -1,6 +1,7 @@
 #include "sim/engine/footprint.hpp"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -71,6 +72,15 @@ FootprintBuilder::FootprintBuilder(const Topology& topology, std::shared_ptr<Tru
   nics_of_gpu_.reserve(domain_of_gpu_.size());
   for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
     nics_of_gpu_.push_back(std::max<std::uint64_t>(1, topology.nics_of_gpu(gpu).size()));
+  }
+  std::map<int, std::size_t> nics, gpus;  // of each node
+  for (const Vertex& vertex : topology.vertices()) {
+    if (vertex.kind == VertexKind::nic) ++nics[vertex.node];
+    if (vertex.kind == VertexKind::gpu) ++gpus[vertex.node];
+  }
+  for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
+    const int node = topology.node_of_gpu(gpu);
+    nics_built_.push_back(std::max<std::size_t>(1, nics[node] / gpus[node]));
   }
 }
 
@@ -151,20 +161,23 @@ void FootprintBuilder::add_ring(const Communication& communication, const Member
                          [this](int from, int to, double weight) { add_path(from, to, weight); });
 }
 
-/// The members of each domain at which rings enter and leave it.
+/// The members of each domain at which rings enter and leave it, once a ring.
 std::vector<FootprintBuilder::Members> FootprintBuilder::ring_ends(
     const std::vector<Members>& domains) const {
-  const auto has_nics = [this](int gpu) { return !topology_.ports_of(topology_.gpu(gpu)).empty(); };
+  const auto rings_at = [this](int gpu) { return topology_.ports_of(topology_.gpu(gpu)).size(); };
   std::vector<Members> ends = domains;
   size_t worst = domains.size();  // the domain that has lost the most, and fewest are left
   for (size_t i = 0; i < domains.size(); ++i) {
-    const auto with_nics = static_cast<size_t>(std::count_if(domains[i].begin(), domains[i].end(), has_nics));
-    if (with_nics == 0 || with_nics == domains[i].size()) continue;
-    std::erase_if(ends[i], [&](int gpu) { return !has_nics(gpu); });
-    if (worst == domains.size() || with_nics < ends[worst].size()) worst = i;
+    size_t left = 0;
+    for (const int gpu : domains[i]) left += rings_at(gpu);
+    const size_t built = domains[i].size() * nics_built_[static_cast<size_t>(domains[i].front())];
+    if (left == 0 || left >= built) continue;
+    ends[i].clear();
+    for (const int gpu : domains[i]) ends[i].insert(ends[i].end(), rings_at(gpu), gpu);
+    if (worst == domains.size() || left < ends[worst].size()) worst = i;
   }
   if (worst == domains.size()) {
-    const auto has_one_nic = [this](int gpu) { return topology_.ports_of(topology_.gpu(gpu)).size() == 1; };
+    const auto has_one_nic = [&](int gpu) { return rings_at(gpu) == 1; };
     const auto nic_of = [this](int gpu) { return topology_.ports_of(topology_.gpu(gpu)).front(); };
     for (Members& members : ends) {
       if (std::all_of(members.begin(), members.end(), has_one_nic))
@@ -175,18 +188,18 @@ std::vector<FootprintBuilder::Members> FootprintBuilder::ring_ends(
   // Ring r meets members of one place in their domains, so that it stays on its rail, or a spare one.
   for (size_t i = 0; i < domains.size(); ++i) {
     if (i == worst || domains[i].size() != domains[worst].size()) continue;
-    const auto is_end = [&](size_t domain, size_t place) {
-      return std::find(ends[domain].begin(), ends[domain].end(), domains[domain][place]) !=
-             ends[domain].end();
-    };
     Members spare;
     for (size_t place = 0; place < domains[i].size(); ++place) {
-      if (is_end(i, place) && !is_end(worst, place)) spare.push_back(domains[i][place]);
+      const size_t own = rings_at(domains[i][place]);
+      const size_t used = rings_at(domains[worst][place]);
+      if (own > used) spare.insert(spare.end(), own - used, domains[i][place]);
     }
     auto next_spare = spare.begin();
     Members of_rings;
     for (size_t place = 0; place < domains[i].size(); ++place) {
-      if (is_end(worst, place)) of_rings.push_back(is_end(i, place) ? domains[i][place] : *next_spare++);
+      const size_t own = rings_at(domains[i][place]);
+      for (size_t ring = 0; ring < rings_at(domains[worst][place]); ++ring)
+        of_rings.push_back(ring < own ? domains[i][place] : *next_spare++);
     }
     ends[i] = std::move(of_rings);
   }

@@ -85,6 +85,7 @@ class FootprintBuilder {
   const Topology& topology_;
   std::vector<int> domain_of_gpu_;
   std::vector<std::uint64_t> nics_of_gpu_;
+  std::vector<std::size_t> nics_built_;  ///< each GPU has at least, of its node's, with nothing broken
   std::shared_ptr<Trunks> trunks_;
   WeightSums on_links_;  // empty outside footprint(), as is the next
   WeightSums on_trunks_;

@@ -67,6 +67,34 @@ TEST(Footprint, OfARingThatLostANicIsDealtOverTheOthers) {
   }
 }
 
+TEST(Footprint, OfARingThatLostOneOfAGpusTwoNicsIsDealtOverTheOthers) {
+  // Two nodes of two GPUs with two NICs each: three rings are left of four, one at GPU 0, two at GPU 1.
+  Topology topology;
+  const VertexId leaf = topology.add_vertex(VertexKind::leaf, -1, "leaf0");
+  for (int node = 0; node < 2; ++node) {
+    const std::string name = "node" + std::to_string(node);
+    const VertexId nvswitch = topology.add_vertex(VertexKind::nvswitch, node, name + "/nvswitch");
+    for (int i = 0; i < 2; ++i) {
+      const VertexId gpu = topology.add_vertex(VertexKind::gpu, node, name + "/gpu" + std::to_string(i));
+      topology.add_duplex_link(gpu, nvswitch, BytesPerSecond(400e9), Seconds(0));
+      for (int k = 0; k < 2; ++k) {
+        const VertexId nic =
+            topology.add_vertex(VertexKind::nic, node, name + "/nic" + std::to_string(2 * i + k));
+        topology.add_duplex_link(gpu, nic, BytesPerSecond(1e12), Seconds(0));
+        topology.add_duplex_link(nic, leaf, BytesPerSecond(50e9), Seconds(0));
+      }
+    }
+  }
+  topology.fail_vertex(topology.find("node0/nic0"));
+  FootprintBuilder builder(topology);
+  const auto loads = builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, {{0, 1, 2, 3}}));
+  for (const char* nic : {"node0/nic1", "node0/nic2", "node0/nic3", "node1/nic2", "node1/nic3"})
+    EXPECT_NEAR(weight_on(loads, link_between(topology, nic, "leaf0")), 1.0 / 3, 1e-12) << nic;
+  EXPECT_NEAR(weight_on(loads, link_between(topology, "node1/nic0", "leaf0")) +
+                  weight_on(loads, link_between(topology, "node1/nic1", "leaf0")),
+              1.0 / 3, 1e-12);
+}
+
 TEST(Footprint, OfARingIsDealtOverTheFewestNicsOfANode) {
   // Node 0 has lost nic0, node 1 nic3 to nic6: four rings, a quarter each on the NICs that they use.
   Topology topology = SmallFabric{.nodes = 3, .gpus = 8, .nics = 8}.build();

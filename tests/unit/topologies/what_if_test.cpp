@@ -69,6 +69,14 @@ TEST(FailedSwitch, CoreLeavesItsSpineToThePod) {
   EXPECT_DOUBLE_EQ(spine.shape.oversubscription, cluster.shape.oversubscription);
 }
 
+TEST(FailedSwitch, SpineOfAPlaneLeavesTheOtherPlaneBetweenLeaves) {
+  // Two planes with one spine each: without spine0, leaves meet over the NICs of plane 1 alone.
+  const Cluster cluster = read_text(R"({"preset": "dgx-h100", "nodes": 8, "node": {"preset": "dgx-h100",
+      "nics": {"count": 16, "bandwidth": "200 Gb/s", "protocol": "infiniband"}}, "fabric": {"planes": 2,
+      "nodes_per_leaf": 4, "link_bandwidth": "400 Gb/s", "failed_switches": ["spine0"]}})");
+  EXPECT_DOUBLE_EQ(cluster.shape.oversubscription_leaf, 2.0);
+}
+
 TEST(FailedLink, OfParallelCablesOneEntryTakesOne) {
   // 32 nodes: each leaf has 8 cables to each of 4 spines.
   const RemainingCapacity left = remaining_capacity(
