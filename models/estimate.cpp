@@ -425,7 +425,7 @@ void share_exposed(std::vector<CommunicationTotal>& list,
   for (const auto& c : list) totals[static_cast<size_t>(exposed_term(c.group))] += c.total.base();
   for (auto& c : list) {
     const auto term = static_cast<size_t>(exposed_term(c.group));
-    if (totals[term] > 0) c.exposed = c.total * std::min(1.0, exposed[term] / totals[term]);
+    if (totals[term] > 0) c.exposed = c.total * std::clamp(exposed[term] / totals[term], 0.0, 1.0);
   }
 }
 

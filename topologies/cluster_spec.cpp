@@ -50,11 +50,9 @@ void read_size(const SpecReader& value, const SpecReader& reader, ClusterSpec& c
 void keep_ratios_in_use(ClusterSpec& cluster) {
   std::vector<double>& ratios = cluster.fabric.oversubscription;
   if (ratios.empty() || cluster.origins.of("fabric.oversubscription") == "given") return;
-  for (; !ratios.empty(); ratios.pop_back()) {
-    std::string problem;
-    const int tiers = cluster.fabric.is_clos() ? fabric_layout(cluster, problem).tiers : 0;
-    if (problem.empty() && static_cast<int>(ratios.size()) < tiers) return;
-  }
+  const int tiers = cluster.fabric.is_clos() ? tiers_of_tree(cluster) : 0;
+  const auto in_use = static_cast<size_t>(std::max(0, tiers - 1));
+  if (ratios.size() > in_use) ratios.resize(in_use);
 }
 
 }  // namespace

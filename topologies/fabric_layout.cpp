@@ -19,6 +19,13 @@ int even_switches(int cables, int least) {
   return least;
 }
 
+std::string too_many_ratios(const FabricSpec& fabric, int tiers) {
+  const size_t found = fabric.oversubscription.size();
+  return "\"oversubscription\" has " + std::to_string(found) + (found == 1 ? " ratio" : " ratios") +
+         ", a fabric of " + std::to_string(tiers) + (tiers == 1 ? " tier" : " tiers") + " has " +
+         std::to_string(std::max(0, tiers - 1));
+}
+
 /// Lays out a tree of leaves, spines and cores; the first problem ends it.
 class Clos {
  public:
@@ -26,10 +33,11 @@ class Clos {
       : cluster_(cluster), fabric_(cluster.fabric), problem_(problem) {}
 
   FabricLayout lay_out() {
-    layout_.planes = fabric_.planes;
     const bool done = place_nodes() && choose_tiers() && place_switches() && check_ports();
     return done ? layout_ : FabricLayout{};
   }
+
+  int tiers() { return place_nodes() && choose_tiers() ? layout_.tiers : 0; }
 
  private:
   bool refuse(const std::string& why) {
@@ -45,6 +53,7 @@ class Clos {
   BytesPerSecond port() const { return min(cluster_.node.nics.bandwidth, fabric_.link_bandwidth); }
 
   bool place_nodes() {
+    layout_.planes = fabric_.planes;
     const int nics = cluster_.nics_per_node();
     // A GPU without a NIC on some plane would not reach those that have theirs there.
     const int needed = layout_.planes * cluster_.gpus_per_node();
@@ -86,6 +95,15 @@ class Clos {
     return true;
   }
 
+  /// @param down  ports of a spine for the leaves of one plane of a pod
+  bool place_spines(int leaves, int down) {
+    layout_.spines_per_pod = even_switches(layout_.uplinks, divide_up(leaves * layout_.uplinks, down));
+    if (layout_.spines_per_pod <= layout_.uplinks) return true;
+    return refuse("a pod of " + std::to_string(layout_.nodes_per_pod) + " nodes has " +
+                  std::to_string(leaves) + " leaves, a spine " + std::to_string(down) +
+                  " ports for them: not every leaf reaches every spine");
+  }
+
   bool place_switches() {
     const std::string of_radix = "switches of " + std::to_string(fabric_.radix_of(1)) + " ports";
     if (layout_.tiers > 1) {
@@ -95,10 +113,9 @@ class Clos {
       layout_.uplink_bandwidth = up.rate;
     }
     if (layout_.tiers == 2) {
-      const int leaves = layout_.leaves / layout_.planes;
-      layout_.spines_per_pod =
-          even_switches(layout_.uplinks, divide_up(leaves * layout_.uplinks, fabric_.radix_of(1)));
-    } else if (layout_.tiers == 3) {
+      return place_spines(layout_.leaves / layout_.planes, fabric_.radix_of(1));
+    }
+    if (layout_.tiers == 3) {
       int down = fabric_.radix_of(1) / 2;
       int groups_per_pod = down / rails_of_plane();
       if (fabric_.nodes_per_pod > 0) {
@@ -117,13 +134,7 @@ class Clos {
       if (layout_.pods > fabric_.radix_of(2)) {
         return refuse(std::to_string(cluster_.nodes) + " nodes need more than three tiers of " + of_radix);
       }
-      layout_.spines_per_pod =
-          even_switches(layout_.uplinks, divide_up(leaves_of_plane * layout_.uplinks, down));
-      if (layout_.spines_per_pod > layout_.uplinks) {
-        return refuse("a pod of " + std::to_string(layout_.nodes_per_pod) + " nodes has " +
-                      std::to_string(leaves_of_plane) + " leaves, a spine " + std::to_string(down) +
-                      " ports for them: not every leaf reaches every spine");
-      }
+      if (!place_spines(leaves_of_plane, down)) return false;
       const double cables_down =
           static_cast<double>(leaves_of_plane) * layout_.uplinks / layout_.spines_per_pod;
       const Cables up = cables_for(layout_.uplink_bandwidth * cables_down / fabric_.oversubscription_of(1),
@@ -143,9 +154,7 @@ class Clos {
     }
     const auto ratios = static_cast<size_t>(std::max(0, layout_.tiers - 1));
     if (fabric_.oversubscription.size() > ratios) {
-      return refuse("\"oversubscription\" has " + std::to_string(fabric_.oversubscription.size()) +
-                    " ratios, a fabric of " + std::to_string(layout_.tiers) +
-                    (layout_.tiers == 1 ? " tier" : " tiers") + " has " + std::to_string(ratios));
+      return refuse(too_many_ratios(fabric_, layout_.tiers));
     }
     const int leaf_down = std::min(cluster_.nodes, layout_.nodes_per_leaf) * ports_of_node();
     problem_ = port_problem("leaf0", leaf_down, layout_.uplinks, fabric_.radix_of(0));
@@ -174,8 +183,7 @@ FabricLayout one_switch(const ClusterSpec& cluster, std::string& problem) {
     return {};
   }
   if (!fabric.oversubscription.empty()) {
-    problem = "\"oversubscription\" has " + std::to_string(fabric.oversubscription.size()) +
-              " ratios, a fabric of 1 tier has 0";
+    problem = too_many_ratios(fabric, 1);
     return {};
   }
   if (fabric.tiers > 1) {
@@ -203,6 +211,13 @@ FabricLayout fabric_layout(const ClusterSpec& cluster, std::string& problem) {
   }
   if (cluster.fabric.kind == FabricKind::single_switch) return one_switch(cluster, problem);
   return Clos(cluster, problem).lay_out();
+}
+
+int tiers_of_tree(const ClusterSpec& cluster) {
+  if (cluster.nodes <= 1 || cluster.node.nics.count == 0) return 0;
+  if (cluster.fabric.kind == FabricKind::single_switch) return 1;
+  std::string problem;
+  return Clos(cluster, problem).tiers();
 }
 
 std::string layout_problem(const ClusterSpec& cluster) {

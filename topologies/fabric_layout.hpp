@@ -36,6 +36,8 @@ struct FabricLayout {
 /// @param problem receives why there is no such fabric ("... needs more than three tiers ..."), empty if
 /// there is
 FabricLayout fabric_layout(const ClusterSpec& cluster, std::string& problem);
+/// Its tiers, whatever its ports and ratios; 0 if the nodes do not fit under leaves or have no fabric.
+int tiers_of_tree(const ClusterSpec& cluster);
 
 /// A dragonfly (Kim, Dally, Scott, Abts 2008) or dragonfly+ (Shpiner et al. 2017). Left out: 2p switches of p
 /// ports for nodes with radix 4p-1, or leaves and spines of half a radix each, balanced as in these papers.

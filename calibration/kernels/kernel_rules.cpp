@@ -79,6 +79,9 @@ void read_attention(const SpecReader& root, KernelRules& rules) {
     lent.from_kernel = read_kernel(entry.at("from_kernel"));
     if (entry.has("rate")) {
       entry.at("rate").choice({"absolute"});
+      for (const std::string_view factor : {"efficiency", "backward"}) {
+        if (entry.has(factor)) entry.at(factor).refuse("no factor beside an absolute rate");
+      }
     } else {
       lent.efficiency = entry.has("efficiency") ? entry.at("efficiency").number_above(0) : 1.0;
       if (entry.has("backward")) lent.backward = entry.at("backward").number_above(0);

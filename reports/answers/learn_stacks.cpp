@@ -245,8 +245,8 @@ LearnedSite learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
   for (const InputProblem& problem : problems)
     learned.warnings.push_back("not learned from: " + problem.line());
   if (others > 0)
-    learned.warnings.push_back(
-        fmt::format("not learned from: {} runs of other GPUs than {}", others, site.gpu));
+    learned.warnings.push_back(fmt::format("not learned from: {} run{} of other GPUs than {}", others,
+                                           others == 1 ? "" : "s", site.gpu));
   std::set<std::string> stacks, kernel_profiles;
   std::vector<std::string> configurations;
   for (const Candidate& candidate : candidates) {

@@ -16,7 +16,7 @@ namespace orrery {
 namespace {
 
 constexpr double kBeyondThePeak = 1.5;        // peaks are those of the boost clock
-constexpr double kBeyondTheBandwidth = 10.0;  // of the memory: second-level caches have two to six times that
+constexpr double kBeyondTheBandwidth = 10.0;  // of the memory; assumed: more than caches reach
 constexpr double kBeyondTheLinks = 1.5;
 
 const DeviceSpec* device_named(const std::vector<DeviceSpec>& devices, const std::string& name) {
@@ -67,7 +67,9 @@ void refuse_impossible_times(const MeasurementSet& set, const std::vector<Device
   for (const GemmMeasurement& row : set.gemm)
     check_work(row, row.shape.precision, row.shape.flops(), row.time, "the product");
   for (const AttentionMeasurement& row : set.attention)
-    check_work(row, row.shape.precision, attention_flops(row.shape), row.time, "the call");
+    check_work(row, row.shape.precision, attention_flops(row.shape), row.time,
+               fmt::format("the call of {} heads (`heads`; 2048 / head size where it is left out)",
+                           row.shape.heads));
   for (const MemoryMeasurement& row : set.memory) {
     const DeviceSpec* device = device_named(devices, row.gpu);
     if (device == nullptr || row.share) continue;
@@ -128,7 +130,7 @@ std::vector<std::string> rows_in_no_table(const MeasurementSet& set, const Devic
   std::vector<std::string> texts;
   texts.reserve(unused.size());
   for (const auto& [what, count] : unused)
-    texts.push_back(fmt::format("{} lines read, not fitted: {}", count, what));
+    texts.push_back(fmt::format("{} line{} read, not fitted: {}", count, count == 1 ? "" : "s", what));
   return texts;
 }
 

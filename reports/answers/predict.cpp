@@ -399,8 +399,9 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   }
   if (models.tier.site_over_other_kernels) {
     prediction.warnings.push_back(fmt::format(
-        "the site's factors were learned over another kernel profile than {}: what both know of this site's "
-        "kernels counts twice (orrery calibrate --runs with the same --calibration learns what is left)",
+        "the site's factors were learned over another version or profile of kernels than {}: what both know "
+        "of this site's kernels would count twice (orrery calibrate --runs, with the same --calibration, "
+        "learns what is left)",
         models.kernel_hash));
   }
   if (experiment.measured) {

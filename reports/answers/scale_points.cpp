@@ -22,11 +22,7 @@ void keep_ratios_in_use(const Experiment& base, int gpus, Json& cluster) {
   ClusterSpec other = base.cluster;
   other.nodes = std::max(1, gpus / other.node.gpus);
   other.gpus = gpus;
-  other.fabric.oversubscription.clear();
-  std::string problem;
-  const int tiers = fabric_layout(other, problem).tiers;
-  if (!problem.empty()) return;  // without any ratio there is no such fabric
-  const auto above_leaves = static_cast<size_t>(std::max(0, tiers - 1));
+  const auto above_leaves = static_cast<size_t>(std::max(0, tiers_of_tree(other) - 1));
   Json& ratios = cluster[list];
   while (ratios.size() > above_leaves) ratios.erase(ratios.size() - 1);
 }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <thread>
 
+#include "reports/cli/output.hpp"
+
 namespace orrery {
 namespace {
 
@@ -124,8 +126,6 @@ RunOptions check_common_options(const CommonOptions& options, EngineKind default
     refuse(problems, "--scope", options.scope, {"folded", "full"});
   }
   check_tier(options.tier, default_tier, run.predict, problems);
-  if (run.predict.tier == Tier::datasheet && !options.calibration.empty())
-    problems.push_back({"--tier", "", "datasheet with --calibration", "one of the two", ""});
   if (options.format == "json") {
     run.format = OutputFormat::json;
   } else if (options.format == "csv") {
@@ -138,6 +138,8 @@ RunOptions check_common_options(const CommonOptions& options, EngineKind default
   const std::int64_t threads = read_count(problems, "--threads", options.threads);
   if (!problems.empty()) throw InputError(std::move(problems));
   run.predict.calibration = options.calibration;
+  if (run.predict.tier == Tier::datasheet && !options.calibration.empty() && !options.quiet)
+    print_note("warning: --calibration has no effect at --tier datasheet, which knows no profile");
   const std::int64_t processors = std::max(1U, std::thread::hardware_concurrency());
   run.threads = static_cast<int>(std::min(threads > 0 ? threads : processors, kMostThreads));
   return run;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -82,6 +83,13 @@ void write_files(const TopologyArguments& arguments, const TopologyAnswer& answe
   }
 }
 
+/// NVSwitches outside nodes are switches of the network to who reads a graph.
+bool has_domains_of_nodes(const Topology& topology) {
+  return std::any_of(topology.vertices().begin(), topology.vertices().end(), [](const Vertex& vertex) {
+    return vertex.kind == VertexKind::nvswitch && vertex.node < 0;
+  });
+}
+
 int run_topology(const TopologyArguments& arguments) {
   const RunOptions run = check_common_options(arguments.common, EngineKind::estimate);
   if (arguments.ids && run.format == OutputFormat::csv) {
@@ -106,6 +114,11 @@ int run_topology(const TopologyArguments& arguments) {
   write_files(arguments, answer);
   if (run.format != OutputFormat::text && !arguments.common.quiet) {
     for (const std::string& warning : answer.warnings) print_note("warning: " + warning);
+  }
+  if (!arguments.graph.empty() && !arguments.common.quiet && has_domains_of_nodes(answer.topology)) {
+    print_note(
+        "warning: the NVSwitches of NVLink domains of several nodes read back as leaves: oversubscription of "
+        "the graph and predictions on it are not those of the fabric");
   }
   print_result(result);
   watch.lap("writing");

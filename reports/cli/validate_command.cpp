@@ -117,7 +117,7 @@ int run_validate(const ValidateArguments& arguments) {
   };
   Validation validation = answer();
   validation.inputs = std::move(inputs);
-  if (!run.predict.calibration.empty() && !arguments.common.quiet)
+  if (!run.predict.calibration.empty() && run.predict.tier != Tier::datasheet && !arguments.common.quiet)
     warn_about_other_gpus(run.predict.calibration, validation);
   stopwatch.lap("validating");
   if (validation.interrupted && !arguments.common.quiet)

@@ -23,7 +23,7 @@ std::string site_text(const LearnedSite& learned, size_t read, const std::string
       fmt::format("mean error at tier stack {}, each run predicted from those of other configurations {}\n",
                   percent(site.stack.mape), percent(site.left_out.mape));
   for (const std::string& warning : learned.warnings) text += "  warning  " + warning + "\n";
-  TextTable table({"run", ">tier stack", ">from the others"});
+  TextTable table({"run", ">tier stack", ">from other configurations"});
   for (const SiteRun& run : site.runs)
     table.add({run.id, signed_percent(error_of(run.stack_residual)), signed_percent(error_of(run.residual))});
   return text + table.text() + fmt::format("written to {}: orrery predict ... --tier site={}\n", out, out);

@@ -93,6 +93,11 @@ void put_shared_storage(const ClusterSpec& cluster, const Json& resolved, Json& 
         fabric[key].push_back(entry);
     }
   };
+  if (resolved["fabric"].contains("failed_switches")) {
+    for (const Json& id : resolved["fabric"]["failed_switches"]) {
+      if (is_of_shared_storage(cluster, id)) fabric["failed_switches"].push_back(id);
+    }
+  }
   keep("failed_links", [](const Json& entry) -> const Json& { return entry; });
   keep("degraded", [](const Json& entry) -> const Json& { return entry.at("link"); });
 }

@@ -60,16 +60,17 @@ struct AttentionPieces {
 ///   s = b/8 (2 head + value) / 128 B,  backward (b/8 (4 head + 3 value) + 8 head) / 128 + 2 b/8 B
 ///
 /// so that both reach the same share of their bound, but for heads narrower than 128: what makes their 16
-/// bits slow is not always what binds, so that they take no longer than heads of 128 do. Zadouri et al. 2026
-/// (FlashAttention-4, arXiv 2603.05451) weigh the three in the same way for a tile of 128 x 128 at head size
-/// 128 in 16 bits on a Blackwell SM, whose forward waits for exponentials and whose backward waits for shared
-/// memory: 1024, 1024 and 768 clocks forward, 2560, 1024 and 3328 backward. Q, K, V and the output are of one
-/// byte in global memory. cuDNN's backward in 8 bits leaves nothing out for a window: of window 128, batch 2
-/// and 128 heads of 64 it takes 0.64, 2.07, 7.35 and 27.6 ms at 2048, 4096, 8192 and 16384 positions on GB200
-/// in MXFP8, in bf16 0.23, 0.46, 0.90 and 1.82 ms. Source: NVIDIA/cudnn-frontend,
-/// benchmark/attention_training/results/gpt_oss/gb200/ gpt_oss_20260824_051605.csv@49e2383e (cuDNN 9.26); FP8
-/// alike with cuDNN 9.19 (benchmark/
-/// sdpa_benchmark_training/results/gb200_919_only_cudnn/gpt_oss_20260226_175022.csv@afa9f7c0).
+/// bits slow is not always what binds, so that this form gives them no longer than heads of 128 (what nearby
+/// rows leave comes on top). Zadouri et al. 2026 (FlashAttention-4, arXiv 2603.05451) weigh the three in the
+/// same way for a tile of 128 x 128 at head size 128 in 16 bits on a Blackwell SM, whose forward waits for
+/// exponentials and whose backward waits for shared memory: 1024, 1024 and 768 clocks forward, 2560, 1024 and
+/// 3328 backward. Q, K, V and the output are of one byte in global memory. cuDNN's backward in 8 bits leaves
+/// nothing out for a window: of window 128, batch 2 and 128 heads of 64 it takes 0.64, 2.07, 7.35 and 27.6 ms
+/// at 2048, 4096, 8192 and 16384 positions on GB200 in MXFP8, in bf16 0.23, 0.46, 0.90 and 1.82 ms. Source:
+/// NVIDIA/cudnn-frontend, with cuDNN 9.26
+/// benchmark/attention_training/results/gpt_oss/gb200/gpt_oss_20260824_051605.csv@49e2383e
+/// and, FP8 alike, with cuDNN 9.19
+/// benchmark/sdpa_benchmark_training/results/gb200_919_only_cudnn/gpt_oss_20260226_175022.csv@afa9f7c0
 ///
 /// @param clock factor on the peak: sustained clock over the clock of a burst
 /// @throws std::invalid_argument for an unfused shape (unfused_attention.hpp), a dimension below 1, or a
@@ -78,9 +79,9 @@ AttentionPieces attention_pieces(const AttentionParameters& parameters, const De
                                  const AttentionShape& shape, double clock = 1.0);
 
 /// Head size of the kernel that a call of head size `size` runs on, the rest filled with zeros. Sources:
-/// flash-attention csrc/flash_attn/src/static_switch.h (flash2; head sizes of v1 in its README), hopper/
-/// flash_api.cpp round_up_headdim (flash3); flash4 and cuDNN: multiples of 16 and 8 (assumed: what their
-/// interfaces accept). Beyond the largest: multiples of 64.
+/// flash-attention csrc/flash_attn/src/static_switch.h (flash2; head sizes of v1 in its README),
+/// hopper/flash_api.cpp round_up_headdim (flash3); flash4 and cuDNN: multiples of 16 and 8 (assumed: what
+/// their interfaces accept). Beyond the largest: multiples of 64.
 std::int64_t kernel_head_size(AttentionKernel kernel, std::int64_t size);
 
 }  // namespace orrery

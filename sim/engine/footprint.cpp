@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -73,14 +74,21 @@ FootprintBuilder::FootprintBuilder(const Topology& topology, std::shared_ptr<Tru
   for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
     nics_of_gpu_.push_back(std::max<std::uint64_t>(1, topology.nics_of_gpu(gpu).size()));
   }
-  std::map<int, std::size_t> nics, gpus;  // of each node
-  for (const Vertex& vertex : topology.vertices()) {
-    if (vertex.kind == VertexKind::nic) ++nics[vertex.node];
-    if (vertex.kind == VertexKind::gpu) ++gpus[vertex.node];
+  std::map<int, std::vector<VertexId>> nics;  // of each node, broken ones too
+  std::map<int, int> gpus, met;
+  for (VertexId vertex = 0; vertex < static_cast<VertexId>(topology.vertices().size()); ++vertex) {
+    const Vertex& each = topology.vertices()[static_cast<size_t>(vertex)];
+    if (each.kind == VertexKind::nic) nics[each.node].push_back(vertex);
+    if (each.kind == VertexKind::gpu) ++gpus[each.node];
   }
   for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
     const int node = topology.node_of_gpu(gpu);
-    nics_built_.push_back(std::max<std::size_t>(1, nics[node] / gpus[node]));
+    const std::vector<VertexId>& of_node = nics[node];
+    const auto count = static_cast<int>(of_node.size());
+    const int number = met[node]++;
+    const int first = number * count / gpus[node];
+    const int end = std::min(count, std::max(first + 1, (number + 1) * count / gpus[node]));
+    nics_built_.emplace_back(of_node.begin() + first, of_node.begin() + end);
   }
 }
 
@@ -161,27 +169,54 @@ void FootprintBuilder::add_ring(const Communication& communication, const Member
                          [this](int from, int to, double weight) { add_path(from, to, weight); });
 }
 
+/// How many rings start at each member of a domain where each NIC in use has one: at the member whose own it
+/// was built to be, else at the first that sends through it.
+std::vector<size_t> FootprintBuilder::rings_at(const Members& members) const {
+  std::vector<size_t> rings(members.size(), 0);
+  std::set<VertexId> taken;
+  for (const bool own : {true, false}) {
+    for (size_t place = 0; place < members.size(); ++place) {
+      const std::vector<VertexId>& built = nics_built_[static_cast<size_t>(members[place])];
+      for (const VertexId nic : topology_.ports_of(topology_.gpu(members[place]))) {
+        if (own && std::find(built.begin(), built.end(), nic) == built.end()) continue;
+        if (taken.insert(nic).second) ++rings[place];
+      }
+    }
+  }
+  return rings;
+}
+
+/// Whether fewer NICs are left to the members of a domain than they were built with, but some.
+bool FootprintBuilder::has_lost_nics(const Members& members, const std::vector<size_t>& rings) const {
+  std::set<VertexId> built;
+  for (const int gpu : members) {
+    const std::vector<VertexId>& own = nics_built_[static_cast<size_t>(gpu)];
+    built.insert(own.begin(), own.end());
+  }
+  const size_t left = std::accumulate(rings.begin(), rings.end(), size_t{0});
+  return left > 0 && left < built.size();
+}
+
 /// The members of each domain at which rings enter and leave it, once a ring.
 std::vector<FootprintBuilder::Members> FootprintBuilder::ring_ends(
     const std::vector<Members>& domains) const {
-  const auto rings_at = [this](int gpu) { return topology_.ports_of(topology_.gpu(gpu)).size(); };
+  std::vector<std::vector<size_t>> rings;
   std::vector<Members> ends = domains;
   size_t worst = domains.size();  // the domain that has lost the most, and fewest are left
   for (size_t i = 0; i < domains.size(); ++i) {
-    size_t left = 0;
-    for (const int gpu : domains[i]) left += rings_at(gpu);
-    const size_t built = domains[i].size() * nics_built_[static_cast<size_t>(domains[i].front())];
-    if (left == 0 || left >= built) continue;
+    rings.push_back(rings_at(domains[i]));
+    if (!has_lost_nics(domains[i], rings[i])) continue;
     ends[i].clear();
-    for (const int gpu : domains[i]) ends[i].insert(ends[i].end(), rings_at(gpu), gpu);
-    if (worst == domains.size() || left < ends[worst].size()) worst = i;
+    for (size_t place = 0; place < domains[i].size(); ++place)
+      ends[i].insert(ends[i].end(), rings[i][place], domains[i][place]);
+    if (worst == domains.size() || ends[i].size() < ends[worst].size()) worst = i;
   }
   if (worst == domains.size()) {
-    const auto has_one_nic = [&](int gpu) { return rings_at(gpu) == 1; };
-    const auto nic_of = [this](int gpu) { return topology_.ports_of(topology_.gpu(gpu)).front(); };
+    const auto ports_of = [this](int gpu) { return topology_.ports_of(topology_.gpu(gpu)); };
+    const auto has_one_nic = [&](int gpu) { return ports_of(gpu).size() == 1; };
     for (Members& members : ends) {
       if (std::all_of(members.begin(), members.end(), has_one_nic))
-        members = orrery::ring_ends(members, nic_of);
+        members = orrery::ring_ends(members, [&](int gpu) { return ports_of(gpu).front(); });
     }
     return ends;
   }
@@ -190,18 +225,22 @@ std::vector<FootprintBuilder::Members> FootprintBuilder::ring_ends(
     if (i == worst || domains[i].size() != domains[worst].size()) continue;
     Members spare;
     for (size_t place = 0; place < domains[i].size(); ++place) {
-      const size_t own = rings_at(domains[i][place]);
-      const size_t used = rings_at(domains[worst][place]);
+      const size_t own = rings[i][place];
+      const size_t used = rings[worst][place];
       if (own > used) spare.insert(spare.end(), own - used, domains[i][place]);
     }
     auto next_spare = spare.begin();
     Members of_rings;
     for (size_t place = 0; place < domains[i].size(); ++place) {
-      const size_t own = rings_at(domains[i][place]);
-      for (size_t ring = 0; ring < rings_at(domains[worst][place]); ++ring)
-        of_rings.push_back(ring < own ? domains[i][place] : *next_spare++);
+      for (size_t ring = 0; ring < rings[worst][place]; ++ring) {
+        if (ring < rings[i][place]) {
+          of_rings.push_back(domains[i][place]);
+        } else if (next_spare != spare.end()) {
+          of_rings.push_back(*next_spare++);
+        }
+      }
     }
-    ends[i] = std::move(of_rings);
+    if (!of_rings.empty()) ends[i] = std::move(of_rings);
   }
   return ends;
 }

@@ -75,6 +75,8 @@ class FootprintBuilder {
   Parts take_parts();
   void add_group(const Communication& communication, const Members& group);
   void add_ring(const Communication& communication, const Members& group);
+  std::vector<size_t> rings_at(const Members& members) const;
+  bool has_lost_nics(const Members& members, const std::vector<size_t>& rings) const;
   std::vector<Members> ring_ends(const std::vector<Members>& domains) const;
   void add_ring_in_domain(const Members& members, double weight, bool open);
   bool has_own_links(const Members& members) const;
@@ -85,7 +87,7 @@ class FootprintBuilder {
   const Topology& topology_;
   std::vector<int> domain_of_gpu_;
   std::vector<std::uint64_t> nics_of_gpu_;
-  std::vector<std::size_t> nics_built_;  ///< each GPU has at least, of its node's, with nothing broken
+  std::vector<std::vector<VertexId>> nics_built_;  ///< of each GPU, its share of its node's, broken ones too
   std::shared_ptr<Trunks> trunks_;
   WeightSums on_links_;  // empty outside footprint(), as is the next
   WeightSums on_trunks_;

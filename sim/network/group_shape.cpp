@@ -109,7 +109,8 @@ UplinkDemand uplink_demand(const ClusterShape& cluster, std::span<const int> gpu
 }
 
 /// NICs that each rank has to itself where all GPUs of a node send: of the GPUs that have fewest, or share
-/// one with most. Rings through whole nodes start at NICs, so that all of them are used alike.
+/// one with most. Rings through whole nodes start at NICs, so that all of them are used alike where GPUs
+/// share them.
 double nics_of_each(const ClusterShape& cluster, bool rings_through_whole_nodes) {
   const int gpus = cluster.gpus_per_node;
   const int nics = cluster.nics_per_node;

@@ -404,8 +404,9 @@ TEST(CalibrateCommand, RefusesCallsKernelsAndCollectivesBeyondTheHardware) {
   const std::string out = (folder.path() / "profile.json").string();
   const CliRun run = run_orrery({"calibrate", kernels, "--gpu", "h100-sxm-80gb", "--out", out});
   EXPECT_EQ(run.err, kernels +
-                         ":1: /time_s: found 1e-09, expected seconds, about 0.00028 or more: the call takes "
-                         "that at the peak of h100-sxm-80gb\n" +
+                         ":1: /time_s: found 1e-09, expected seconds, about 0.00028 or more: the call of 16 "
+                         "heads (`heads`; 2048 / head size where it is left out) takes that at the peak of "
+                         "h100-sxm-80gb\n" +
                          kernels +
                          ":2: /time_s: found 1e-09, expected seconds, about 0.00032 or more: its bytes take "
                          "that at the bandwidth of h100-sxm-80gb\n");
@@ -457,14 +458,14 @@ TEST(CalibrateCommand, SaysWhichRowsAreInNoTable) {
                   (folder.path() / "profile.json").string(), "--format", "json", "--quiet"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(run.json()["report"]["warnings"],
-            Json({"1 lines read, not fitted: attention of kernel cudnn: a table needs 8",
-                  "1 lines read, not fitted: attention of kernel fa2: tables of h100-sxm-80gb take cudnn, "
+            Json({"1 line read, not fitted: attention of kernel cudnn: a table needs 8",
+                  "1 line read, not fitted: attention of kernel fa2: tables of h100-sxm-80gb take cudnn, "
                   "flash1, flash2, flash3, flash4, trtllm",
-                  "1 lines read, not fitted: memory-bound kernels: a table needs 6",
+                  "1 line read, not fitted: memory-bound kernels: a table needs 6",
                   "9 lines read, not fitted: products in bf16: neither conditions (burst or sustained) nor a "
                   "method that is known",
                   "7 lines read, not fitted: products in fp8: a table needs 8 of one kind",
-                  "1 lines read, not fitted: products in nvfp4: h100-sxm-80gb has no matrix units for it"}));
+                  "1 line read, not fitted: products in nvfp4: h100-sxm-80gb has no matrix units for it"}));
 }
 
 TEST(CalibrateCommand, KeepsWhatItReads) {
@@ -567,8 +568,9 @@ TEST(CalibrateRuns, FactorsBelongToTheKernelsTheyWereLearnedOver) {
     predict.insert(predict.end(), used.begin(), used.end());
     const CliRun predicted = run_orrery(predict, small_experiment().dump());
     EXPECT_EQ(predicted.exit_code, 0) << predicted.err;
-    return predicted.out.find("the site's factors were learned over another kernel profile than ") !=
-           std::string::npos;
+    return predicted.out.find(
+               "the site's factors were learned over another version or profile of kernels "
+               "than ") != std::string::npos;
   };
   const std::vector<std::string> other = {"--calibration", "a100-pcie-80gb"};
   EXPECT_FALSE(warns({}, {}));

@@ -152,6 +152,7 @@ TEST(TopologyCommand, ExportsAGraphThatReadsBackAsTheSameFabric) {
     for (const char* key : {"gpus", "nodes", "diameter_hops", "bisection_bytes_per_s"}) {
       EXPECT_EQ(built.json().at(key), read.json().at(key)) << kind << " " << key;
     }
+    EXPECT_EQ(built.err.find("NVSwitches") != std::string::npos, std::string(kind) == "nvl72") << built.err;
   }
 }
 
@@ -226,6 +227,19 @@ TEST(TopologyCommand, ExportsSharedStorageAndWhatItCosts) {
   EXPECT_GT(tree.json().at("breakdown_s").at("checkpoint_exposed"), 0.1);
   EXPECT_EQ(graph.json().at("checkpoint"), tree.json().at("checkpoint"));
   EXPECT_EQ(graph.json().at("cost").at("usd_per_hour"), tree.json().at("cost").at("usd_per_hour"));
+}
+
+TEST(TopologyCommand, ExportsSharedStorageThatIsBroken) {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "graph.json").string();
+  const CliRun built = run_orrery({"topology", "dgx-h100", "--set", "nodes=16", "--graph", file, "--set",
+                                   R"(storage={"kind": "shared", "read_bandwidth": "40 GB/s"})", "--set",
+                                   R"(fabric.failed_switches=["storage0/nic", "spine0"])"});
+  ASSERT_EQ(built.exit_code, 0) << built.err;
+  const Json graph = Json::parse(read_text_file(file));
+  EXPECT_EQ(graph.at("fabric").at("failed_switches"), Json::parse(R"(["storage0/nic"])"));
+  const CliRun read = run_orrery({"topology", file, "--format", "json"});
+  EXPECT_EQ(read.exit_code, 0) << read.err;
 }
 
 TEST(TopologyCommand, DrawsAndExports) {

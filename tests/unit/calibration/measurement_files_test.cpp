@@ -7,6 +7,7 @@
 
 #include "calibration/kernels/profile_library.hpp"
 #include "sim/base/data_files.hpp"
+#include "sim/base/json_reader.hpp"
 #include "tests/unit/base/temporary_folder.hpp"
 
 namespace orrery {
@@ -76,6 +77,27 @@ TEST(MeasurementFiles, OurLinesSayWhatTheyAre) {
   EXPECT_EQ(set.memory[0].shape.kind, MemoryKind::norm);
   EXPECT_EQ(set.odd_keys.count("\"cusal\" (\"causal\"?)"), 1U);
   EXPECT_EQ(set.lines_of_gpu.at("l40s"), 3);
+}
+
+TEST(KernelRules, RefusesFactorsOfAnAbsoluteRate) {
+  const std::string shipped = kData + "/kernel_rules.json";
+  for (const char* factor : {"efficiency", "backward"}) {
+    Json rules = read_json_file(shipped);
+    Json& lent = rules.at("attention_lent");
+    const auto absolute =
+        std::find_if(lent.begin(), lent.end(), [](const Json& entry) { return entry.contains("rate"); });
+    ASSERT_TRUE(absolute != lent.end());
+    (*absolute)[factor] = 1.06;
+    const testing::TemporaryFolder folder("kernel_rules");
+    const std::string file = folder.write("kernel_rules.json", rules.dump()).string();
+    try {
+      read_kernel_rules(file);
+      FAIL() << factor;
+    } catch (const InputError& error) {
+      ASSERT_EQ(error.problems().size(), 1U);
+      EXPECT_EQ(error.problems()[0].expected, "no factor beside an absolute rate");
+    }
+  }
 }
 
 }  // namespace

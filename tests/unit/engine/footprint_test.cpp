@@ -137,6 +137,24 @@ TEST(Footprint, OfARingThroughWholeNodesIsDealtOverNicsThatSomeGpusShare) {
   EXPECT_DOUBLE_EQ(weight_on(each, link_between(topology, "node0/nic1", "leaf0")), 1.0);
 }
 
+TEST(Footprint, OfARingThatLostASharedOrAnOwnNicIsDealtOverTheOthers) {
+  // Five rings are left of six, whether nic0 is lost, which two GPUs share, or nic1, which one has.
+  for (const char* lost : {"node0/nic0", "node0/nic1"}) {
+    Topology topology = SmallFabric{.nodes = 2, .gpus = 8, .nics = 6}.build();
+    topology.fail_vertex(topology.find(lost));
+    FootprintBuilder builder(topology);
+    std::vector<int> all(16);
+    std::iota(all.begin(), all.end(), 0);
+    const auto loads = builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, {all}));
+    for (int i = 0; i < 6; ++i) {
+      const std::string nic = "node0/nic" + std::to_string(i);
+      const double expected = nic == lost ? 0.0 : 0.2;
+      EXPECT_NEAR(weight_on(loads, link_between(topology, nic, "leaf0")), expected, 1e-12) << nic;
+      EXPECT_NEAR(weight_on(loads, link_between(topology, "leaf0", nic)), expected, 1e-12) << nic;
+    }
+  }
+}
+
 TEST(Footprint, InsideADomainStaysOffTheNics) {
   const Topology topology = SmallFabric{.nodes = 2, .gpus = 4, .nics = 4}.build();
   FootprintBuilder builder(topology);

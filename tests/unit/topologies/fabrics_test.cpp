@@ -247,6 +247,25 @@ TEST(Pods, WhoseLeavesDoNotReachEverySpineAreRefused) {
                 "switch_radix": 16, "nodes_per_leaf": 1, "nodes_per_pod": 4}})"),
       (std::vector<std::string>{"experiment.json: /cluster/fabric: a pod of 4 nodes has 32 leaves, a spine 8 "
                                 "ports for them: not every leaf reaches every spine"}));
+  // One pod, so two tiers: 192 leaves of 16 uplinks under spines of 24 ports.
+  EXPECT_EQ(
+      refusals(R"({"preset": "meta-24k-roce", "nodes": 384,
+                         "fabric": {"switch_radix": [64, 24, 576]}})"),
+      (std::vector<std::string>{"experiment.json: /cluster/fabric: a pod of 384 nodes has 192 leaves, a "
+                                "spine 24 ports for them: not every leaf reaches every spine"}));
+  // The preset's 7:1 above the spines leaves 28 of 32 ports below them.
+  EXPECT_EQ(refusals(R"({"preset": "meta-24k-roce",
+                         "fabric": {"switch_radix": [64, 32, 576], "nodes_per_pod": 96}})"),
+            (std::vector<std::string>{"experiment.json: /cluster/fabric: a pod of 96 nodes has 48 leaves, a "
+                                      "spine 28 ports for them: not every leaf reaches every spine"}));
+}
+
+TEST(FatTree, OfFewerTiersKeepsThePresetsRatiosOfThese) {
+  EXPECT_EQ(read_text(R"("meta-24k-roce")").spec.fabric.oversubscription, (std::vector<double>{1, 7}));
+  const Cluster pod = read_text(R"({"preset": "meta-24k-roce", "nodes": 384})");
+  EXPECT_EQ(pod.spec.fabric.oversubscription, std::vector<double>{1});
+  const Cluster node = read_text(R"({"preset": "meta-24k-roce", "nodes": 1})");
+  EXPECT_TRUE(node.spec.fabric.oversubscription.empty());
 }
 
 TEST(Torus, IsRingsInEachDimension) {
@@ -373,6 +392,37 @@ TEST(Graph, IsCutBetweenNodesWhateverTheirNumber) {
     EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 4.0) << nodes;
     EXPECT_EQ(bisection_bandwidth(build_topology(cluster.spec)), gigabytes_per_second(5 * (nodes / 2)));
   }
+}
+
+TEST(Graph, StorageOnSpinesHasALeafAndOnCoresNone) {
+  const auto join = [](Json& cluster, const std::string& a, const std::string& b) {
+    cluster["fabric"]["edges"].push_back(
+        {{"from", a}, {"to", b}, {"bandwidth", "5 GB/s"}, {"latency", "1 us"}});
+  };
+  const auto add = [](Json& cluster, const std::string& id, const std::string& kind) {
+    cluster["fabric"]["vertices"].push_back({{"id", id}, {"kind", kind}});
+  };
+  Json on_spine = tapered_graph(2);
+  add(on_spine, "beside", "switch");
+  add(on_spine, "disk", "storage");
+  join(on_spine, "disk", "beside");
+  join(on_spine, "beside", "spine");
+  const Topology two = built(on_spine.dump());
+  EXPECT_EQ(two.count(Kind::leaf), 3);
+  EXPECT_EQ(two.count(Kind::spine), 1);
+  EXPECT_EQ(two.count(Kind::core), 0);
+
+  // A second spine, which only the switch with the disk joins to the first.
+  Json on_core = on_spine;
+  for (Json& edge : on_core["fabric"]["edges"]) {
+    if (edge["from"] == "leaf1") edge["to"] = "other";
+  }
+  add(on_core, "other", "switch");
+  join(on_core, "beside", "other");
+  const Topology three = built(on_core.dump());
+  EXPECT_EQ(three.count(Kind::leaf), 2);
+  EXPECT_EQ(three.count(Kind::spine), 2);
+  EXPECT_EQ(three.count(Kind::core), 1);
 }
 
 TEST(Graph, OfOneWayStreetsIsCheckedAtAnySize) {

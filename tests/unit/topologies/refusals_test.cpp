@@ -118,6 +118,11 @@ INSTANTIATE_TEST_SUITE_P(
                 R"({"preset": "dgx-h100", "nodes": 4, "fabric": {"oversubscription": [2, 2]}})",
                 {"experiment.json: /cluster/fabric: \"oversubscription\" has 2 ratios, a fabric of 2 tiers "
                  "has 1"}},
+        Refusal{"OneRatioTooMany",
+                R"({"preset": "dgx-h100", "nodes": 4,
+                    "fabric": {"kind": "single_switch", "oversubscription": [2]}})",
+                {"experiment.json: /cluster/fabric: \"oversubscription\" has 1 ratio, a fabric of 1 tier "
+                 "has 0"}},
         Refusal{
             "SmallSwitch",
             R"({"preset": "dgx-h100", "nodes": 16, "fabric": {"kind": "single_switch", "switch_radix": 64}})",
