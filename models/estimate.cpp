@@ -482,7 +482,7 @@ void match_exposed(const std::array<double, kBreakdownTerms>& breakdown, GroupKi
 
 void match_exposed_inside(const std::array<double, kBreakdownTerms>& breakdown,
                           std::vector<CommunicationTotal>& lines) {
-  for (const GroupKind group : {GroupKind::tensor, GroupKind::context, GroupKind::expert}) {
+  for (const GroupKind group : kInsideLayers) {
     match_exposed(breakdown, group, lines);
   }
 }

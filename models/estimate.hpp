@@ -72,6 +72,8 @@ void replace_breakdown(const StepPlan& plan, const std::array<double, kBreakdown
 /// The collectives inside layers and the optimizer that one rank of a stage does in the whole step (those
 /// beside compute are in the graph).
 std::vector<CommunicationTotal> inline_communications(const StepPlan& plan, int stage);
+/// The groups whose collectives are inside layers.
+inline constexpr std::array kInsideLayers = {GroupKind::tensor, GroupKind::context, GroupKind::expert};
 /// What a breakdown says of a group's exposed seconds, shared among lines in proportion to those they have.
 void match_exposed(const std::array<double, kBreakdownTerms>& breakdown, GroupKind group,
                    std::vector<CommunicationTotal>& lines);

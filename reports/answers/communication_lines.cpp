@@ -6,8 +6,6 @@
 namespace orrery {
 namespace {
 
-constexpr std::array kInsideLayers = {GroupKind::tensor, GroupKind::context, GroupKind::expert};
-
 bool inside_layers(GroupKind group) {
   return std::find(kInsideLayers.begin(), kInsideLayers.end(), group) != kInsideLayers.end();
 }

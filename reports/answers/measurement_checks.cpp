@@ -17,7 +17,7 @@ namespace {
 
 constexpr double kBeyondThePeak = 1.5;        // peaks are those of the boost clock
 constexpr double kBeyondTheBandwidth = 10.0;  // of the memory; assumed: more than caches reach
-constexpr double kBeyondTheLinks = 1.5;
+constexpr double kBeyondTheLinks = 1.5;       // assumed: links have no boost clock, but rates are rounded
 
 const DeviceSpec* device_named(const std::vector<DeviceSpec>& devices, const std::string& name) {
   const auto found = std::find_if(devices.begin(), devices.end(),

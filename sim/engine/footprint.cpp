@@ -1,9 +1,9 @@
 #include "sim/engine/footprint.hpp"
 
 #include <algorithm>
-#include <map>
 #include <numeric>
 #include <set>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -73,22 +73,6 @@ FootprintBuilder::FootprintBuilder(const Topology& topology, std::shared_ptr<Tru
   nics_of_gpu_.reserve(domain_of_gpu_.size());
   for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
     nics_of_gpu_.push_back(std::max<std::uint64_t>(1, topology.nics_of_gpu(gpu).size()));
-  }
-  std::map<int, std::vector<VertexId>> nics;  // of each node, broken ones too
-  std::map<int, int> gpus, met;
-  for (VertexId vertex = 0; vertex < static_cast<VertexId>(topology.vertices().size()); ++vertex) {
-    const Vertex& each = topology.vertices()[static_cast<size_t>(vertex)];
-    if (each.kind == VertexKind::nic) nics[each.node].push_back(vertex);
-    if (each.kind == VertexKind::gpu) ++gpus[each.node];
-  }
-  for (int gpu = 0; gpu < topology.gpu_count(); ++gpu) {
-    const int node = topology.node_of_gpu(gpu);
-    const std::vector<VertexId>& of_node = nics[node];
-    const auto count = static_cast<int>(of_node.size());
-    const int number = met[node]++;
-    const int first = number * count / gpus[node];
-    const int end = std::min(count, std::max(first + 1, (number + 1) * count / gpus[node]));
-    nics_built_.emplace_back(of_node.begin() + first, of_node.begin() + end);
   }
 }
 
@@ -170,13 +154,13 @@ void FootprintBuilder::add_ring(const Communication& communication, const Member
 }
 
 /// How many rings start at each member of a domain where each NIC in use has one: at the member whose own it
-/// was built to be, else at the first that sends through it.
+/// is, else at the first that sends through it.
 std::vector<size_t> FootprintBuilder::rings_at(const Members& members) const {
   std::vector<size_t> rings(members.size(), 0);
   std::set<VertexId> taken;
   for (const bool own : {true, false}) {
     for (size_t place = 0; place < members.size(); ++place) {
-      const std::vector<VertexId>& built = nics_built_[static_cast<size_t>(members[place])];
+      const std::span<const VertexId> built = topology_.own_nics_of_gpu(members[place]);
       for (const VertexId nic : topology_.ports_of(topology_.gpu(members[place]))) {
         if (own && std::find(built.begin(), built.end(), nic) == built.end()) continue;
         if (taken.insert(nic).second) ++rings[place];
@@ -190,7 +174,7 @@ std::vector<size_t> FootprintBuilder::rings_at(const Members& members) const {
 bool FootprintBuilder::has_lost_nics(const Members& members, const std::vector<size_t>& rings) const {
   std::set<VertexId> built;
   for (const int gpu : members) {
-    const std::vector<VertexId>& own = nics_built_[static_cast<size_t>(gpu)];
+    const std::span<const VertexId> own = topology_.own_nics_of_gpu(gpu);
     built.insert(own.begin(), own.end());
   }
   const size_t left = std::accumulate(rings.begin(), rings.end(), size_t{0});

@@ -87,7 +87,6 @@ class FootprintBuilder {
   const Topology& topology_;
   std::vector<int> domain_of_gpu_;
   std::vector<std::uint64_t> nics_of_gpu_;
-  std::vector<std::vector<VertexId>> nics_built_;  ///< of each GPU, its share of its node's, broken ones too
   std::shared_ptr<Trunks> trunks_;
   WeightSums on_links_;  // empty outside footprint(), as is the next
   WeightSums on_trunks_;

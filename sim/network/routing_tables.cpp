@@ -37,6 +37,7 @@ RoutingTables::RoutingTables(const std::vector<Vertex>& vertices, const std::vec
       switch_numbers_(vertices.size(), -1),
       transit_states_(vertices.size(), -1),
       first_port_(vertices.size() + 1, 0),
+      first_own_nic_(vertices.size() + 1, 0),
       class_of_(vertices.size(), -1),
       node_gpus_(vertices.size()) {
   std::map<int, std::vector<VertexId>> by_node;
@@ -104,13 +105,19 @@ void RoutingTables::add_nics_of_gpu(VertexId gpu, const LinkLists& all_out) {
     if (kind(to) == VertexKind::nic) ports_.push_back(to);
     if (kind(to) == VertexKind::pcie_switch && pcie < 0) pcie = to;
   }
+  const auto keep_as_own = [&] {
+    own_nics_.insert(own_nics_.end(), ports_.begin() + static_cast<std::ptrdiff_t>(begin), ports_.end());
+  };
   const auto drop_failed = [&] {
     if (&all_out == &out_) return;
     const auto failed = [&](VertexId nic) { return !reaches(gpu, nic); };
     ports_.erase(std::remove_if(ports_.begin() + static_cast<std::ptrdiff_t>(begin), ports_.end(), failed),
                  ports_.end());
   };
-  if (ports_.size() > begin || pcie < 0) return drop_failed();
+  if (ports_.size() > begin || pcie < 0) {
+    keep_as_own();
+    return drop_failed();
+  }
   std::vector<VertexId> nics;
   std::size_t gpus = 0;
   std::size_t number = 0;
@@ -125,6 +132,7 @@ void RoutingTables::add_nics_of_gpu(VertexId gpu, const LinkLists& all_out) {
   const std::size_t end = gpus < 2 ? nics.size() : std::max(first + 1, (number + 1) * nics.size() / gpus);
   ports_.insert(ports_.end(), nics.begin() + static_cast<std::ptrdiff_t>(first),
                 nics.begin() + static_cast<std::ptrdiff_t>(end));
+  keep_as_own();
   drop_failed();
   if (ports_.size() > begin) return;
   ports_.insert(ports_.end(), nics.begin(), nics.end());
@@ -154,6 +162,7 @@ void RoutingTables::find_ports(const LinkLists& all_out) {
       add_ports_of_storage(vertex);
     }
     first_port_[v + 1] = ports_.size();
+    first_own_nic_[v + 1] = own_nics_.size();
   }
 }
 
@@ -227,6 +236,11 @@ VertexId RoutingTables::stand_in(VertexId endpoint) const {
 std::span<const VertexId> RoutingTables::ports_of(VertexId endpoint) const {
   const std::size_t begin = first_port_[index_of(endpoint)];
   return std::span(ports_).subspan(begin, first_port_[index_of(endpoint) + 1] - begin);
+}
+
+std::span<const VertexId> RoutingTables::own_nics_of(VertexId gpu) const {
+  const std::size_t begin = first_own_nic_[index_of(gpu)];
+  return std::span(own_nics_).subspan(begin, first_own_nic_[index_of(gpu) + 1] - begin);
 }
 
 std::vector<VertexId> RoutingTables::nics_of(VertexId gpu) const {

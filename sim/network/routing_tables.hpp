@@ -46,6 +46,8 @@ class RoutingTables {
 
   /// See Topology::nics_of_gpu.
   std::vector<VertexId> nics_of(VertexId gpu) const;
+  /// See Topology::own_nics_of_gpu.
+  std::span<const VertexId> own_nics_of(VertexId gpu) const;
   /// Where an endpoint meets the network: its NICs, or itself where it is cabled to a switch.
   std::span<const VertexId> ports_of(VertexId endpoint) const;
   /// Links from an endpoint to one of its ports (`outward`) or back: none to itself, one, or two over their
@@ -163,6 +165,8 @@ class RoutingTables {
   std::int32_t states_ = 0;
   std::vector<std::size_t> first_port_;  ///< into ports_, a vertex; of its NICs alone where nics_only_
   std::vector<VertexId> ports_;
+  std::vector<std::size_t> first_own_nic_;  ///< into own_nics_, a vertex
+  std::vector<VertexId> own_nics_;
   std::vector<std::int32_t> class_of_;
   std::vector<std::vector<VertexId>> classes_;
   std::vector<VertexId> gpus_by_node_;

@@ -164,6 +164,10 @@ std::vector<VertexId> Topology::nics_of_gpu(int gpu_index) const {
   return graph_->tables().nics_of(gpu(gpu_index));
 }
 
+std::span<const VertexId> Topology::own_nics_of_gpu(int gpu_index) const {
+  return graph_->tables().own_nics_of(gpu(gpu_index));
+}
+
 Seconds route_latency(const Topology& topology, std::span<const LinkId> route) {
   Seconds sum;
   for (const LinkId link : route) sum += topology.links()[index_of(link)].latency;

@@ -112,6 +112,8 @@ class Topology {
   /// failed, the others there. Several only where the node has more NICs than GPUs: route() takes the one
   /// numbered flow mod size, so flows 0, 1, ... use them all.
   std::vector<VertexId> nics_of_gpu(int gpu_index) const;
+  /// Its share alone, as built: those that have failed too, never the others.
+  std::span<const VertexId> own_nics_of_gpu(int gpu_index) const;
 
   /// Links of the path from one GPU to another, in order; none to itself. GPUs never forward traffic of
   /// others, save for PXN. Two GPUs with a direct link use it; two on one NVSwitch (else one PCIe switch) go

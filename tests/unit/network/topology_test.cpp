@@ -126,6 +126,18 @@ TEST(Route, GpusShareNicsWhereThereAreFewer) {
   EXPECT_EQ(nic(7), "node1/nic1");
 }
 
+TEST(Route, AGpuKeepsItsOwnNicsThoughTheyFail) {
+  Topology topology = hosts(1, 4, 2, 1);  // two NICs, each of two GPUs, on one PCIe switch
+  const VertexId first = topology.find("node0/nic0"), second = topology.find("node0/nic1");
+  topology.fail_vertex(first);
+  for (const int gpu : {0, 1}) {
+    const auto own = topology.own_nics_of_gpu(gpu);
+    EXPECT_EQ(std::vector<VertexId>(own.begin(), own.end()), std::vector<VertexId>{first});
+    EXPECT_EQ(topology.nics_of_gpu(gpu), std::vector<VertexId>{second});  // the other on the switch
+  }
+  EXPECT_EQ(topology.own_nics_of_gpu(3).front(), second);
+}
+
 TEST(Route, FlowsOfAGpuWithSeveralNicsUseThemInTurn) {
   const Topology topology = hosts(2, 2, 8, 1);  // four NICs a GPU
   EXPECT_EQ(topology.nics_of_gpu(3).size(), 4u);
