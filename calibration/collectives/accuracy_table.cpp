@@ -12,10 +12,6 @@
 namespace orrery {
 namespace {
 
-constexpr std::string_view kBegin =
-    "<!-- generated: collectives, orrery_update_accuracy docs/accuracy.md -->\n";
-constexpr std::string_view kEnd = "<!-- end of the generated part on collectives -->\n";
-
 constexpr std::array kOps = {CollectiveOp::all_reduce, CollectiveOp::all_gather, CollectiveOp::reduce_scatter,
                              CollectiveOp::all_to_all};
 constexpr std::array<std::string_view, 11> kPlaces = {"one node",
@@ -125,14 +121,6 @@ std::string collective_accuracy_table(const CollectiveFits& fits) {
   text += "\n| rows that are not scored | number |\n|---|---|\n";
   for (const auto& [reason, count] : fits.excepted) text += fmt::format("| {} | {} |\n", reason, count);
   return text;
-}
-
-std::string with_collective_table(const std::string& document, const std::string& table) {
-  const size_t begin = document.find(kBegin);
-  const size_t end = document.find(kEnd);
-  if (begin == std::string::npos || end == std::string::npos || end < begin)
-    throw std::runtime_error("the document has no generated part on collectives");
-  return document.substr(0, begin) + std::string(kBegin) + "\n" + table + "\n" + document.substr(end);
 }
 
 }  // namespace orrery

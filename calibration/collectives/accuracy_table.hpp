@@ -31,8 +31,5 @@ FitErrors known_left_out_errors(const CollectiveFits& fits,
 /// Markdown: errors by place and operation, the goals, and what is not scored, why and how many. Part of
 /// docs/accuracy.md. @throws std::logic_error for a scored row whose place has no line
 std::string collective_accuracy_table(const CollectiveFits& fits);
-/// A document with the part between the marks of that table replaced. @throws std::runtime_error without
-/// marks
-std::string with_collective_table(const std::string& document, const std::string& table);
 
 }  // namespace orrery

@@ -13,9 +13,6 @@
 namespace orrery {
 namespace {
 
-constexpr const char* kAblationBegin =
-    "<!-- generated: ablation, orrery_update_accuracy docs/accuracy.md -->\n";
-constexpr const char* kAblationEnd = "<!-- end of the generated part on effects -->\n";
 constexpr double kMoved = 1e-3;
 
 double mape_of(const std::vector<const ValidationRow*>& rows) {
@@ -117,15 +114,6 @@ std::string ablation_table(const std::vector<Ablation>& ablations) {
       "|---|---|---|---|---|\n";
   for (const Ablation& ablation : ordered) text += ablation_line(ablation);
   return text;
-}
-
-std::string with_ablation_table(const std::string& document, const std::string& table) {
-  const size_t begin = document.find(kAblationBegin);
-  const size_t end = document.find(kAblationEnd);
-  if (begin == std::string::npos || end == std::string::npos || end < begin) {
-    throw std::runtime_error("the document has no generated part on effects");
-  }
-  return document.substr(0, begin) + kAblationBegin + "\n" + table + "\n" + document.substr(end);
 }
 
 }  // namespace orrery

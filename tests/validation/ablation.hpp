@@ -27,8 +27,5 @@ std::vector<Ablation> ablate_shipped_runs(bool simulations = true, int part = 0,
 std::string ablation_line(const Ablation& ablation);
 /// Markdown, largest rise first.
 std::string ablation_table(const std::vector<Ablation>& ablations);
-/// A document with the part between the marks of that table replaced.
-/// @throws std::runtime_error without marks
-std::string with_ablation_table(const std::string& document, const std::string& table);
 
 }  // namespace orrery

@@ -13,9 +13,6 @@
 namespace orrery {
 namespace {
 
-constexpr const char* kBegin = "<!-- generated: orrery_update_accuracy docs/accuracy.md -->\n";
-constexpr const char* kEnd = "<!-- end of the generated part -->\n";
-
 std::string percent(double fraction) { return fmt::format("{:.1f}", 100.0 * fraction); }
 
 std::string line(const std::string& name, const BothEngines& both,
@@ -119,15 +116,6 @@ std::string accuracy_tables(const BothEngines& both) {
     text += fmt::format("| {} | {} |\n", refusal.rows, refusal.reason);
   }
   return text + "\n" + error_budget(both);
-}
-
-std::string with_tables(const std::string& document, const std::string& tables) {
-  const size_t begin = document.find(kBegin);
-  const size_t end = document.find(kEnd);
-  if (begin == std::string::npos || end == std::string::npos || end < begin) {
-    throw std::runtime_error("the document has no generated part");
-  }
-  return document.substr(0, begin) + kBegin + "\n" + tables + "\n" + document.substr(end);
 }
 
 }  // namespace orrery

@@ -35,7 +35,4 @@ std::vector<Goal> first_goals();
 /// The generated part of docs/accuracy.md, between its two marks.
 std::string accuracy_tables(const BothEngines& both);
 
-/// A document with the part between the marks replaced. @throws std::runtime_error if it has no such marks
-std::string with_tables(const std::string& document, const std::string& tables);
-
 }  // namespace orrery

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "sim/base/json_reader.hpp"
+#include "tests/validation/generated_part.hpp"
 
 namespace orrery {
 namespace {
@@ -48,7 +49,8 @@ TEST_F(CollectiveAccuracy, LeftOutErrorsDoNotGrow) {
 // moves it, and say in the change why.
 TEST_F(CollectiveAccuracy, TheDocumentIsWhatTheCodeGives) {
   const std::string document = read_text_file(std::string(ORRERY_SOURCE_DIR) + "/docs/accuracy.md");
-  EXPECT_EQ(document, with_collective_table(document, collective_accuracy_table(*fits_)));
+  EXPECT_EQ(document,
+            with_generated_part(document, generated_part::collectives, collective_accuracy_table(*fits_)));
 }
 
 // A place that the table forgets would vanish from the document.

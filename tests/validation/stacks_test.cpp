@@ -4,12 +4,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <random>
 #include <set>
 #include <thread>
 
 #include "reports/answers/learn_stacks.hpp"
 #include "sim/base/data_files.hpp"
+#include "tests/validation/generated_part.hpp"
+#include "tests/validation/site_trial.hpp"
 
 namespace orrery {
 namespace {
@@ -79,37 +80,20 @@ TEST(Stacks, ARunUnderAnotherStackIsPredictedWithoutItsFamily) {
   EXPECT_NEAR(validation.rows[0].predicted_step_s, with_its_family, 0.03 * with_its_family);
 }
 
-// Issue 7, tier site: ten random runs of a source that the stack's profile does not know.
+// Ten random runs of a source that the stack's profile does not know bring its others to 6 % in the median
+// and a third below tier measured (issue 7), where the source is one place; docs/accuracy.md has all.
 TEST(Stacks, TenRunsOfASiteBringItsOthersNearer) {
-  const std::filesystem::path folder = std::filesystem::temp_directory_path();
-  const std::string file = (folder / "orrery_stacks_test_site.json").string();
-  const auto left_out = std::make_shared<const ScoredRun>(ScoredRun{"", "", "", LeaveOut::source});
+  const std::vector<SiteTrial> trials = try_sites(good_runs());
+  const std::string document = read_text_file(std::string(ORRERY_SOURCE_DIR) + "/docs/accuracy.md");
+  EXPECT_EQ(document, with_generated_part(document, generated_part::sites, site_trial_table(trials)))
+      << "run orrery_update_accuracy docs/accuracy.md";
   for (const char* source : {"BLOOM prequel", "SimuMax real runs"}) {
-    std::vector<RunRecord> runs = good_runs({source});
-    std::mt19937 random(7);
-    for (size_t i = runs.size() - 1; i > 0; --i) std::swap(runs[i], runs[random() % (i + 1)]);
-    const std::vector<RunRecord> own(runs.begin(), runs.begin() + 10), others(runs.begin() + 10, runs.end());
-    LearnSiteOptions options;
-    options.threads = threads();
-    options.predict.tier = Tier::stack;
-    options.predict.scored = left_out;
-    const SiteProfile site = learn_site(own, options).profile;
-    write_text_file_atomically(file, site_profile_text(site));
-    ValidateOptions scoring;
-    scoring.threads = threads();
-    scoring.predict.tier = Tier::site;
-    scoring.predict.site = file;
-    scoring.predict.scored = left_out;
-    const Validation at_site = validate(others, scoring);
-    scoring.predict.tier = Tier::measured;
-    const Validation measured = validate(others, scoring);
-    std::printf("%-20s others: median %.1f %% -> %.1f %%, mean %.1f %% -> %.1f %%   %s\n", source,
-                100 * *measured.summary[0].median, 100 * *at_site.summary[0].median,
-                100 * *measured.summary[0].mape, 100 * *at_site.summary[0].mape, text_of(site.model).c_str());
-    EXPECT_LE(*at_site.summary[0].median, 0.06) << source;
-    EXPECT_LE(*at_site.summary[0].mape, *measured.summary[0].mape * 2 / 3) << source;
+    const auto trial = std::find_if(trials.begin(), trials.end(),
+                                    [source](const SiteTrial& one) { return one.source == source; });
+    ASSERT_NE(trial, trials.end()) << source;
+    EXPECT_LE(trial->site.median, 0.06) << source;
+    EXPECT_LE(trial->site.mape, trial->measured.mape * 2 / 3) << source;
   }
-  std::filesystem::remove(file);
 }
 
 // 75 to 85 % of all runs inside the interval that their own families took no part in, 65 to 95 % in each of
