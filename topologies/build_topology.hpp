@@ -15,7 +15,7 @@ namespace orrery {
 /// "core4"; dragonflies "group3/switch5", or "group3/leaf5" and "group3/spine1"; tori "node3/router"; graphs
 /// as given. Where something is broken or drives are local, the PCIe switches of a node meet at "node3/host".
 ///
-/// Storage: "node3/nvme" is the drives of a node, on its first PCIe switch. Shared and object stores are
+/// Storage: "node3/nvme" is the drives of a node, where its PCIe switches meet. Shared and object stores are
 /// "storage0" behind "storage0/hub", a link of the servers' whole rate, and "storage0/nic", cabled to the
 /// fabric's highest switches (of a dragonfly, all that hold global cables); with a rate a client, node 3
 /// reads and writes at "storage0/node3", which hangs on the hub over a link of that rate. A link out of

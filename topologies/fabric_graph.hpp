@@ -12,8 +12,9 @@ namespace orrery {
 /// The graph while it grows, and what its parts hand to one another. Private to topologies.
 struct FabricGraph {
   Topology topology;
-  std::vector<VertexId> nics;          ///< node by node
-  std::vector<VertexId> first_pcie;    ///< the first PCIe switch of each node; empty without any
+  std::vector<VertexId> nics;  ///< node by node
+  std::vector<VertexId>
+      host_sides;  ///< of each node, where its PCIe switches meet or its only one; empty without any
   std::vector<VertexId> top_switches;  ///< the highest tier: where shared storage is cabled
 };
 

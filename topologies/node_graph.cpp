@@ -49,9 +49,10 @@ void add_pcie(const ClusterSpec& cluster, int node, const std::vector<VertexId>&
       graph.nics.push_back(nic);
     }
   }
-  graph.first_pcie.push_back(pcie_switches.front());
+  graph.host_sides.push_back(pcie_switches.front());
   if (!host_bridge || pcie_switches.size() < 2) return;
   const VertexId host = topology.add_vertex(VertexKind::pcie_switch, node, prefix + "host");
+  graph.host_sides.back() = host;
   for (const VertexId pcie : pcie_switches) {
     topology.add_duplex_link(pcie, host, spec.host_link, spec.host_link_latency);
   }

@@ -5,14 +5,16 @@
 namespace orrery {
 namespace {
 
-/// A drive a node, on its first PCIe switch.
+/// The drives of a node as one, on its host side: files are striped over all drives, which hang on several
+/// PCIe switches, and their bytes pass the host's memory (DGX H100: 8 U.2 drives in one RAID 0, DGX H100/H200
+/// user guide), so that each GPU meets them over its own link.
 void add_local_drives(const StorageSpec& storage, FabricGraph& graph) {
-  for (size_t node = 0; node < graph.first_pcie.size(); ++node) {
+  for (size_t node = 0; node < graph.host_sides.size(); ++node) {
     const int number = static_cast<int>(node);
     const VertexId drive =
         graph.topology.add_vertex(VertexKind::storage, number, numbered("node", number) + "/nvme");
-    graph.topology.add_link(drive, graph.first_pcie[node], storage.read_rate(), storage.access_latency);
-    graph.topology.add_link(graph.first_pcie[node], drive, storage.client_write_rate(),
+    graph.topology.add_link(drive, graph.host_sides[node], storage.read_rate(), storage.access_latency);
+    graph.topology.add_link(graph.host_sides[node], drive, storage.client_write_rate(),
                             storage.access_latency);
   }
 }

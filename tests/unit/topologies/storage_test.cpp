@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "cluster_reading.hpp"
@@ -91,6 +92,23 @@ TEST(Storage, LocalDrivesStayInTheirNode) {
   const Topology alone = with_storage(R"({"kind": "local", "read_bandwidth": "7 GB/s"})",
                                       R"("node": {"gpu": "h100-sxm-80gb", "gpus": 1}, "nodes": 1)");
   EXPECT_EQ(rate(alone, alone.find("node0/nvme"), alone.gpu(0)), gigabytes_per_second(7));
+}
+
+TEST(Storage, GpusMeetAtTheDrivesAlone) {
+  // Files are striped over all drives of a node, which hang on several PCIe switches: two GPUs' paths have
+  // the drives' own link in common and no other.
+  const Topology topology = with_storage(R"({"kind": "local", "read_bandwidth": "28 GB/s"})");
+  const VertexId drive = topology.find("node0/nvme");
+  const std::vector<LinkId> first = topology.route_between(topology.gpu(0), drive);
+  for (int gpu = 1; gpu < 8; ++gpu) {
+    const std::vector<LinkId> other = topology.route_between(topology.gpu(gpu), drive);
+    EXPECT_EQ(std::count_if(other.begin(), other.end(),
+                            [&first](LinkId link) {
+                              return std::find(first.begin(), first.end(), link) != first.end();
+                            }),
+              1);
+    EXPECT_EQ(other.back(), first.back());
+  }
 }
 
 TEST(Storage, LeavesTheGradientsPathsAlone) {
