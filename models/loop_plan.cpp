@@ -1,6 +1,7 @@
 #include "models/loop_plan.hpp"
 
 #include <algorithm>
+#include <span>
 #include <stdexcept>
 
 #include "models/layer_shapes.hpp"
@@ -15,6 +16,7 @@ constexpr std::int64_t kVocabularyOfTwoBytes = 65'500;
 /// Parameters are averaged in fp32: a mean in bf16 would lose the last steps' updates (PyTorch,
 /// distributed/algorithms/model_averaging averages the fp32 parameters that autocast trains).
 constexpr double kAveragedBytes = 4.0;
+constexpr StorageClients kOneClient{1, 1};
 
 /// Parameters of each stage that a rank trains.
 std::vector<double> parameters_by_stage(const StepPlan& plan) {
@@ -107,6 +109,21 @@ class LoopAssembly {
     all.insert(all.end(), more.begin(), more.end());
   }
 
+  /// Parameters of a stage that the first one holds too and writes: the last one's table of words, where the
+  /// model multiplies with it once more or looks words up for multi-token prediction (Megatron-core,
+  /// models/common/language_module/language_module.py: the last stage's is a replica of the first's).
+  double copied(size_t stage) const {
+    const bool twice = model_.tied_embeddings || model_.mtp_layers > 0;
+    if (!twice || plan_.placement.ends_together() || stage + 1 != stages()) return 0.0;
+    const std::int64_t words = padded_vocabulary(model_, stack_.vocab_multiple, parallel_.tensor);
+    return static_cast<double>(largest_share(words, parallel_.tensor) * model_.hidden);
+  }
+  /// Of the parameters that a stage trains, those that a checkpoint holds: all but such copies. Under LoRA
+  /// the table is frozen.
+  double written(size_t stage) const {
+    return training_.lora ? parameters_[stage] : parameters_[stage] - copied(stage);
+  }
+
   void require_storage() const {
     if (!cluster_.storage.exists) throw std::invalid_argument("the cluster has no storage");
   }
@@ -178,42 +195,37 @@ class LoopAssembly {
     const CheckpointBytes bytes = checkpoint_bytes_per_parameter(training_);
     const double of_state = bytes.all() + outer_state_bytes(training_);
     const Members writers = writers_of_state();
-    std::vector<int> all;
-    std::vector<size_t> of_stage;
-    for (size_t stage = 0; stage < stages_of_a_copy(); ++stage) {
-      const std::vector<int> gpus = leaders(writers, stage);
-      of_stage.push_back(gpus.size());
-      append(all, gpus);
-    }
-    const BytesPerSecond rate =
-        storage_rate(cluster_, StorageDirection::write, storage_clients(cluster_, all));
-    checkpoint.writers = static_cast<int>(all.size());
+    const BytesPerSecond alone = storage_rate(cluster_, StorageDirection::write, kOneClient);
+    std::vector<StorageLoad> loads;
     for (size_t stage = 0; stage < stages_of_a_copy(); ++stage) {
       StorageAccess write;
       write.use = StorageUse::write;
       write.term = BreakdownTerm::checkpoint_exposed;
       write.clients = writers;
-      write.bytes = Bytes((parameters_[stage] * of_state + states_of_matrices(stage)) / state_shards());
+      const double parameters = written(stage);
+      write.bytes = Bytes((parameters * of_state + states_of_matrices(stage, parameters)) / state_shards());
       write.latency = cluster_.storage.latency;
-      write.transfer = write.bytes / rate;
-      checkpoint.bytes += write.bytes * static_cast<double>(of_stage[stage]);
-      checkpoint.time = max(checkpoint.time, write.total());
-      if (spec.async && cluster_.host_link > BytesPerSecond(0)) {
+      write.transfer = write.bytes / alone;
+      loads.push_back({leaders(writers, stage), write.bytes});
+      checkpoint.writers += static_cast<int>(loads.back().gpus.size());
+      checkpoint.bytes += write.bytes * static_cast<double>(loads.back().gpus.size());
+      if (spec.async && cluster_.host_memory_link > BytesPerSecond(0)) {
         // What is on the host already is not copied there.
-        const Bytes staged = training_.offload.optimizer
-                                 ? Bytes(parameters_[stage] * bytes.weight / state_shards())
-                                 : write.bytes;
-        checkpoint.staging = max(checkpoint.staging, staged / cluster_.host_link);
+        const Bytes staged =
+            training_.offload.optimizer ? Bytes(parameters * bytes.weight / state_shards()) : write.bytes;
+        checkpoint.staging = max(checkpoint.staging, staged / cluster_.host_memory_link);
       }
       checkpoint.write.push_back(write);
     }
+    checkpoint.time = time_of_all(StorageDirection::write, loads);
     add_restore(bytes);
     add_merging(bytes);
   }
 
-  /// Bytes of optimizer states beyond those of every parameter alike, on a rank of a stage.
-  double states_of_matrices(size_t stage) const {
-    double ends = 0;
+  /// Bytes of optimizer states beyond those of every parameter alike, on a rank of a stage, of all the
+  /// `parameters` that it trains or of those that it writes.
+  double states_of_matrices(size_t stage, double parameters) const {
+    double ends = parameters - parameters_[stage];
     for (size_t v = 0; v < plan_.virtual_stages.size() && !training_.lora; ++v) {
       if (stage_of(v) != stage) continue;
       if (plan_.virtual_stages[v].embedding) ends += plan_.costs->embedding_parameters;
@@ -221,29 +233,35 @@ class LoopAssembly {
     }
     const int layers = layers_of_stage(parallel_, static_cast<int>(stage));
     return states_by_matrix(training_.optimizer, trained_matrices(model_, training_, parallel_, layers),
-                            parameters_[stage], ends, model_.hidden);
+                            parameters, ends, model_.hidden);
   }
 
   void add_restore(const CheckpointBytes& bytes) {
     CheckpointPlan& checkpoint = loop_.checkpoint;
-    std::vector<int> all;
-    for (size_t stage = 0; stage < stages(); ++stage) append(all, leaders(Members::self, stage));
-    const BytesPerSecond rate =
-        storage_rate(cluster_, StorageDirection::read, storage_clients(cluster_, all));
+    const BytesPerSecond alone = storage_rate(cluster_, StorageDirection::read, kOneClient);
+    std::vector<StorageLoad> loads;
     for (size_t stage = 0; stage < stages(); ++stage) {
       // Base weights come from the model that is fine-tuned: a rank reads those that it holds, too.
       const double weights = (parameters_[stage] + frozen_[stage]) * bytes.weight;
-      const double states = parameters_[stage] * bytes.optimizer + states_of_matrices(stage);
+      const double states =
+          parameters_[stage] * bytes.optimizer + states_of_matrices(stage, parameters_[stage]);
       StorageAccess read;
       read.use = StorageUse::read;
       read.clients = Members::self;
       read.bytes = Bytes((parallel_.zero >= 3 ? weights / state_shards() : weights) +
                          states / state_shards() + parameters_[stage] * outer_state_bytes(training_));
       read.latency = cluster_.storage.latency;
-      read.transfer = read.bytes / rate;
-      checkpoint.restore = max(checkpoint.restore, read.total());
+      read.transfer = read.bytes / alone;
+      loads.push_back({leaders(Members::self, stage), read.bytes});
       checkpoint.read_back.push_back(read);
     }
+    checkpoint.restore = time_of_all(StorageDirection::read, loads);
+  }
+
+  /// One access of each, all at once.
+  Seconds time_of_all(StorageDirection direction, std::span<const StorageLoad> loads) const {
+    const std::vector<Seconds> ends = storage_times(cluster_, direction, loads);
+    return cluster_.storage.latency + *std::max_element(ends.begin(), ends.end());
   }
 
   void add_merging(const CheckpointBytes& bytes) {
@@ -251,20 +269,19 @@ class LoopAssembly {
     double trained = 0;
     double frozen = 0;
     for (size_t stage = 0; stage < stages_of_a_copy(); ++stage) {
-      trained += parameters_[stage] * parallel_.tensor;
-      frozen += frozen_[stage] * parallel_.tensor;
+      trained += written(stage) * parallel_.tensor;
+      frozen += (training_.lora ? frozen_[stage] - copied(stage) : 0.0) * parallel_.tensor;
     }
     // Adapters are added to the base weights: what is written is as large as the base model.
     checkpoint.merged = Bytes((training_.lora ? frozen : trained) * bytes.weight);
     const Bytes sources = Bytes((trained + frozen) * bytes.weight);
-    const StorageClients one{1, 1};
-    BytesPerSecond read = storage_rate(cluster_, StorageDirection::read, one);
+    BytesPerSecond read = storage_rate(cluster_, StorageDirection::read, kOneClient);
     // The drives of other nodes are a NIC away.
     if (cluster_.storage.local && cluster_.gpus > cluster_.gpus_per_node) {
       read = min(read, cluster_.nic_bandwidth * cluster_.payload_efficiency);
     }
     checkpoint.merging = 2.0 * cluster_.storage.latency + sources / read +
-                         checkpoint.merged / storage_rate(cluster_, StorageDirection::write, one);
+                         checkpoint.merged / storage_rate(cluster_, StorageDirection::write, kOneClient);
   }
 
   Exchange exchange(Members members, CollectiveOp op, Bytes payload, const GroupShape& shape) const {

@@ -42,8 +42,8 @@ struct InputPlan {
 /// with shards by the ranks of the first shard group, weights included (PyTorch distributed checkpoint and
 /// Megatron-Core's fully parallel save deal them out); workers of local and asynchronous training have states
 /// of their own and write them all. Synchronous: the step waits for the write. Asynchronous: it waits for the
-/// copy to host memory over the host link; the write runs beside the steps that follow, and the next
-/// checkpoint waits for it (PyTorch DCP async_save, ByteCheckpoint).
+/// copy to host memory over the link that offloading takes; the write runs beside the steps that follow, and
+/// the next checkpoint waits for it (PyTorch DCP async_save, ByteCheckpoint).
 struct CheckpointPlan {
   std::int64_t every = 0;  ///< steps; 0: no checkpoints
   bool async = false;
@@ -51,7 +51,7 @@ struct CheckpointPlan {
   int writers = 0;
   Bytes bytes;      ///< of a checkpoint, all writers
   Seconds staging;  ///< copy to host memory
-  Seconds time;     ///< of the longest write; of a simulated prediction, on its fabric with all writers
+  Seconds time;     ///< of all writes at once; of a simulated prediction, on its fabric
   /// Every rank reads back what it holds.
   std::vector<StorageAccess> read_back;  ///< by stage
   Seconds restore;

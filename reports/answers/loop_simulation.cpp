@@ -12,6 +12,9 @@
 namespace orrery {
 namespace {
 
+/// More than round-off.
+bool is_longer(double seconds, double than_s) { return seconds > than_s * (1.0 + 1e-6); }
+
 bool writes(const WorkloadGraph& graph, size_t task) {
   return graph.tasks[task].kind == TaskKind::communication &&
          graph.communications[static_cast<size_t>(graph.tasks[task].index)].storage == StorageUse::write;
@@ -29,8 +32,11 @@ class LoopSimulation {
 
   LoopAddition run() {
     if (loop_.checkpoint.every > 0) {
-      write_ = simulate([this](Scope scope) { return lower_checkpoint(*job_.plan, scope); });
+      write_ = simulate_graph(job_, topology_, scope_,
+                              [this](Scope scope) { return lower_checkpoint(*job_.plan, scope); });
       result_.write = orrery::seconds(write_.step->timeline.makespan_s);
+      // That writers share their store is no contention: the closed form knows it.
+      result_.contended = is_longer(result_.write->base(), loop_.checkpoint.time.base());
       // No part of a step: where its flows meet, the step's do not.
       const Simulation restore = simulate_graph(
           job_, topology_, scope_, [this](Scope scope) { return lower_restore(*job_.plan, scope); });
@@ -73,11 +79,13 @@ class LoopSimulation {
     // As much of the write as would fill the step.
     const double alone_s = write_.step->timeline.makespan_s;
     const double share = std::min(1.0, step_s / alone_s);
-    const Simulation together = simulate([&](Scope scope) { return lower(*job_.plan, scope, share); });
+    const Simulation together =
+        simulate_graph(job_, topology_, scope_, [&](Scope scope) { return lower(*job_.plan, scope, share); });
     const WorkloadGraph& graph = together.step->graph;
     const StepBesideWrite beside = without_write(graph, together.step->timeline);
     const double write_s = beside.write_s / share;
     const double slowed_step_s = beside.timeline.makespan_s;
+    result_.contended = result_.contended || is_longer(slowed_step_s, step_s) || is_longer(write_s, alone_s);
     const double slowed = std::min(1.0, write_s / slowed_step_s / every);
     add(breakdown_of(graph, beside.timeline), slowed);
     add(breakdown_of(step_->graph, step_->timeline), -slowed);

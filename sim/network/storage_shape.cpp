@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -39,6 +40,31 @@ BytesPerSecond storage_rate(const ClusterShape& cluster, StorageDirection direct
   }
   if (cluster.host_link > BytesPerSecond(0)) rate = min(rate, cluster.host_link);
   return rate;
+}
+
+std::vector<Seconds> storage_times(const ClusterShape& cluster, StorageDirection direction,
+                                   std::span<const StorageLoad> loads) {
+  std::vector<size_t> fewest_first(loads.size());
+  std::iota(fewest_first.begin(), fewest_first.end(), size_t{0});
+  std::stable_sort(fewest_first.begin(), fewest_first.end(),
+                   [&loads](size_t a, size_t b) { return loads[a].bytes < loads[b].bytes; });
+  std::vector<Seconds> ends(loads.size());
+  Seconds now;
+  Bytes moved;
+  for (size_t i = 0; i < fewest_first.size(); ++i) {
+    const StorageLoad& load = loads[fewest_first[i]];
+    if (load.bytes > moved) {
+      std::vector<int> left;
+      for (size_t each = i; each < fewest_first.size(); ++each) {
+        const std::vector<int>& gpus = loads[fewest_first[each]].gpus;
+        left.insert(left.end(), gpus.begin(), gpus.end());
+      }
+      now += (load.bytes - moved) / storage_rate(cluster, direction, storage_clients(cluster, left));
+      moved = load.bytes;
+    }
+    ends[fewest_first[i]] = now;
+  }
+  return ends;
 }
 
 VertexId storage_endpoint(const Topology& topology, int node) {

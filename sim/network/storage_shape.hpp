@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "sim/base/quantity.hpp"
 #include "sim/network/topology.hpp"
@@ -39,6 +40,18 @@ StorageClients storage_clients(const ClusterShape& cluster, std::span<const int>
 /// @throws std::invalid_argument if the cluster has no storage or there is no client
 BytesPerSecond storage_rate(const ClusterShape& cluster, StorageDirection direction,
                             const StorageClients& clients);
+
+/// As many bytes for each of these GPUs, to or from storage.
+struct StorageLoad {
+  std::vector<int> gpus;  ///< cluster GPU numbers
+  Bytes bytes;            ///< of each of them
+};
+/// When the bytes of each load are moved where all start together: at storage_rate() of those that still move
+/// bytes, since what a client that is done leaves goes to the others (max-min fairness, Bertsekas and
+/// Gallager, Data Networks, section 6.5.2).
+/// @throws std::invalid_argument if the cluster has no storage or there is no client
+std::vector<Seconds> storage_times(const ClusterShape& cluster, StorageDirection direction,
+                                   std::span<const StorageLoad> loads);
 
 /// The storage vertex that a node reads from and writes to; -1 if the fabric has none. Ids are those of
 /// build_topology; of a custom graph, the first storage vertex of the node or outside nodes.

@@ -131,6 +131,71 @@ TEST(Loop, CheckpointsGoOverTheUplinksThatTheFabricHas) {
   EXPECT_NEAR(closed.restore / checkpoint.restore, 1.0, 1e-3);
 }
 
+// Two stages of each of which eight GPUs write their part; one writes twice the other's bytes. The store
+// takes all bytes at its rate to the end: what the smaller stage leaves, the larger one takes.
+TEST(Loop, WritersThatAreDoneLeaveTheStoreToTheOthers) {
+  Json document = two_nodes(R"({"checkpoint": {"every": 1}})");
+  document["cluster"]["storage"] = parse_json(
+      R"({"kind": "shared", "read_bandwidth": "20 GB/s", "write_bandwidth": "10 GB/s", "latency": "0 s"})",
+      "test");
+  document["parallel"] = parse_json(R"({"pipeline": 2, "stage_layers": [1, 7], "zero": 1})", "test");
+  for (const EngineKind engine : {EngineKind::estimate, EngineKind::simulate}) {
+    const Prediction prediction = run(document, engine);
+    const CheckpointPlan& checkpoint = prediction.loop->checkpoint;
+    ASSERT_GT(checkpoint.write[1].bytes / checkpoint.write[0].bytes, 2.0);
+    const Bytes written = 8 * (checkpoint.write[0].bytes + checkpoint.write[1].bytes);
+    EXPECT_EQ(checkpoint.bytes, written);
+    EXPECT_NEAR(checkpoint.time / (written / gigabytes_per_second(10)), 1.0, 1e-6);
+    const Bytes read = 8 * (checkpoint.read_back[0].bytes + checkpoint.read_back[1].bytes);
+    EXPECT_NEAR(checkpoint.restore / (read / gigabytes_per_second(20)), 1.0, 1e-6);
+    EXPECT_FALSE(prediction.contended);
+  }
+}
+
+// The last stage of a pipeline has a copy of the table of words that it multiplies with; a checkpoint and a
+// merged model have one.
+TEST(Loop, ACopyOfTheTableOfWordsIsWrittenOnce) {
+  for (const char* more :
+       {R"({})", R"({"optimizer": "muon"})", R"({"lora": {"rank": 8, "targets": ["mlp"]}})"}) {
+    Json document = two_nodes(R"({"checkpoint": {"every": 1}})");
+    document["training"].update(parse_json(more, "test"));
+    document["parallel"] = parse_json(R"({"pipeline": 1})", "test");
+    const CheckpointPlan whole = run(document, EngineKind::estimate).loop->checkpoint;
+    document["parallel"]["pipeline"] = 2;
+    const CheckpointPlan split = run(document, EngineKind::estimate).loop->checkpoint;
+    EXPECT_NEAR(split.bytes / whole.bytes, 1.0, 1e-9) << more;
+    EXPECT_NEAR(split.merged / whole.merged, 1.0, 1e-9) << more;
+    // It is read back by all who hold it.
+    EXPECT_GT(split.read_back[0].bytes + split.read_back[1].bytes, 1.1 * whole.read_back[0].bytes) << more;
+  }
+}
+
+// Grace's GPUs copy over NVLink-C2C, not over the PCIe that leads to their NICs.
+TEST(Loop, CopiesToTheHostTakeTheLinkToItsMemory) {
+  Json document = two_nodes(R"({"checkpoint": {"every": 10, "async": true}})");
+  document["cluster"]["node"] = parse_json(
+      R"({"preset": "dgx-a100-80gb", "host_link": "20 GB/s", "host_memory": {"link": "200 GB/s"}})", "test");
+  document["cluster"].erase("preset");
+  const CheckpointPlan checkpoint = run(document, EngineKind::estimate).loop->checkpoint;
+  ASSERT_EQ(checkpoint.writers, 1);  // the first data rank
+  EXPECT_NEAR(checkpoint.staging / (checkpoint.bytes / gigabytes_per_second(200)), 1.0, 1e-9);
+}
+
+// 200 GB/s of drives a node, more than one PCIe link (64 GB/s) carries and less than eight do.
+TEST(Loop, EveryGpuReachesItsDrivesOverItsOwnLink) {
+  Json document = two_nodes(R"({"checkpoint": {"every": 1}})");
+  document["cluster"] = parse_json(
+      R"({"preset": "dgx-h100", "nodes": 2,
+          "storage": {"kind": "local", "read_bandwidth": "200 GB/s", "latency": "0 s"}})",
+      "test");
+  document["parallel"]["zero"] = 1;
+  for (const EngineKind engine : {EngineKind::estimate, EngineKind::simulate}) {
+    const CheckpointPlan checkpoint = run(document, engine).loop->checkpoint;
+    ASSERT_EQ(checkpoint.writers, 16);
+    EXPECT_NEAR(checkpoint.time / (checkpoint.bytes / (2 * gigabytes_per_second(200))), 1.0, 1e-6);
+  }
+}
+
 TEST(Loop, LocalDrivesAreReadInEveryNode) {
   Json document = two_nodes(R"({"data": {"workers": 1, "bytes_per_sample": "200 MB"}})");
   document["cluster"]["storage"] = {{"kind", "local"}, {"read_bandwidth", "16 GB/s"}};
