@@ -474,9 +474,32 @@ void match_exposed(const std::array<double, kBreakdownTerms>& breakdown, GroupKi
     if (line.group == group) all += line.exposed;
   }
   if (all <= Seconds(0)) return;
-  const double share = breakdown[static_cast<size_t>(exposed_term(group))] / all.base();
-  for (CommunicationTotal& line : lines) {
-    if (line.group == group) line.exposed = min(line.total, line.exposed * share);
+  const Seconds wanted(breakdown[static_cast<size_t>(exposed_term(group))]);
+  const double share = wanted / all;
+  if (share <= 1.0) {
+    for (CommunicationTotal& line : lines) {
+      if (line.group == group) line.exposed *= share;
+    }
+    return;
+  }
+  // A line that is in flight no longer than its share of a longer wait leaves the rest of it to the others.
+  for (bool full = true; full;) {
+    full = false;
+    Seconds of_full, of_others;
+    for (const CommunicationTotal& line : lines) {
+      if (line.group == group) (line.exposed < line.total ? of_others : of_full) += line.exposed;
+    }
+    if (of_others <= Seconds(0)) return;
+    const double longer = std::max(1.0, (wanted - of_full) / of_others);
+    for (CommunicationTotal& line : lines) {
+      if (line.group != group || line.exposed >= line.total || line.exposed * longer < line.total) continue;
+      line.exposed = line.total;
+      full = true;
+    }
+    if (full) continue;
+    for (CommunicationTotal& line : lines) {
+      if (line.group == group && line.exposed < line.total) line.exposed *= longer;
+    }
   }
 }
 

@@ -59,8 +59,9 @@ double bus_bandwidth_in_flight(const Communication& what, const CommunicationUse
 }
 
 std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& step, const StepPlan& plan) {
-  std::vector<CommunicationTotal> lines = inline_communications(plan, estimate_passes(plan).slowest_stage);
   const int rank = slowest_rank(step.graph, step.timeline);
+  const int stage = rank / (step.graph.ranks / plan.stages());
+  std::vector<CommunicationTotal> lines = inline_communications(plan, stage);
   std::array<double, kGroupKinds> crossing{};  // seconds of tasks that were taken out of layers
   for (const CommunicationUse& use : communication_use(step.graph, step.timeline, rank)) {
     const Communication& what = step.graph.communications[static_cast<size_t>(use.communication)];

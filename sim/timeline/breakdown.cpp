@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <tuple>
 
 #include "sim/timeline/attribution.hpp"
 #include "sim/timeline/step_timeline.hpp"
@@ -38,25 +39,31 @@ Breakdown breakdown_of_rank(const WorkloadGraph& graph, const StepTimeline& time
 int slowest_rank(const WorkloadGraph& graph, const StepTimeline& timeline) {
   const auto ranks = static_cast<size_t>(std::max(graph.ranks, 1));
   std::vector<double> last_end(ranks, 0.0);
+  std::vector<double> own_end(ranks, 0.0);  // without storage
   std::vector<double> compute(ranks, 0.0);
+  const auto storage = [&graph](const Task& task) {
+    return task.kind == TaskKind::communication &&
+           graph.communications[static_cast<size_t>(task.index)].storage != StorageUse::none;
+  };
   for (size_t i = 0; i < graph.tasks.size(); ++i) {
     const Task& task = graph.tasks[i];
-    const auto rank = static_cast<size_t>(task.rank);
-    last_end[rank] = std::max(last_end[rank], timeline.end_s[i]);
-    if (task.kind == TaskKind::segment) {
-      compute[rank] += timeline.end_s[i] - timeline.start_s[i];
-    }
+    const auto ends_with = [&](std::int32_t rank) {
+      const auto r = static_cast<size_t>(rank);
+      last_end[r] = std::max(last_end[r], timeline.end_s[i]);
+      if (!storage(task)) own_end[r] = std::max(own_end[r], timeline.end_s[i]);
+    };
+    ends_with(task.rank);
     for (const std::int32_t participant : graph.participants_of(static_cast<std::int32_t>(i))) {
-      last_end[static_cast<size_t>(participant)] =
-          std::max(last_end[static_cast<size_t>(participant)], timeline.end_s[i]);
+      ends_with(participant);
+    }
+    if (task.kind == TaskKind::segment) {
+      compute[static_cast<size_t>(task.rank)] += timeline.end_s[i] - timeline.start_s[i];
     }
   }
   size_t slowest = 0;
   for (size_t rank = 1; rank < ranks; ++rank) {
-    if (last_end[rank] > last_end[slowest] ||
-        (last_end[rank] == last_end[slowest] && compute[rank] > compute[slowest])) {
-      slowest = rank;
-    }
+    const auto lateness = [&](size_t of) { return std::tuple(last_end[of], own_end[of], compute[of]); };
+    if (lateness(rank) > lateness(slowest)) slowest = rank;
   }
   return static_cast<int>(slowest);
 }

@@ -42,8 +42,8 @@ using Breakdown = std::array<double, kBreakdownTerms>;
 /// no pipeline communication). After its last segment: to the term of its own communication that is still in
 /// flight, else to the bubble. O(tasks).
 Breakdown breakdown_of_rank(const WorkloadGraph& graph, const StepTimeline& timeline, int rank);
-/// The rank whose last task (communications it takes part in included) ends last; ties: the one with the most
-/// compute.
+/// The rank whose last task (communications it takes part in included) ends last; of several the one that
+/// does last what is neither read nor written, of these the one with the most compute.
 int slowest_rank(const WorkloadGraph& graph, const StepTimeline& timeline);
 
 /// Tasks of a longest chain through the step, first to last: every next starts when the one before it ends.

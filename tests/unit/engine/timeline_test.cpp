@@ -159,6 +159,28 @@ TEST(SlowestRank, IsTheLastToEndAndOfEqualsTheBusiest) {
   EXPECT_EQ(slowest_rank(graph, run_contention_free(graph)), 1);
 }
 
+TEST(SlowestRank, IsTheLastToWorkWhereSeveralReadToTheEnd) {
+  // Both read for 10 s; rank 1 has most compute, rank 0 is the last to be done with it.
+  WorkloadGraphBuilder builder(2);
+  const auto late = builder.add_segment(segment(1.0));
+  const auto lengthy = builder.add_segment(segment(3.0));
+  Communication read = communication(CollectiveOp::all_reduce, 1, 0.0, 10.0, {});
+  read.storage = StorageUse::read;
+  const auto reads = builder.add_communication(read);
+  const auto sends = builder.add_communication(
+      communication(CollectiveOp::send_receive, 1, 0.0, 1.0, {{1, 0}}, GroupKind::pipeline));
+  builder.add_task(communication_task(0, reads));
+  builder.add_task(communication_task(1, reads));
+  const auto first = builder.add_task(segment_task(1, lengthy));
+  const std::vector<std::int32_t> both = {0, 1};
+  const auto sent = builder.add_task(communication_task(1, sends), both);
+  const auto last = builder.add_task(segment_task(0, late));
+  builder.depend(sent, first);
+  builder.depend(last, sent);
+  const WorkloadGraph graph = builder.finish();
+  EXPECT_EQ(slowest_rank(graph, run_contention_free(graph)), 0);
+}
+
 TEST(CriticalPath, RunsThroughTheStagesWithoutGaps) {
   const TwoStages step;
   const auto path = critical_path(step.graph, step.timeline);

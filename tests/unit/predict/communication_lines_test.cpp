@@ -76,6 +76,61 @@ TEST(CommunicationLines, ExchangesOfExpertsAreWhatThePlanDoes) {
   }
 }
 
+// What a stage waits for is told of one stage: the lines' calls are of the stage whose breakdown is printed.
+// Two stages of one and three layers end in a send-free read that outlasts both: a layer with sequence
+// parallelism has two gathers forward and three backward, and two reduce-scatters each way.
+TEST(CommunicationLines, AreOfTheStageThatTheBreakdownIsOf) {
+  for (const std::vector<int>& layers : {std::vector{1, 3}, std::vector{3, 1}}) {
+    Json document = parse_json(R"({
+        "cluster": {"preset": "dgx-h100", "nodes": 1,
+                    "storage": {"kind": "local", "read_bandwidth": "20 GB/s"}},
+        "model": {"layers": 4, "hidden": 2048, "heads": 16, "ffn_hidden": 8192, "vocab": 32000,
+                  "norm": "layernorm", "activation": "gelu", "position": "learned"},
+        "training": {"seq_length": 1024, "global_batch": 32, "micro_batch": 2,
+                     "data": {"bytes_per_sample": "1 MiB", "workers": 1, "decode_cost": "100 ms"}},
+        "parallel": {"tensor": 2, "pipeline": 2, "sequence": true, "zero": 1}})",
+                               "test");
+    document["parallel"]["stage_layers"] = layers;
+    PredictOptions options;
+    options.engine = EngineKind::simulate;
+    options.echo = false;
+    const Prediction prediction = predict(read_experiment(document, "test"), options);
+    double exposed = 0;
+    for (const CommunicationTotal& line : prediction.communication) {
+      if (line.group == GroupKind::tensor) exposed += line.exposed.base();
+    }
+    const auto term = static_cast<size_t>(BreakdownTerm::tensor_comm_exposed);
+    EXPECT_NEAR(exposed, prediction.breakdown[term], 1e-9) << layers[0];
+  }
+}
+
+// Under DualPipe some backwards are split, and what hides beside weight gradients in the others is waited for
+// in these: more than the lines' own shares, of which the small ones are exposed in full as it is.
+TEST(CommunicationLines, AddUpUnderSchedulesThatSplitTheBackward) {
+  const Json document = parse_json(R"({
+      "cluster": {"preset": "dgx-b200", "nodes": 2},
+      "model": {"layers": 16, "hidden": 4096, "heads": 32, "ffn_hidden": 16384, "vocab": 32000,
+                "norm": "rmsnorm", "activation": "swiglu", "position": "rope", "bias": false,
+                "tied_embeddings": false},
+      "training": {"seq_length": 2048, "global_batch": 64, "micro_batch": 2},
+      "parallel": {"tensor": 2, "pipeline": 4, "schedule": "dualpipe", "zero": 1}})",
+                                   "test");
+  for (const EngineKind engine : {EngineKind::estimate, EngineKind::simulate}) {
+    PredictOptions options;
+    options.engine = engine;
+    options.echo = false;
+    const Prediction prediction = predict(read_experiment(document, "test"), options);
+    double exposed = 0;
+    for (const CommunicationTotal& line : prediction.communication) {
+      if (line.group != GroupKind::tensor) continue;
+      exposed += line.exposed.base();
+      EXPECT_LE(line.exposed / line.total, 1.0 + 1e-12);
+    }
+    const auto term = static_cast<size_t>(BreakdownTerm::tensor_comm_exposed);
+    EXPECT_NEAR(exposed / prediction.breakdown[term], 1.0, 1e-9);
+  }
+}
+
 // Two leaves of two nodes, 4:1: 16 GPUs' rings send to the other leaf through 4 uplinks. Whatever held a call
 // up, the bandwidth beside its time is that of its bytes in this time: all_gathers and reduce_scatters count
 // (n - 1) / n of their size.
