@@ -210,7 +210,7 @@ TEST(Checkpoint, AsynchronousExposesTheCopyAndWhatOutlastsTheInterval) {
   Loop loop;
   const double step = estimate_step(loop.plan()).step_time.base();
   const double parameters = parameters_of(loop);
-  const double staging = 14 * parameters / 60e9;  // host link
+  const double staging = 14 * parameters / 120e9;  // link to the host memory, not the one to the NICs
   const double write = 14 * parameters / 5e9;
   loop.training.checkpoint = CheckpointSpec{1000, true};
   EXPECT_NEAR(term_of(estimate_step(loop.plan()), BreakdownTerm::checkpoint_exposed), staging / 1000,

@@ -65,6 +65,7 @@ inline ClusterShape eight_gpu_nodes(int gpus) {
   cluster.nics_per_node = 8;
   cluster.nic_bandwidth = gigabytes_per_second(50);
   cluster.host_link = gigabytes_per_second(60);
+  cluster.host_memory_link = gigabytes_per_second(120);
   return cluster;
 }
 
