@@ -243,13 +243,13 @@ class LoopAssembly {
     for (size_t stage = 0; stage < stages(); ++stage) {
       // Base weights come from the model that is fine-tuned: a rank reads those that it holds, too.
       const double weights = (parameters_[stage] + frozen_[stage]) * bytes.weight;
-      const double states =
-          parameters_[stage] * bytes.optimizer + states_of_matrices(stage, parameters_[stage]);
+      const double states = parameters_[stage] * (bytes.optimizer + outer_state_bytes(training_)) +
+                            states_of_matrices(stage, parameters_[stage]);
       StorageAccess read;
       read.use = StorageUse::read;
       read.clients = Members::self;
-      read.bytes = Bytes((parallel_.zero >= 3 ? weights / state_shards() : weights) +
-                         states / state_shards() + parameters_[stage] * outer_state_bytes(training_));
+      read.bytes =
+          Bytes((parallel_.zero >= 3 ? weights / state_shards() : weights) + states / state_shards());
       read.latency = cluster_.storage.latency;
       read.transfer = read.bytes / alone;
       loads.push_back({leaders(Members::self, stage), read.bytes});

@@ -170,6 +170,19 @@ TEST(Loop, ACopyOfTheTableOfWordsIsWrittenOnce) {
   }
 }
 
+// DiLoCo's 8 bytes a parameter are dealt over a worker's GPUs as the optimizer's 12 are, when written and
+// when read back; the weights (2 bytes) are dealt when written.
+TEST(Loop, ARankReadsBackItsPartOfTheOuterState) {
+  Json document = two_nodes(
+      R"({"checkpoint": {"every": 8}, "sync": {"kind": "local", "period": 8, "outer": "nesterov"}})");
+  document["parallel"] = parse_json(R"({"tensor": 1, "zero": 1, "shard_group": 8})", "test");
+  const CheckpointPlan checkpoint = run(document, EngineKind::estimate).loop->checkpoint;
+  ASSERT_EQ(checkpoint.writers, 16);
+  const double a_parameter_written = (2 + 12 + 8) / 8.0, a_parameter_read = 2 + (12 + 8) / 8.0;
+  EXPECT_NEAR(checkpoint.read_back[0].bytes / checkpoint.write[0].bytes,
+              a_parameter_read / a_parameter_written, 1e-9);
+}
+
 // Grace's GPUs copy over NVLink-C2C, not over the PCIe that leads to their NICs.
 TEST(Loop, CopiesToTheHostTakeTheLinkToItsMemory) {
   Json document = two_nodes(R"({"checkpoint": {"every": 10, "async": true}})");
