@@ -1,4 +1,5 @@
 #include <stdexcept>
+#include <vector>
 
 #include "topologies/fabric_graph.hpp"
 
@@ -27,6 +28,16 @@ void add_switch_of_single_node(const ClusterSpec& cluster, FabricGraph& graph) {
   graph.top_switches = {leaf};
 }
 
+/// What the NICs on each vertex can send into it.
+std::vector<BytesPerSecond> from_nics(const Topology& topology) {
+  std::vector<BytesPerSecond> rates(topology.vertices().size());
+  for (const Link& link : topology.links()) {
+    const Vertex& from = topology.vertices()[static_cast<size_t>(link.from)];
+    if (from.kind == VertexKind::nic) rates[static_cast<size_t>(link.to)] += link.bandwidth;
+  }
+  return rates;
+}
+
 void add_shared(const ClusterSpec& cluster, FabricGraph& graph) {
   const StorageSpec& storage = *cluster.storage;
   Topology& topology = graph.topology;
@@ -43,7 +54,12 @@ void add_shared(const ClusterSpec& cluster, FabricGraph& graph) {
       max(storage.read_rate(), storage.client_write_rate()) / cluster.fabric.payload_efficiency;
   const BytesPerSecond cable =
       max(cluster.fabric.link_bandwidth, total / static_cast<double>(graph.top_switches.size()));
-  for (const VertexId each : graph.top_switches) add_switch_cable(cluster, graph, nic, each, cable);
+  // Where nodes sit on these switches themselves (dragonflies, tori), their shortest path is the cable of
+  // their own switch, however many others there are: it carries what they send.
+  const std::vector<BytesPerSecond> injected = from_nics(topology);
+  for (const VertexId each : graph.top_switches) {
+    add_switch_cable(cluster, graph, nic, each, max(cable, min(total, injected[static_cast<size_t>(each)])));
+  }
   if (!storage.per_client_bandwidth) return;
   for (int node = 0; node < cluster.nodes; ++node) {
     const VertexId session =

@@ -148,6 +148,22 @@ TEST(Storage, IsOnEverySwitchOfADragonflyThatHoldsGlobalCables) {
   }
 }
 
+TEST(Storage, TakesWhatTheNodesOfADragonflysSwitchSend) {
+  // Four nodes of four NICs of 200 Gb/s meet at four of 2368 switches; each reaches the store over its own,
+  // where an equal part of 2 TB/s would be 0.8 GB/s and a cable of the fabric carries 25 for four NICs.
+  const Topology topology = with_storage(R"({"kind": "shared", "read_bandwidth": "2 TB/s"})",
+                                         R"("preset": "frontier", "nodes": 4)");
+  const auto cable_to = [&topology](const char* to) {
+    for (const LinkId each : topology.links_from(topology.find("storage0/nic"))) {
+      const Link& link = topology.links()[static_cast<size_t>(each)];
+      if (link.to == topology.find(to)) return link.bandwidth;
+    }
+    return BytesPerSecond();
+  };
+  EXPECT_EQ(cable_to("group0/switch0"), gigabytes_per_second(100));
+  EXPECT_EQ(cable_to("group5/switch0"), gigabytes_per_second(25));
+}
+
 TEST(Storage, OfOneNodeIsOnASwitchOfItsOwn) {
   const Topology topology = with_storage(R"({"kind": "shared", "read_bandwidth": "40 GB/s"})",
                                          R"("preset": "dgx-h100", "nodes": 1)");
