@@ -74,6 +74,10 @@ LibraryTime all_to_all_across(const FabricConstants& fabric, const LibraryConsta
   const double outside = payload * peers / n / (rate * fabric.all_to_all_efficiency * racks) * spread;
   const double inside = r > 1.0 ? payload * (r - 1.0) / n / inner.all_to_all_bus : 0.0;
   time.transfer = std::max(outside, inside);
+  if (shape.scale_up == ScaleUpKind::pcie && r > 1.0) {
+    // One link carries what stays in the node and what leaves it.
+    time.transfer = std::max(time.transfer, payload * (n - 1.0) / n / inner.all_to_all_bus);
+  }
   const double host = (fabric.start + peers * fabric.peer_latency) * host_slowness(fabric, library);
   time.total = host + time.transfer + fabric.all_to_all_fill * std::sqrt(host * time.transfer);
   return time;

@@ -144,13 +144,60 @@ void FootprintBuilder::add_ring(const Communication& communication, const Member
   const auto n = static_cast<double>(group.size());
   const bool in_switch = is_two_level(communication) && communication.op == CollectiveOp::all_reduce &&
                          communication.algorithm.substr(0, 4) == "nvls";
-  for (const Members& members : domains) {
+  const std::vector<Members> entries = ring_ends(domains);
+  std::vector<Members> exits = entries;
+  for (size_t i = 0; i < domains.size(); ++i) {
+    const Members& members = domains[i];
     const auto count = static_cast<double>(members.size());
     const double within = in_switch ? std::min(1.0, (1.0 + 1.0 / count) * n / (2.0 * (n - 1.0))) : 1.0;
-    add_ring_in_domain(members, within, is_open_ring(communication));
+    if (domains.size() > 1 && leaves_where_it_passes_on(members)) {
+      const double sent = is_two_level(communication) ? n / (n - 1.0) : 1.0;
+      exits[i] = add_rings_through_domain(members, entries[i], sent);
+    } else {
+      add_ring_in_domain(members, within, is_open_ring(communication));
+    }
   }
-  for_each_ring_crossing(communication, ring_ends(domains),
+  for_each_ring_crossing(communication, group.size(), exits, entries,
                          [this](int from, int to, double weight) { add_path(from, to, weight); });
+}
+
+/// Whether the link over which a member passes on to its neighbour is the one to its NIC: over PCIe.
+bool FootprintBuilder::leaves_where_it_passes_on(const Members& members) const {
+  if (members.size() < 2) return false;
+  const std::vector<LinkId> route = topology_.route(members[0], members[1]);
+  const VertexId first = topology_.links()[static_cast<size_t>(route.front())].to;
+  return topology_.vertices()[static_cast<size_t>(first)].kind == VertexKind::pcie_switch;
+}
+
+/// Loads of rings that pass through a domain in which a GPU has one link for its neighbours and its NIC: a
+/// ring sends once from each member, so that the last one sends to the NIC alone, and the first one receives
+/// from it alone.
+/// @returns of each ring, the member at which it leaves: the last one that uses the NIC of its entry
+FootprintBuilder::Members FootprintBuilder::add_rings_through_domain(const Members& members,
+                                                                     const Members& entries, double weight) {
+  const size_t count = members.size();
+  if (entries == members) {
+    // Each hop is the one that is missing in one of the rings.
+    add_ring_in_domain(members, weight * static_cast<double>(count - 1) / static_cast<double>(count), false);
+    return members;
+  }
+  Members exits;
+  Members order;
+  for (const int entry : entries) {
+    order = members;
+    std::rotate(order.begin(), std::find(order.begin(), order.end(), entry), order.end());
+    const std::span<const VertexId> of_entry = topology_.ports_of(topology_.gpu(entry));
+    const auto last = std::find_if(order.rbegin(), order.rend(), [&](int gpu) {
+      const std::span<const VertexId> ports = topology_.ports_of(topology_.gpu(gpu));
+      return std::equal(ports.begin(), ports.end(), of_entry.begin(), of_entry.end());
+    });
+    exits.push_back(*last);
+    if (*last != entry) std::rotate(last.base() - 1, last.base(), order.end());
+    for (size_t i = 0; i + 1 < count; ++i) {
+      add_path(order[i], order[i + 1], weight / static_cast<double>(entries.size()));
+    }
+  }
+  return exits;
 }
 
 /// How many rings start at each member of a domain where each NIC in use has one: at the member whose own it

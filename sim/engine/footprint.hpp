@@ -37,7 +37,8 @@ class FootprintBuilder {
   /// - Rings: members of one scale-up domain are neighbours (domains in the order in which the ring first
   /// meets them).
   ///   NCCL builds a ring for each NIC, each entering and leaving a domain at another member; so between
-  ///   members of a domain every link carries all wire bytes, and from domain to domain they are dealt evenly
+  ///   members of a domain every link carries all wire bytes (over PCIe, where the link to a neighbour is the
+  ///   one to the NIC, both together carry them once), and from domain to domain they are dealt evenly
   ///   over the members: the r-th of k sends 1/k of them to the r-th of the next domain (to and from several
   ///   in turn where the numbers differ). A broadcast does not close the ring.
   ///   Members whose NICs are lost are passed inside their domain: rings start at the NICs that are left, and
@@ -75,6 +76,8 @@ class FootprintBuilder {
   Parts take_parts();
   void add_group(const Communication& communication, const Members& group);
   void add_ring(const Communication& communication, const Members& group);
+  bool leaves_where_it_passes_on(const Members& members) const;
+  Members add_rings_through_domain(const Members& members, const Members& entries, double weight);
   std::vector<size_t> rings_at(const Members& members) const;
   bool has_lost_nics(const Members& members, const std::vector<size_t>& rings) const;
   std::vector<Members> ring_ends(const std::vector<Members>& domains) const;

@@ -22,7 +22,8 @@ class NicLinks {
     BytesPerSecond of_gpu = cluster_.host_link;
     if (!shares_nics_) of_gpu = min(of_gpu, nic * nics_of_gpu());
     std::vector<double> result(static_cast<size_t>(first_nic_), of_gpu.base());
-    result.resize(static_cast<size_t>(first_nic_) + static_cast<size_t>(nic_links()), nic.base());
+    result.resize(static_cast<size_t>(first_nic_) + static_cast<size_t>(nic_links()),
+                  min(nic, cluster_.host_link).base());
     return result;
   }
 
@@ -61,7 +62,7 @@ class NicLinks {
       if (shares_nics_) {
         for (std::vector<int>& members : domains) members = ring_ends(members, nic_of_node);
       }
-      for_each_ring_crossing(communication, domains, add_path);
+      for_each_ring_crossing(communication, group.size(), domains, domains, add_path);
       return;
     }
     for (const std::vector<int>& members : domains) add_all_to_all(group, members);

@@ -66,18 +66,19 @@ std::vector<int> ring_ends(const std::vector<int>& members, const NicOf& nic_of)
 
 /// Calls add(from, to, weight) for each path of a ring, or of what stands for one, between domains: weight
 /// is the share of the wire bytes that passes over it.
+/// @param ranks  of the whole group
+/// @param exits, entries  of each domain, members at which rings leave and enter it, once a ring
 template <typename Add>
-void for_each_ring_crossing(const Communication& communication, const std::vector<std::vector<int>>& domains,
-                            const Add& add) {
-  if (domains.size() < 2) return;
-  size_t ranks = 0;
-  for (const std::vector<int>& members : domains) ranks += members.size();
+void for_each_ring_crossing(const Communication& communication, size_t ranks,
+                            const std::vector<std::vector<int>>& exits,
+                            const std::vector<std::vector<int>>& entries, const Add& add) {
+  if (entries.size() < 2) return;
   const auto n = static_cast<double>(ranks);
-  const auto m = static_cast<double>(domains.size());
+  const auto m = static_cast<double>(entries.size());
   const double across = is_two_level(communication) ? (m - 1.0) / m * n / (n - 1.0) : 1.0;
-  for (size_t i = 0; i + (is_open_ring(communication) ? 1 : 0) < domains.size(); ++i) {
-    const std::vector<int>& from = domains[i];
-    const std::vector<int>& to = domains[(i + 1) % domains.size()];
+  for (size_t i = 0; i + (is_open_ring(communication) ? 1 : 0) < entries.size(); ++i) {
+    const std::vector<int>& from = exits[i];
+    const std::vector<int>& to = entries[(i + 1) % entries.size()];
     const size_t rings = std::max(from.size(), to.size());
     for (size_t ring = 0; ring < rings; ++ring) {
       add(from[ring % from.size()], to[ring % to.size()], across / static_cast<double>(rings));

@@ -155,6 +155,45 @@ TEST(Footprint, OfARingThatLostASharedOrAnOwnNicIsDealtOverTheOthers) {
   }
 }
 
+/// Two nodes whose GPUs and NICs hang on one PCIe switch each.
+Topology on_pcie(int gpus, int nics) {
+  Topology topology;
+  const VertexId leaf = topology.add_vertex(VertexKind::leaf, -1, "leaf0");
+  for (int node = 0; node < 2; ++node) {
+    const std::string name = "node" + std::to_string(node);
+    const VertexId pcie = topology.add_vertex(VertexKind::pcie_switch, node, name + "/pcie0");
+    for (int i = 0; i < gpus; ++i) {
+      const VertexId gpu = topology.add_vertex(VertexKind::gpu, node, name + "/gpu" + std::to_string(i));
+      topology.add_duplex_link(gpu, pcie, BytesPerSecond(25e9), Seconds(0));
+    }
+    for (int i = 0; i < nics; ++i) {
+      const VertexId nic = topology.add_vertex(VertexKind::nic, node, name + "/nic" + std::to_string(i));
+      topology.add_duplex_link(pcie, nic, BytesPerSecond(25e9), Seconds(0));
+      topology.add_duplex_link(nic, leaf, BytesPerSecond(25e9), Seconds(0));
+    }
+  }
+  return topology;
+}
+
+TEST(Footprint, OfARingOverPcieSendsOnceFromEachMember) {
+  // A ring's bytes leave each GPU once, to its neighbour or to the NIC: its one link carries them once, with
+  // a NIC for each GPU, one for all, or after one is lost.
+  std::vector<Topology> topologies;
+  for (const int nics : {4, 1, 2, 2}) topologies.push_back(on_pcie(4, nics));
+  topologies.back().fail_vertex(topologies.back().find("node1/nic0"));
+  for (const Topology& topology : topologies) {
+    FootprintBuilder builder(topology);
+    const auto loads =
+        builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, {{0, 1, 2, 3, 4, 5, 6, 7}}));
+    for (int gpu = 0; gpu < 8; ++gpu) {
+      const std::string node = "node" + std::to_string(gpu / 4);
+      const std::string name = node + "/gpu" + std::to_string(gpu % 4);
+      EXPECT_NEAR(weight_on(loads, link_between(topology, name, node + "/pcie0")), 1.0, 1e-12) << name;
+      EXPECT_NEAR(weight_on(loads, link_between(topology, node + "/pcie0", name)), 1.0, 1e-12) << name;
+    }
+  }
+}
+
 TEST(Footprint, InsideADomainStaysOffTheNics) {
   const Topology topology = SmallFabric{.nodes = 2, .gpus = 4, .nics = 4}.build();
   FootprintBuilder builder(topology);
