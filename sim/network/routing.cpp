@@ -30,8 +30,8 @@ void append(std::vector<LinkId>& path, const std::vector<LinkId>& more) {
 }
 
 /// The GPU beside the sender whose port is nearest to the class, where it is nearer than `hops` and NVLink
-/// leads there (PXN). A sender without a way of its own (`hops` -1) takes, of the nearest, the one of its
-/// stand-in; its next flow the next.
+/// leads there (PXN). A sender without a way of its own (`hops` -1) takes, of the nearest, the flow's
+/// stand-in.
 std::optional<Ends> over_a_neighbour(const RoutingTables& tables, const Journey& flow, std::int32_t to_class,
                                      std::int32_t hops) {
   const bool lost = hops < 0;
@@ -39,23 +39,25 @@ std::optional<Ends> over_a_neighbour(const RoutingTables& tables, const Journey&
   for (const VertexId other : tables.gpus_beside(flow.from)) {
     const std::span<const VertexId> ports = tables.ports_of(other);
     if (other == flow.from || ports.empty()) continue;
-    const VertexId port = ports[flow.number % ports.size()];
-    const std::int32_t there = tables.hops_between(port, to_class);
-    if (there < 0 || (hops >= 0 && there > hops)) continue;
-    if (there == hops && (nearest.empty() || !lost)) continue;
-    std::vector<LinkId> path = tables.nvlink_path(flow.from, other);
-    if (path.empty()) continue;
-    append(path, tables.host_path(other, port, true));
-    if (there != hops) nearest.clear();
-    nearest.push_back(Ends{std::move(path), port, -1, {}});
-    hops = there;
+    const std::vector<LinkId> to_other = tables.nvlink_path(flow.from, other);
+    if (to_other.empty()) continue;
+    for (std::size_t i = 0; i < ports.size(); ++i) {
+      const VertexId port = ports[(flow.number + i) % ports.size()];
+      if (i > 0 && !lost) break;
+      const std::int32_t there = tables.hops_between(port, to_class);
+      if (there < 0 || (hops >= 0 && there > hops)) continue;
+      if (there == hops && (nearest.empty() || !lost)) continue;
+      std::vector<LinkId> path = to_other;
+      append(path, tables.host_path(other, port, true));
+      if (there != hops) nearest.clear();
+      nearest.push_back(Ends{std::move(path), port, -1, {}});
+      hops = there;
+    }
   }
   if (nearest.empty()) return std::nullopt;
-  const VertexId stand_in = tables.stand_in(flow.from);
-  const auto first = std::find_if(nearest.begin(), nearest.end(),
-                                  [&](const Ends& ends) { return ends.from_port == stand_in; });
-  const std::size_t start = first == nearest.end() ? 0 : static_cast<std::size_t>(first - nearest.begin());
-  return std::move(nearest[(start + flow.number) % nearest.size()]);
+  std::vector<VertexId> nics;
+  for (const Ends& ends : nearest) nics.push_back(ends.from_port);
+  return std::move(nearest[tables.turn(nics, flow.from, flow.number)]);
 }
 
 /// Ports of one end, tried in turn from `start`.
@@ -67,9 +69,10 @@ struct Candidates {
 };
 
 /// The first of the receiver's candidates, with the first of the sender's, that the network joins; the sender
-/// may leave over a neighbour instead of over an own port.
+/// may leave over a neighbour that is nearer than its own ports.
+/// @param lost  those that none of the sender's own ports is joined to, over a neighbour alone
 std::optional<Ends> join(const RoutingTables& tables, const Journey& flow, const Candidates& from,
-                         const Candidates& to) {
+                         const Candidates& to, bool lost = false) {
   for (std::size_t t = 0; t < to.ports.size(); ++t) {
     const VertexId to_port = to.at(t);
     const std::int32_t to_class = tables.destination_class(to_port);
@@ -89,7 +92,7 @@ std::optional<Ends> join(const RoutingTables& tables, const Journey& flow, const
       ends = Ends{std::move(first), from_port, -1, {}};
       hops = there;
     }
-    if (flow.pxn && from.own && hops != 0 && tables.kind(flow.from) == VertexKind::gpu) {
+    if (flow.pxn && from.own && (lost ? hops < 0 : hops > 0) && tables.kind(flow.from) == VertexKind::gpu) {
       if (auto nearer = over_a_neighbour(tables, flow, to_class, hops)) ends = std::move(nearer);
     }
     if (!ends) continue;
@@ -106,11 +109,12 @@ std::optional<Ends> find_ends(const RoutingTables& tables, const Journey& flow) 
   const Candidates from{tables.ports_of(flow.from), flow.number, true};
   const Candidates to{tables.ports_of(flow.to), flow.number, true};
   if (auto ends = join(tables, flow, from, to)) return ends;
-  const std::vector<VertexId> others_to = tables.other_nics(flow.to, false);
-  const Candidates to_other{others_to, flow.number, false};
+  if (auto ends = join(tables, flow, from, to, true)) return ends;
+  const std::vector<VertexId> others_to = tables.other_nics(flow.to, false, flow.number);
+  const Candidates to_other{others_to, 0, false};
   if (auto ends = join(tables, flow, from, to_other)) return ends;
-  const std::vector<VertexId> others_from = tables.other_nics(flow.from, true);
-  const Candidates from_other{others_from, flow.number, false};
+  const std::vector<VertexId> others_from = tables.other_nics(flow.from, true, flow.number);
+  const Candidates from_other{others_from, 0, false};
   if (auto ends = join(tables, flow, from_other, to)) return ends;
   return join(tables, flow, from_other, to_other);
 }

@@ -209,28 +209,40 @@ void RoutingTables::deal_stand_ins(std::span<const VertexId> gpus, const std::ve
   for (std::size_t place = 0; place < gpus.size(); ++place) {
     const VertexId gpu = gpus[place];
     if (!ports_of(gpu).empty()) continue;
-    VertexId best = -1;
-    std::pair<std::size_t, double> least;
     const std::size_t own = place * nics.size() / gpus.size();
-    for (std::size_t i = 1; i <= nics.size(); ++i) {
-      const VertexId nic = nics[(own + i) % nics.size()];
-      if (!leads_to_network(nic) || destination_class(nic) < 0) continue;
-      // Where no switches of the node lead there NVLink may (PXN): farthest, and all alike.
-      const std::size_t hops = path_in_node(gpu, nic).size();
-      const std::pair cost(hops == 0 ? vertices_.size() : hops, users[nic]);
-      if (best >= 0 && !(cost < least)) continue;
-      best = nic;
-      least = cost;
+    const std::size_t built = std::max<std::size_t>(1, own_nics_of(gpu).size());
+    for (std::size_t k = 0; k < built; ++k) {
+      VertexId best = -1;
+      std::pair<std::size_t, double> least;
+      for (std::size_t i = 1; i <= nics.size(); ++i) {
+        const VertexId nic = nics[(own + i) % nics.size()];
+        if (!leads_to_network(nic) || destination_class(nic) < 0) continue;
+        // Where no switches of the node lead there NVLink may (PXN): farthest, and all alike.
+        const std::size_t hops = path_in_node(gpu, nic).size();
+        const std::pair cost(hops == 0 ? vertices_.size() : hops, users[nic]);
+        if (best >= 0 && !(cost < least)) continue;
+        best = nic;
+        least = cost;
+      }
+      if (best < 0) return;
+      stand_ins_[gpu].push_back(best);
+      users[best] += 1.0 / static_cast<double>(built);
     }
-    if (best < 0) return;
-    stand_ins_[gpu] = best;
-    users[best] += 1.0;
   }
 }
 
-VertexId RoutingTables::stand_in(VertexId endpoint) const {
+std::span<const VertexId> RoutingTables::stand_ins(VertexId endpoint) const {
   const auto found = stand_ins_.find(endpoint);
-  return found == stand_ins_.end() ? -1 : found->second;
+  return found == stand_ins_.end() ? std::span<const VertexId>() : found->second;
+}
+
+std::size_t RoutingTables::turn(std::span<const VertexId> nics, VertexId endpoint, std::uint64_t flow) const {
+  const std::span<const VertexId> dealt = stand_ins(endpoint);
+  if (dealt.empty()) return flow % nics.size();
+  const auto first = std::find(nics.begin(), nics.end(), dealt[flow % dealt.size()]);
+  const auto place =
+      first == nics.end() ? std::uint64_t{0} : static_cast<std::uint64_t>(first - nics.begin());
+  return (place + flow / dealt.size()) % nics.size();
 }
 
 std::span<const VertexId> RoutingTables::ports_of(VertexId endpoint) const {
@@ -287,7 +299,7 @@ std::vector<LinkId> RoutingTables::scale_up_path(VertexId from, VertexId to) con
   return path_in_node(from, to);
 }
 
-std::vector<VertexId> RoutingTables::other_nics(VertexId endpoint, bool outward) const {
+std::vector<VertexId> RoutingTables::other_nics(VertexId endpoint, bool outward, std::uint64_t flow) const {
   std::vector<VertexId> nics;
   const auto of_node = nics_by_node_.find(node(endpoint));
   if (of_node == nics_by_node_.end()) return nics;
@@ -297,8 +309,9 @@ std::vector<VertexId> RoutingTables::other_nics(VertexId endpoint, bool outward)
     if (outward ? !leads_to_network(nic) : destination_class(nic) < 0) continue;
     if (!(outward ? path_in_node(endpoint, nic) : path_in_node(nic, endpoint)).empty()) nics.push_back(nic);
   }
-  const auto first = std::find(nics.begin(), nics.end(), stand_in(endpoint));
-  if (first != nics.end()) std::rotate(nics.begin(), first, nics.end());
+  if (nics.empty()) return nics;
+  std::rotate(nics.begin(), nics.begin() + static_cast<std::ptrdiff_t>(turn(nics, endpoint, flow)),
+              nics.end());
   return nics;
 }
 

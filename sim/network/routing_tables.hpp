@@ -62,12 +62,15 @@ class RoutingTables {
   /// Between two vertices of one node, over its NVSwitches and PCIe switches alone: the shortest, or empty.
   std::vector<LinkId> path_in_node(VertexId from, VertexId to) const;
   /// NICs of an endpoint's node that lead to the network (`outward`) or from it and are none of its own
-  /// ports, as far as it reaches them over the node's switches: in order, from the endpoint's stand-in on.
-  std::vector<VertexId> other_nics(VertexId endpoint, bool outward) const;
-  /// The NIC of its node that a GPU without ports of its own uses first, -1 if there is none. Such GPUs are
-  /// dealt over the node's NICs in use one by one: each takes, of the nearest, one that the fewest GPUs use,
-  /// of several the first after its own place.
-  VertexId stand_in(VertexId endpoint) const;
+  /// ports, as far as it reaches them over the node's switches: in order, from the one whose turn it is for
+  /// the flow.
+  std::vector<VertexId> other_nics(VertexId endpoint, bool outward, std::uint64_t flow) const;
+  /// The NICs of its node that a GPU without ports of its own uses, as many as it was built with; none for
+  /// others. They are dealt out of those in use one by one: each is, of the nearest, one that the fewest GPUs
+  /// use, of several the first after the GPU's own place.
+  std::span<const VertexId> stand_ins(VertexId endpoint) const;
+  /// Which of some NICs a flow takes: the k-th the k-th stand-in, and those beyond them the ones that follow.
+  std::size_t turn(std::span<const VertexId> nics, VertexId endpoint, std::uint64_t flow) const;
 
   /// Number of the set of network switches that lead to a port; ports with the same set share it. -1 if
   /// empty.
@@ -172,7 +175,7 @@ class RoutingTables {
   std::vector<VertexId> gpus_by_node_;
   std::map<int, std::vector<VertexId>> nics_by_node_;           ///< of nodes alone
   std::vector<std::pair<std::size_t, std::size_t>> node_gpus_;  ///< range in gpus_by_node_, a vertex
-  std::map<VertexId, VertexId> stand_ins_;                      ///< of GPUs without ports
+  std::map<VertexId, std::vector<VertexId>> stand_ins_;         ///< of GPUs without ports
   Grid grid_;
 
   mutable std::mutex mutex_;
