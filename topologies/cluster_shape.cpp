@@ -54,6 +54,18 @@ void shape_dragonfly(const ClusterSpec& cluster, const DragonflyLayout& layout, 
   shape.nodes_per_pod = one_group ? 0 : layout.nodes_per_group;
   shape.rail_optimized = layout.rails > 1;
   shape.oversubscription = one_group ? 1.0 : layout.global_oversubscription;
+  // Minimal paths have the cables between two switches, and between two groups, to themselves.
+  const FabricSpec& fabric = cluster.fabric;
+  const BytesPerSecond port = min(cluster.node.nics.bandwidth, fabric.link_bandwidth);
+  const int nics = cluster.nics_per_node();
+  if (!layout.plus && layout.switches_per_group > 1) {
+    const int ports = layout.nodes_per_leaf * (layout.rails > 1 ? 1 : nics);
+    shape.pair_oversubscription_leaf = port * ports / fabric.link_bandwidth;
+  }
+  if (!one_group) {
+    shape.pair_oversubscription =
+        port * (nics * layout.nodes_per_group) / (fabric.link_bandwidth * layout.global_links);
+  }
 }
 
 /// Of what every node spreads evenly over a ring of `size` nodes (itself included), what passes the fuller of
@@ -78,6 +90,9 @@ void shape_torus(const ClusterSpec& cluster, const std::vector<int>& sizes, Clus
   const double injected = shape.nic_bandwidth * cluster.nics_per_node() / cluster.fabric.link_bandwidth;
   // A ring of nodes goes over one link to the next.
   shape.oversubscription = shape.oversubscription_leaf = std::max(1.0, injected);
+  shape.torus = sizes;
+  shape.torus_demand = injected;
+  shape.lowest_first = cluster.fabric.routing == Routing::fixed;
   int nodes = 1;
   double most = 0.0;
   for (const int size : sizes) {
@@ -301,6 +316,9 @@ void narrow(const ClusterSpec& cluster, const RemainingCapacity& left, ClusterSh
   shape.oversubscription_leaf = std::max(1.0, shape.oversubscription_leaf * leaf);
   shape.oversubscription = std::max(1.0, shape.oversubscription * leaf / left.spine_uplinks);
   for (ClusterShape::ExchangeBlock& block : shape.exchange_blocks) block.oversubscription *= leaf;
+  shape.torus_demand *= leaf;
+  shape.pair_oversubscription_leaf *= leaf;
+  shape.pair_oversubscription *= leaf / left.spine_uplinks;
 }
 
 }  // namespace
@@ -399,6 +417,8 @@ ClusterShape uncontended_shape(const ClusterSpec& cluster) {
   ClusterShape shape = healthy_shape(cluster);
   shape.oversubscription = shape.oversubscription_leaf = 1.0;
   shape.exchange_blocks.clear();
+  shape.torus.clear();
+  shape.pair_oversubscription_leaf = shape.pair_oversubscription = 0.0;
   if (cluster.fabric.what_if.any()) {
     RemainingCapacity left;
     left.scale_up = remaining_capacity(cluster).scale_up;

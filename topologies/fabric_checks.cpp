@@ -197,15 +197,17 @@ std::vector<std::string> estimate_limits(const ClusterSpec& cluster) {
   const bool many_paths = !fabric.is_clos() || fabric_layout(cluster, problem).tiers > 1;
   if (fabric.routing == Routing::ecmp && many_paths) {
     limits.emplace_back("the estimate knows no hash collisions of ECMP");
+  } else if (fabric.routing == Routing::fixed && fabric.is_clos() && many_paths) {
+    limits.emplace_back("the estimate knows nothing of static paths that meet on one cable");
   }
   if (fabric.is_dragonfly()) {
     limits.emplace_back(
-        "the estimate gives traffic between groups its share of all global links of a group, as traffic to "
-        "all groups alike gets; minimal paths between two groups have only their own");
+        "the estimate gives traffic between two groups, or two switches of one, the cables between these "
+        "(minimal paths), and takes all siblings to go the same way");
   } else if (fabric.kind == FabricKind::torus) {
     limits.emplace_back(
-        "the estimate gives a ring of nodes one link to the next and an exchange what the ring links carry "
-        "of it; other traffic that is not laid along the rings shares them");
+        "the estimate counts the groups of one kind that meet on a cable between routers where their nodes "
+        "lie at a constant stride, and takes exchanges to be among consecutive nodes");
   } else if (fabric.kind == FabricKind::graph) {
     limits.emplace_back(
         "the estimate takes the longest path and the cut between the halves for all traffic of the graph");

@@ -190,6 +190,19 @@ void warn_about_hashed_paths(const Experiment& experiment, Prediction& predictio
       "others out; what draws of the same flows differ by: orrery traffic --seeds");
 }
 
+/// Adaptive switches of a dragonfly go round what is full; ours know the shortest paths alone.
+void warn_about_missing_detours(const Experiment& experiment, Prediction& prediction) {
+  const FabricSpec& fabric = experiment.cluster.fabric;
+  if (!fabric.is_dragonfly() || fabric.routing != Routing::adaptive) return;
+  const auto holds = [](const LinkClassUse& use) {
+    return use.held_s > 0.0 && (use.name == "leaf -> leaf" || use.name == "spine -> spine");
+  };
+  if (std::none_of(prediction.links.begin(), prediction.links.end(), holds)) return;
+  prediction.warnings.emplace_back(
+      "cluster.fabric.routing adaptive: only shortest paths of a dragonfly are modelled, and cables between "
+      "its switches are full; switches that detour over other groups (UGAL) would hold the step up less");
+}
+
 void warn_about_dropped_tokens(const Experiment& experiment, Prediction& prediction) {
   const double rows =
       expert_rows_share(experiment.model, experiment.training, experiment.software, experiment.parallel);
@@ -339,6 +352,7 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   warn_about_attention(experiment, prediction);
   warn_about_fabric(experiment.cluster, prediction);
   warn_about_hashed_paths(experiment, prediction);
+  warn_about_missing_detours(experiment, prediction);
   warn_about_uneven_groups(experiment, prediction);
   if (options.tier != Tier::datasheet && !options.calibration.empty() &&
       models.kernels->profile_name() != experiment.device.name) {

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "sim/network/torus_load.hpp"
 
 namespace orrery {
 namespace {
@@ -67,6 +71,30 @@ struct Hop {
   Tier tier;
 };
 
+/// Rings are as fast as the narrowest domain sends. Of each block of `size` nodes, how many more of the
+/// group's ranks than that its domains have on average, whose part of the uplinks the rings use as well.
+std::vector<double> spare_senders(const ClusterShape& cluster, std::span<const int> gpus,
+                                  const GroupShape& shape, int size) {
+  const int nodes = cluster.gpus / cluster.gpus_per_node;
+  std::vector<double> spare(static_cast<std::size_t>((nodes + size - 1) / size), 1.0);
+  const int nodes_of_domain = cluster.gpus_per_domain / cluster.gpus_per_node;
+  if (shape.fewest_ranks_per_domain == 0 || size % nodes_of_domain != 0) return spare;
+  const Blocks domains = blocks_of(gpus, cluster.gpus_per_domain);
+  std::vector<int> ranks(spare.size()), touched(spare.size());
+  for (std::size_t i = 0; i < domains.members.size(); ++i) {
+    if (domains.members[i] == 0) continue;
+    const auto block = (static_cast<std::size_t>(domains.first) + i) *
+                       static_cast<std::size_t>(nodes_of_domain) / static_cast<std::size_t>(size);
+    ranks[block] += domains.members[i];
+    ++touched[block];
+  }
+  for (std::size_t block = 0; block < spare.size(); ++block) {
+    if (touched[block] > 0)
+      spare[block] = static_cast<double>(ranks[block]) / (touched[block] * shape.narrowest_domain());
+  }
+  return spare;
+}
+
 /// @param size   nodes that meet below the uplinks; 0: all
 /// @param tier   least tier of a hop that uses them
 /// @param ratio  oversubscription with all `size` nodes present: the last block may have fewer, and as many
@@ -86,12 +114,14 @@ UplinkDemand uplink_demand(const ClusterShape& cluster, std::span<const int> gpu
     ++started[block];
     if (hop.tier >= tier) ++left[block];
   }
+  const Blocks members = blocks_of(gpus, size * cluster.gpus_per_node);
+  const std::vector<double> spare = spare_senders(cluster, gpus, shape, size);
   for (std::size_t block = 0; block < blocks; ++block) {
     if (left[block] == 0) continue;
-    demand.ring = std::max(demand.ring, ratio_of(static_cast<int>(block)) * left[block] / started[block]);
+    demand.ring = std::max(demand.ring,
+                           ratio_of(static_cast<int>(block)) * left[block] / started[block] / spare[block]);
   }
 
-  const Blocks members = blocks_of(gpus, size * cluster.gpus_per_node);
   const int outside_domain = shape.ranks - shape.narrowest_domain();
   // Without PXN, what goes to another rail passes a spine, wherever its node is.
   const int ranks_per_node = std::max(1, shape.ranks / shape.nodes);
@@ -104,6 +134,65 @@ UplinkDemand uplink_demand(const ClusterShape& cluster, std::span<const int> gpu
     demand.exchange =
         std::max(demand.exchange, ratio_of(members.first + static_cast<int>(block)) * (shape.ranks - near) /
                                       static_cast<double>(outside_domain));
+  }
+  return demand;
+}
+
+/// Nodes of a group, in the order in which it first meets their domains.
+std::vector<int> nodes_in_order(const ClusterShape& cluster, std::span<const int> gpus) {
+  std::vector<int> nodes;
+  std::vector<bool> met(static_cast<std::size_t>(cluster.gpus / cluster.gpus_per_domain) + 1, false);
+  for (const int gpu : gpus) {
+    const auto domain = static_cast<std::size_t>(gpu / cluster.gpus_per_domain);
+    if (met[domain]) continue;
+    met[domain] = true;
+    nodes.push_back(gpu / cluster.gpus_per_node);
+  }
+  return nodes;
+}
+
+/// The same where cables lead from one block to one other each (dragonflies), so that what goes to the same
+/// other block counts. Hops of a higher tier are counted there.
+UplinkDemand pair_demand(const ClusterShape& cluster, std::span<const int> gpus, const GroupShape& shape,
+                         int size, Tier tier, double ratio) {
+  UplinkDemand demand;
+  if (ratio <= 1.0 || size <= 0) return demand;
+  const int nodes = cluster.gpus / cluster.gpus_per_node;
+  const auto ratio_of = [&](int block) { return ratio * std::min(size, nodes - block * size) / size; };
+  const std::vector<int> ring = nodes_in_order(cluster, gpus);
+  const std::vector<int> shifts = sibling_shifts(ring, nodes);
+  std::map<int, int> started;
+  std::map<std::pair<int, int>, int> sent;  // hops, each of all that a node sends
+  for (std::size_t sibling = 0; sibling < std::max<std::size_t>(1, shifts.size()); ++sibling) {
+    const int shift = shifts.empty() ? 0 : shifts[sibling];
+    for (std::size_t i = 0; i < ring.size(); ++i) {
+      const int from = ring[i] + shift;
+      const int to = ring[(i + 1) % ring.size()] + shift;
+      ++started[from / size];
+      if (meeting_tier(cluster, from, to, true) == tier) ++sent[{from / size, to / size}];
+    }
+  }
+  for (const auto& [pair, count] : sent) {
+    // Where the siblings are not known, all nodes of the block send as the ring's do.
+    const double share = shifts.empty() ? ratio_of(pair.first) / started[pair.first] : ratio / size;
+    demand.ring = std::max(demand.ring, share * count);
+  }
+  const Blocks members = blocks_of(gpus, size * cluster.gpus_per_node);
+  const int outside_domain = shape.ranks - shape.narrowest_domain();
+  int largest = -1;  // among those that this tier joins: of all groups, or of leaves that meet in one
+  for (std::size_t block = 0; block < members.members.size(); ++block) {
+    if (members.members[block] == 0) continue;
+    if (largest < 0 || members.members[block] > members.members[static_cast<std::size_t>(largest)])
+      largest = static_cast<int>(block);
+  }
+  for (std::size_t block = 0; block < members.members.size(); ++block) {
+    if (members.members[block] == 0 || static_cast<int>(block) == largest) continue;
+    if (tier == Tier::spine && !same_block((members.first + static_cast<int>(block)) * size,
+                                           (members.first + largest) * size, cluster.nodes_per_pod))
+      continue;
+    demand.exchange =
+        std::max(demand.exchange, ratio_of(members.first + static_cast<int>(block)) *
+                                      members.members[static_cast<std::size_t>(largest)] / outside_domain);
   }
   return demand;
 }
@@ -168,7 +257,9 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
                        : cluster.nodes_per_leaf > 0 || cluster.rail_optimized ? Tier::spine
                                                                               : Tier::leaf;
   Tier farthest = Tier::leaf;
-  const bool narrow = cluster.oversubscription_leaf > 1.0 || cluster.oversubscription > 1.0;
+  const bool narrow = cluster.torus.empty() &&
+                      (cluster.oversubscription_leaf > 1.0 || cluster.oversubscription > 1.0 ||
+                       cluster.pair_oversubscription_leaf > 1.0 || cluster.pair_oversubscription > 1.0);
   std::vector<Hop> hops;
   // The hop that closes the ring is the longest one in most groups: with it first, the loop ends at once.
   int here = gpus.back();
@@ -190,9 +281,11 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
   const bool whole_nodes = shape.ranks == shape.nodes * cluster.gpus_per_node;
   const double nics_in_rings = nics_of_each(cluster, whole_nodes);
   const double nics_in_exchanges = nics_of_each(cluster, false);
-  // Uplinks are sized for the NICs, whatever the host link lets through.
+  // Uplinks are sized for the NICs, whatever the host link lets through. A NIC that GPUs share hangs on one
+  // such link as well.
   const auto sent = [&](double nics, double demand) {
-    return min(cluster.nic_bandwidth * (nics / demand), cluster.host_link) * cluster.payload_efficiency;
+    return min(cluster.nic_bandwidth * (nics / demand), cluster.host_link * std::min(1.0, nics)) *
+           cluster.payload_efficiency;
   };
   shape.scale_out_per_rank = sent(nics_in_rings, 1.0);
   if (nics_in_exchanges != nics_in_rings) shape.exchange_per_rank = sent(nics_in_exchanges, 1.0);
@@ -201,8 +294,18 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
                                             cluster.oversubscription_leaf);
     const UplinkDemand pod = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_pod, Tier::core,
                                            cluster.oversubscription);
-    shape.exchange_per_rank = sent(nics_in_exchanges, std::max(leaf.exchange, pod.exchange));
-    shape.scale_out_per_rank = sent(nics_in_rings, std::max(leaf.ring, pod.ring));
+    const UplinkDemand to_leaf = pair_demand(cluster, gpus, shape, cluster.nodes_per_leaf, Tier::spine,
+                                             cluster.pair_oversubscription_leaf);
+    const UplinkDemand to_group =
+        pair_demand(cluster, gpus, shape, cluster.nodes_per_pod, Tier::core, cluster.pair_oversubscription);
+    shape.exchange_per_rank =
+        sent(nics_in_exchanges, std::max({leaf.exchange, pod.exchange, to_leaf.exchange, to_group.exchange}));
+    shape.scale_out_per_rank =
+        sent(nics_in_rings, std::max({leaf.ring, pod.ring, to_leaf.ring, to_group.ring}));
+  }
+  if (shape.domains > 1 && !cluster.torus.empty()) {
+    const double load = fullest_cable(cluster.torus, nodes_in_order(cluster, gpus), cluster.lowest_first);
+    shape.scale_out_per_rank = sent(nics_in_rings, std::max(1.0, cluster.torus_demand * load));
   }
   if (shape.domains > 1 && !cluster.exchange_blocks.empty()) {
     const auto [low, high] = std::minmax_element(gpus.begin(), gpus.end());

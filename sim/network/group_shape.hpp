@@ -26,7 +26,7 @@ struct ClusterShape {
   bool in_network_reduction = false;  ///< NVLS on this generation's NVSwitch
   int nics_per_node = 0;
   BytesPerSecond nic_bandwidth;     ///< per NIC and direction
-  BytesPerSecond host_link;         ///< PCIe per GPU and direction: caps what one GPU can push into its NIC
+  BytesPerSecond host_link;         ///< PCIe of a GPU, and of a NIC, one direction: caps what these can send
   BytesPerSecond host_memory_link;  ///< between a GPU and its host's memory, one direction
   BytesPerSecond host_memory_bandwidth;  ///< of a node's host memory; zero: not known
   Seconds
@@ -50,6 +50,12 @@ struct ClusterShape {
     double oversubscription;
   };
   std::vector<ExchangeBlock> exchange_blocks;
+  std::vector<int> torus;     ///< sizes of its rings, the first node by node; empty: no torus
+  double torus_demand = 0.0;  ///< what a node's NICs send over what a cable between routers carries
+  bool lowest_first = false;  ///< of a torus: routes take the lowest dimension first, and one of two ways
+  /// Of a dragonfly, whose cables join two switches, or two groups, each: what all nodes below a leaf, or in
+  /// a group, send over the cables to one other. Zero: uplinks lead to all others (at oversubscription).
+  double pair_oversubscription_leaf = 0.0, pair_oversubscription = 0.0;
   StorageShape storage;
 };
 
@@ -67,7 +73,8 @@ struct GroupShape {
   Seconds scale_up_latency;
   bool in_network_reduction = false;
   /// What one rank can send into the fabric while its sibling groups (the other GPUs of its node and of its
-  /// leaf) do the same: min(NICs x rate / GPUs of the node, host link), times payload efficiency; less where
+  /// leaf) do the same: min(NICs x rate / GPUs of the node, host link; of a NIC that GPUs share, its
+  /// own), times payload efficiency; less where
   /// more of a ring's hops leave a leaf or pod than its uplinks have room for. Where NICs and GPUs do not
   /// divide, of the GPU with the smallest share, but for rings through whole nodes, which start at NICs.
   BytesPerSecond scale_out_per_rank;
@@ -99,7 +106,9 @@ int nic_of_gpu(int local_gpu, int gpus_per_node, int nics_per_node);
 /// leaf carry 1/o of what its NICs send (o: oversubscription); a ring through k nodes of a leaf leaves it
 /// once, and its siblings on the leaf's other nodes do likewise: it is slowed by max(1, o/k), a pair by o. An
 /// exchange of n ranks, m of them under the leaf and r in the domain, by max(1, o (n-m)/(n-r)); pods as
-/// leaves. On an NVLink mesh a group of r in a domain of n reaches (r-1)/(n-1) of a GPU's links.
+/// leaves. On a dragonfly all that goes to one other leaf or group counts, over the cables between the two
+/// (minimal paths); on a torus a ring is slowed by the fullest cable between routers, siblings that meet
+/// there included. On an NVLink mesh a group of r in a domain of n reaches (r-1)/(n-1) of a GPU's links.
 /// @throws std::invalid_argument for an empty group or a GPU that the cluster lacks
 GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus);
 

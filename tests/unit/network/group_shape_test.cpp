@@ -167,6 +167,70 @@ TEST(GroupShape, IsCappedByTheHostLink) {
   EXPECT_EQ(group_shape(wide, strided(0, 4, 8)).scale_out_per_rank, gigabytes_per_second(63));
 }
 
+TEST(GroupShape, SharesTheHostLinkOfANicThatGpusShare) {
+  ClusterShape old = cluster();
+  old.nics_per_node = 4;
+  old.host_link = gigabytes_per_second(31.5);  // PCIe 4: less than the NIC's 50 GB/s
+  EXPECT_EQ(group_shape(old, strided(0, 4, 8)).scale_out_per_rank, gigabytes_per_second(31.5 / 2));
+}
+
+TEST(GroupShape, OfUnequalDomainsUsesTheUplinksOfTheLargerWhole) {
+  // Six nodes of four NICs of 25 GB/s: a domain of four nodes and one of two, a leaf each. 4:1 leaves the
+  // first leaf 100 GB/s and the second, half full, as much: rings run at 100 GB/s, 8 x 12.5 of the smaller
+  // domain.
+  ClusterShape rack = cluster();
+  rack.gpus = 24;
+  rack.gpus_per_node = 4;
+  rack.gpus_per_domain = 16;
+  rack.nics_per_node = 4;
+  rack.nic_bandwidth = gigabytes_per_second(25);
+  rack.nodes_per_leaf = 4;
+  rack.nodes_per_pod = 0;
+  rack.oversubscription = rack.oversubscription_leaf = 4;
+  const GroupShape all = group_shape(rack, strided(0, 24, 1));
+  EXPECT_EQ(all.narrowest_domain(), 8);
+  EXPECT_NEAR(all.scale_out_per_rank.base(), 12.5e9, 1);
+}
+
+/// 32 nodes of one GPU and NIC of 50 GB/s; cables of 50 GB/s.
+ClusterShape direct() {
+  ClusterShape shape = cluster();
+  shape.gpus = 32;
+  shape.gpus_per_node = shape.gpus_per_domain = shape.nics_per_node = 1;
+  shape.scale_up = ScaleUpKind::none;
+  shape.rail_optimized = shape.pxn = false;
+  shape.nodes_per_leaf = 1;
+  shape.nodes_per_pod = 0;
+  shape.oversubscription = shape.oversubscription_leaf = 1;
+  return shape;
+}
+
+TEST(GroupShape, OfRingsThatMeetOnATorusSharesTheCable) {
+  ClusterShape torus = direct();
+  torus.torus = {8, 4};
+  torus.torus_demand = 1.0;
+  EXPECT_EQ(group_shape(torus, strided(0, 8, 1)).scale_out_per_rank, gigabytes_per_second(50));
+  EXPECT_EQ(group_shape(torus, strided(0, 4, 2)).scale_out_per_rank, gigabytes_per_second(25));
+  EXPECT_EQ(group_shape(torus, strided(3, 4, 8)).scale_out_per_rank, gigabytes_per_second(50));
+  torus.torus_demand = 0.25;  // cables of four times a NIC's rate
+  EXPECT_EQ(group_shape(torus, strided(0, 4, 2)).scale_out_per_rank, gigabytes_per_second(50));
+}
+
+TEST(GroupShape, OnADragonflySharesTheCablesToOneOtherGroup) {
+  // Groups of eight nodes, four nodes a switch: two cables to each other group, one between two switches.
+  ClusterShape dragonfly = direct();
+  dragonfly.nodes_per_leaf = 4;
+  dragonfly.nodes_per_pod = 8;
+  dragonfly.pair_oversubscription_leaf = 4;
+  dragonfly.pair_oversubscription = 4;
+  // Rings of every fourth node: half of the hops go to the other switch of the group, half to the next group.
+  EXPECT_EQ(group_shape(dragonfly, strided(0, 8, 4)).scale_out_per_rank, gigabytes_per_second(50 / 4.0));
+  // Through whole switches, one hop in eight leaves a group and one in four a switch: 4 x 1/8, 4 x 1/4.
+  EXPECT_EQ(group_shape(dragonfly, strided(0, 32, 1)).scale_out_per_rank, gigabytes_per_second(50));
+  // An exchange of all: 8 of the 31 others are in each other group, 4 at the other switch.
+  EXPECT_NEAR(group_shape(dragonfly, strided(0, 32, 1)).exchange_per_rank.base(), 50e9 / (4 * 8 / 31.0), 1);
+}
+
 TEST(GroupShape, CountsDomainsAndNodesApartOnARack) {
   ClusterShape rack = cluster();
   rack.gpus = 144;
