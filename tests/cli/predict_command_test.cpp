@@ -212,6 +212,12 @@ TEST(PredictCommand, WarnsAboutWhatAnEngineCannotSeeOfTheFabricAndWhatHasNoEffec
   const std::string hashes = "cluster.fabric: the estimate knows no hash collisions of ECMP";
   EXPECT_TRUE(warns(predicted(experiment, {"--engine", "estimate"}), hashes));
   EXPECT_FALSE(warns(predicted(experiment), hashes));
+  experiment["cluster"]["fabric"]["routing"] = "static";
+  const std::string meet =
+      "cluster.fabric: the estimate knows nothing of static paths that meet on one cable";
+  EXPECT_TRUE(warns(predicted(experiment, {"--engine", "estimate"}), meet));
+  EXPECT_FALSE(warns(predicted(experiment), meet));
+  experiment["cluster"]["fabric"]["routing"] = "ecmp";
   experiment["cluster"]["fabric"]["failed_links"] = Json::array({Json::array({"leaf0", "spine0"})});
   for (const char* engine : {"estimate", "simulate"}) {
     EXPECT_TRUE(warns(predicted(experiment, {"--engine", engine}), "cluster.fabric: uneven cut: leaf0"))
@@ -231,6 +237,25 @@ TEST(PredictCommand, WarnsAboutWhatAnEngineCannotSeeOfTheFabricAndWhatHasNoEffec
   experiment["training"]["global_batch"] = 256;
   EXPECT_TRUE(warns(predicted(experiment), "parallel.sequence has nothing to act on: tensor is 1"));
   EXPECT_TRUE(warns(predicted(experiment), "parallel.overlap.tensor has nothing to act on: tensor is 1"));
+}
+
+TEST(PredictCommand, SaysThatFullCablesOfADragonflyHaveNoDetours) {
+  // Two nodes a group and one cable between two groups: rings from group to group fill it.
+  Json experiment = small_experiment();
+  experiment["cluster"]["nodes"] = 8;
+  experiment["parallel"] = {{"tensor", 8}};
+  experiment["cluster"]["fabric"] = {
+      {"kind", "dragonfly"}, {"switches_per_group", 2}, {"nodes_per_leaf", 1}, {"global_links", 1}};
+  const auto warns = [&] {
+    const Json lines = predicted(experiment)["warnings"];
+    return std::any_of(lines.begin(), lines.end(), [](const Json& line) {
+      return line.get<std::string>().starts_with(
+          "cluster.fabric.routing adaptive: only shortest paths of a dragonfly are modelled");
+    });
+  };
+  EXPECT_TRUE(warns());
+  experiment["cluster"]["fabric"]["routing"] = "static";
+  EXPECT_FALSE(warns());
 }
 
 TEST(PredictCommand, SaysWhichTokensExpertsDropAndCountsTheRestAsWork) {
