@@ -12,6 +12,7 @@
 
 #include "calibration/kernels/fit_memory.hpp"
 #include "calibration/kernels/fit_power.hpp"
+#include "calibration/kernels/log_error_fit.hpp"
 #include "calibration/kernels/profile_tables.hpp"
 #include "calibration/kernels/sustained.hpp"
 #include "sim/base/quantile.hpp"
@@ -97,7 +98,14 @@ Evidence best_of(ProfileFit fit) {
 class ProfileFitter {
  public:
   ProfileFitter(const std::string& gpu, const FitInputs& inputs)
-      : inputs_(inputs), device_(device_named(inputs.devices, gpu)), fits_(inputs) {}
+      : inputs_(inputs),
+        device_(device_named(inputs.devices, gpu)),
+        fits_(inputs),
+        factors_(inputs.measurements.gemm, inputs.devices, inputs.rules,
+                 [this](const std::string& other, Precision precision) {
+                   const FittedProducts* own = fits_.products(other, precision);
+                   return own != nullptr ? &own->fit : nullptr;
+                 }) {}
 
   FittedKernelProfile fit() {
     profile_.gpu = device_.name;
@@ -206,11 +214,32 @@ class ProfileFitter {
     for (const LentAttention& rule : inputs_.rules.attention_lent) {
       if (rule.gpu != gpu || rule.kernel != kernel) continue;
       if (const auto fit = lender(rule.from_gpu, rule.from_kernel, depth)) {
-        return lend_attention(rule, *fit, device_named(inputs_.devices, rule.from_gpu),
-                              device_named(inputs_.devices, gpu));
+        AttentionFit lent = lend_attention(rule, *fit, device_named(inputs_.devices, rule.from_gpu),
+                                           device_named(inputs_.devices, gpu));
+        if (lent.measured_sustained && rule.from_gpu != gpu) take_own_clock(lent, rule.from_gpu, gpu);
+        return lent;
       }
     }
     return std::nullopt;
+  }
+
+  /// Rows under load hold the lender's clock; the borrower's stands in its place.
+  void take_own_clock(AttentionFit& lent, const std::string& from, const std::string& gpu) {
+    const double theirs = sustained_clock(from), own = sustained_clock(gpu);
+    lent.parameters.efficiency = six_digits(lent.parameters.efficiency * own / theirs);
+    lent.source.text =
+        fmt::format("{}; at {}'s sustained clock, {:.3f} of a burst's, instead of {}'s, {:.3f}",
+                    lent.source.text, gpu, own, from, theirs);
+  }
+
+  double sustained_clock(const std::string& gpu) {
+    KernelProfile named;
+    named.gpu = gpu;
+    named.device = device_named(inputs_.devices, gpu);
+    if (const auto factor = factors_.factor_of(named, Precision::bf16)) return factor->factor;
+    const KernelProfile* shipped = fits_.shipped(gpu);
+    const SustainedFactor* known = shipped != nullptr ? shipped->sustained_for(Precision::bf16) : nullptr;
+    return known != nullptr ? known->factor : 1.0;
   }
 
   void add_attention() {
@@ -285,14 +314,9 @@ class ProfileFitter {
   }
 
   void add_sustained() {
-    SustainedFactors factors(inputs_.measurements.gemm, inputs_.devices, inputs_.rules,
-                             [this](const std::string& gpu, Precision precision) {
-                               const FittedProducts* own = fits_.products(gpu, precision);
-                               return own != nullptr ? &own->fit : nullptr;
-                             });
     for (const GemmFit& fit : profile_.gemm) {
       if (profile_.gemm_for(fit.precision) != &fit) continue;  // the second table of a precision
-      auto factor = factors.factor_of(profile_, fit.precision);
+      auto factor = factors_.factor_of(profile_, fit.precision);
       TableOrigin origin =
           factor && factor->evidence == Evidence::measured ? TableOrigin::rows : TableOrigin::lent;
       const SustainedFactor* base =
@@ -363,6 +387,7 @@ class ProfileFitter {
   const FitInputs& inputs_;
   const DeviceSpec& device_;
   TableFits fits_;
+  SustainedFactors factors_;
   FittedKernelProfile result_;
   KernelProfile& profile_ = result_.profile;
 };
