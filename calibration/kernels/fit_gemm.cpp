@@ -150,6 +150,16 @@ ParameterCovariance covariance_of(const DeviceSpec& device, std::span<const Meas
   return result;
 }
 
+/// A product in 8 or 4 bits starts like one in bf16; what its table has beyond that is the quantise's start.
+GemmParameters split_quantize_launch(GemmParameters parameters, std::span<const MeasuredGemm> rows,
+                                     const GemmFit* bf16) {
+  if (bf16 == nullptr || !has_quantise(rows) || parameters.launch <= bf16->parameters.launch)
+    return parameters;
+  parameters.quantize_launch = Seconds(six_digits((parameters.launch - bf16->parameters.launch).base()));
+  parameters.launch = bf16->parameters.launch;
+  return parameters;
+}
+
 }  // namespace
 
 GemmParameters fit_gemm_parameters(const DeviceSpec& device, std::span<const MeasuredGemm> rows,
@@ -198,11 +208,13 @@ double summarize(const std::vector<double>& log_errors, FitError& error) {
   return log_errors.empty() ? 0.0 : six_digits(std::sqrt(squares / static_cast<double>(log_errors.size())));
 }
 
-GemmFit fit_gemm(const DeviceSpec& device, std::vector<MeasuredGemm> rows, Source source, FitError& error) {
+GemmFit fit_gemm(const DeviceSpec& device, std::vector<MeasuredGemm> rows, Source source, const GemmFit* bf16,
+                 FitError& error) {
   GemmFit fit;
   fit.precision = rows.front().shape.precision;
-  fit.parameters = fit_gemm_parameters(device, rows);
-  fit.covariance = covariance_of(device, rows, fit.parameters);
+  const GemmParameters optimum = fit_gemm_parameters(device, rows);
+  fit.parameters = split_quantize_launch(optimum, rows, bf16);
+  fit.covariance = covariance_of(device, rows, optimum);
   fit.source = std::move(source);
 
   std::set<std::pair<std::int64_t, std::int64_t>> families;
@@ -215,7 +227,8 @@ GemmFit fit_gemm(const DeviceSpec& device, std::vector<MeasuredGemm> rows, Sourc
       (std::pair(row.shape.n, row.shape.k) == family ? left_out : others.shapes).push_back(row);
     }
     if (others.shapes.empty()) continue;
-    others.parameters = fit_gemm_parameters(device, others.shapes, fit.parameters);
+    others.parameters =
+        split_quantize_launch(fit_gemm_parameters(device, others.shapes, optimum), others.shapes, bf16);
     believe_lawfully(others, device);
     const ResidualField field = residual_field(others, device);
     for (const MeasuredGemm& row : left_out) {

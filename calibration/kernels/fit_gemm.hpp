@@ -16,8 +16,12 @@ GemmParameters fit_gemm_parameters(const DeviceSpec& device, std::span<const Mea
 
 /// Fits and cross-validates: each family of equal (n, k) is predicted, residuals included, by what the others
 /// taught.
+/// @param bf16  the device's products in bf16, null if unknown: one in 8 or 4 bits starts like them, and what
+/// its
+///              rows hold beyond that is the start of their quantise
 /// @param error receives the cross-validated errors
-GemmFit fit_gemm(const DeviceSpec& device, std::vector<MeasuredGemm> rows, Source source, FitError& error);
+GemmFit fit_gemm(const DeviceSpec& device, std::vector<MeasuredGemm> rows, Source source, const GemmFit* bf16,
+                 FitError& error);
 
 /// Cross-validated errors to a median, a 95th percentile and (returned) a robust standard deviation of
 /// ln(time).

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "calibration/kernels/log_error_fit.hpp"
@@ -19,9 +20,9 @@ constexpr double kAllowed =
 constexpr int kRounds = 300;
 constexpr double kStep = 0.5;  // by which the noise of the row with most blame grows in a round
 
-/// Multiples of 128 up to 32768, two to a doubling.
-std::vector<std::int64_t> dimensions() {
-  std::vector<std::int64_t> values;
+/// Multiples of 128 up to 32768, two to a doubling, after `shorter` ones.
+std::vector<std::int64_t> dimensions(std::vector<std::int64_t> shorter) {
+  std::vector<std::int64_t> values = std::move(shorter);
   for (std::int64_t value = 128; value <= 32768; value *= 2) {
     if (value > 128) values.push_back(value / 4 * 3);
     values.push_back(value);
@@ -32,19 +33,22 @@ std::vector<std::int64_t> dimensions() {
 /// ln(time) of form and field over a lattice of shapes: rows of a matrix are (m, n), columns (k, batch).
 class Lattice {
  public:
-  Lattice(const GemmFit& fit, const DeviceSpec& device) {
+  /// @param with_quantise  what the time of a product in 8 or 4 bits holds: the field is one for both
+  Lattice(const GemmFit& fit, const DeviceSpec& device, bool with_quantise) {
     const auto rows = static_cast<Eigen::Index>(fit.shapes.size());
+    const auto widths = static_cast<Eigen::Index>(widths_.size());
     const auto lengths = static_cast<Eigen::Index>(lengths_.size());
     const auto batches = static_cast<Eigen::Index>(kBatches.size());
-    form_.resize(lengths * lengths, lengths * batches);
+    form_.resize(widths * widths, lengths * batches);
     outer_.resize(form_.rows(), rows);
     inner_.resize(form_.cols(), rows);
     const ResidualField field = residual_field(fit, device);
     std::vector<ResidualField::Point> measured;
     for (const MeasuredGemm& row : fit.shapes) measured.push_back(residual_point(row.shape));
     GemmShape shape = fit.shapes.front().shape;
+    shape.quantized_inputs = with_quantise;
     for (Eigen::Index r = 0; r < form_.rows(); ++r) {
-      shape.m = length(r / lengths), shape.n = length(r % lengths);
+      shape.m = width(r / widths), shape.n = width(r % widths);
       for (Eigen::Index c = 0; c < form_.cols(); ++c) {
         shape.k = length(c / batches), shape.batch = kBatches[static_cast<size_t>(c % batches)];
         form_(r, c) = std::log(gemm_pieces(fit.parameters, device, shape).total().base());
@@ -58,6 +62,7 @@ class Lattice {
   /// @param weights of the rows in the residual field
   Eigen::VectorXd blame(const Eigen::VectorXd& weights) const {
     const Eigen::MatrixXd time = form_ + outer_ * weights.asDiagonal() * inner_.transpose();
+    const auto widths = static_cast<Eigen::Index>(widths_.size());
     const auto lengths = static_cast<Eigen::Index>(lengths_.size());
     const auto batches = static_cast<Eigen::Index>(kBatches.size());
     Eigen::VectorXd total = Eigen::VectorXd::Zero(weights.size());
@@ -74,8 +79,8 @@ class Lattice {
     for (Eigen::Index r = 0; r < form_.rows(); ++r) {
       for (Eigen::Index c = 0; c < form_.cols(); ++c) {
         for (Eigen::Index further = 1; further <= 3; ++further) {
-          if (r / lengths + further < lengths) compare(r, c, r + further * lengths, c);
-          if (r % lengths + further < lengths) compare(r, c, r + further, c);
+          if (r / widths + further < widths) compare(r, c, r + further * widths, c);
+          if (r % widths + further < widths) compare(r, c, r + further, c);
           if (c / batches + further < lengths) compare(r, c, r, c + further * batches);
           if (c % batches + further < batches) compare(r, c, r, c + further);
         }
@@ -87,6 +92,7 @@ class Lattice {
  private:
   static constexpr std::array<std::int64_t, 5> kBatches = {1, 2, 3, 4, 8};
 
+  std::int64_t width(Eigen::Index i) const { return widths_[static_cast<size_t>(i)]; }
   std::int64_t length(Eigen::Index i) const { return lengths_[static_cast<size_t>(i)]; }
 
   /// Two coordinates' part of exp(-distance^2 / 2) between a point of the lattice and each measured one.
@@ -99,7 +105,8 @@ class Lattice {
     }
   }
 
-  std::vector<std::int64_t> lengths_ = dimensions();
+  std::vector<std::int64_t> widths_ = dimensions({16, 32, 64});  ///< of m and n
+  std::vector<std::int64_t> lengths_ = dimensions({});           ///< of k
   Eigen::MatrixXd form_, outer_, inner_;
 };
 
@@ -107,11 +114,14 @@ class Lattice {
 
 void believe_lawfully(GemmFit& fit, const DeviceSpec& device) {
   for (MeasuredGemm& row : fit.shapes) row.residual_noise = kLeastNoise;
-  const Lattice lattice(fit, device);
+  std::vector<Lattice> lattices = {Lattice(fit, device, true)};
+  if (is_quantized(fit.precision)) lattices.emplace_back(fit, device, false);
   for (int round = 0; round < kRounds; ++round) {
     const std::vector<double> weights = residual_field(fit, device).weights();
-    const Eigen::VectorXd blame = lattice.blame(
-        Eigen::Map<const Eigen::VectorXd>(weights.data(), static_cast<Eigen::Index>(weights.size())));
+    Eigen::VectorXd blame = Eigen::VectorXd::Zero(static_cast<Eigen::Index>(weights.size()));
+    for (const Lattice& lattice : lattices) {
+      blame += lattice.blame(Eigen::Map<const Eigen::VectorXd>(weights.data(), blame.size()));
+    }
     const double most = blame.maxCoeff();
     if (most <= 0.0) break;
     for (size_t i = 0; i < fit.shapes.size(); ++i) {

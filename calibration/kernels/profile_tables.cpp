@@ -33,17 +33,6 @@ std::string join_sources(const std::set<std::string>& sources) {
   return text;
 }
 
-/// A product in 8 or 4 bits starts like one in bf16; what its table has beyond that is the quantise's start.
-void split_quantize_launch(GemmFit& fit, const GemmFit* bf16) {
-  if (bf16 == nullptr || !is_quantized(fit.precision) || fit.parameters.launch <= bf16->parameters.launch)
-    return;
-  const auto inside = [](const MeasuredGemm& row) { return row.shape.quantized_inputs; };
-  if (std::none_of(fit.shapes.begin(), fit.shapes.end(), inside)) return;
-  fit.parameters.quantize_launch =
-      Seconds(six_digits((fit.parameters.launch - bf16->parameters.launch).base()));
-  fit.parameters.launch = bf16->parameters.launch;
-}
-
 std::vector<AttentionMeasurement> rows_of_tables(std::span<const AttentionMeasurement> measurements,
                                                  std::string_view gpu,
                                                  const std::vector<std::string>& tables) {
@@ -156,13 +145,12 @@ std::optional<FittedProducts> fit_products(const DeviceSpec& device, Precision p
       table.sources.insert(row.source);
     }
     if (rows.size() < kFewestTableRows) continue;
-    table.fit = fit_gemm(device, std::move(rows), {}, table.error);
+    table.fit = fit_gemm(device, std::move(rows), {}, bf16, table.error);
     table.fit.measured_sustained = campaign == Campaign::sustained;
     table.fit.parameters.misaligned = kMisaligned;
     table.fit.parameters.misaligned_batched = kMisalignedBatched;
     table.fit.source.text = fmt::format("{} products of {}; {}", table.fit.shapes.size(),
                                         join_sources(table.sources), kMisalignedSource);
-    split_quantize_launch(table.fit, bf16);
     return table;
   }
   return std::nullopt;
