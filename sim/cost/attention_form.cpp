@@ -95,19 +95,26 @@ double shared_bytes(const AttentionShape& shape, double element) {
   return (element * (4.0 * keys + 3.0 * values) + 8.0 * keys) / tile + 2.0 * element;
 }
 
+/// Clocks of an SM's 128 lanes for what is done to a score in fp32: scaled and its maximum taken off,
+/// compared (at half rate), added up; in the backward scaled, taken off twice and multiplied.
+constexpr double kVectorOperations = 4.0;
+
 /// Time of a kernel in 8 bits over that of the same in 16 bits where nothing but a pair's products, its
-/// exponential and its bytes of shared memory counts.
+/// exponential, its arithmetic in fp32 and its bytes of shared memory counts.
 double narrow_share(const DeviceSpec& device, const AttentionShape& shape) {
   const double products =
       2.0 * worked_width(shape) * (shape.pass == AttentionPass::backward ? kBackwardFlops : 1.0);
-  const double exponential = device.exponentials.base() > 0.0 ? 1.0 / device.exponentials.base() : 0.0;
-  const double shared_rate = device.shared_memory_bandwidth.base();
-  const auto bound = [&](Precision precision) {
+  const auto time = [](double work, double rate) { return rate > 0.0 ? work / rate : 0.0; };
+  const double exponential = time(1.0, device.exponentials.base());
+  const auto fp32 = device.peak_for(Precision::fp32);
+  const double vector = fp32 ? time(2.0 * kVectorOperations, fp32->base()) : 0.0;  // 2 FLOP an operation
+  const auto busy = [&](Precision precision) {
     const double shared =
-        shared_rate > 0.0 ? shared_bytes(shape, operand_bytes(precision)) / shared_rate : 0.0;
-    return std::max({products / require_peak(device, precision).base(), exponential, shared});
+        time(shared_bytes(shape, operand_bytes(precision)), device.shared_memory_bandwidth.base());
+    return std::hypot(std::hypot(products / require_peak(device, precision).base(), exponential),
+                      std::hypot(vector, shared));
   };
-  return bound(shape.precision) / bound(kAttentionRows);
+  return busy(shape.precision) / busy(kAttentionRows);
 }
 
 }  // namespace

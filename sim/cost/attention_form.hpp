@@ -51,23 +51,31 @@ struct AttentionPieces {
 /// limit (seen in sustained loops only). Not modelled: deterministic backwards, splits of the keys over SMs
 /// (decoding), caches that overflow. Source: form derived here and judged by the fits in calibration/kernels.
 ///
-/// Kernels in 8 bits take the time t of 16 bits, from whose rows the parameters come, by what holds a pair of
-/// query and key longest: the matrix units, its one exponential (in the backward the softmax is made again)
-/// or the bytes that go through shared memory for it:
+/// Kernels in 8 bits take the time t of 16 bits, from whose rows the parameters come, by what a pair of query
+/// and key keeps busy: the matrix units, its one exponential (in the backward the softmax is made again), the
+/// 128 lanes of fp32 for four operations on its score, and the bytes that go through shared memory for it.
+/// None hides the others behind it wholly, nor stands wholly beside them; they add up as squares:
 ///
-///   t(8) = t(16) m(8) / m(16),  m(b) = max(f / peak(b), 1 / exponentials, s(b) / shared memory bandwidth)
+///   t(8) = t(16) m(8) / m(16),  m(b)^2 = (f / peak(b))^2 + (1 / exponentials)^2 + (8 FLOP / peak in fp32)^2
+///                                        + (s(b) / shared memory bandwidth)^2
 ///   f = 2 (head + value size) [backward: x 2.5] FLOP
 ///   s = b/8 (2 head + value) / 128 B,  backward (b/8 (4 head + 3 value) + 8 head) / 128 + 2 b/8 B
 ///
-/// so that both reach the same share of their bound, but for heads narrower than 128: what makes their 16
+/// so that both reach the same share of m, but for heads narrower than 128: what makes their 16
 /// bits slow is not always what binds, so that this form gives them no longer than heads of 128 (what nearby
 /// rows leave comes on top). Zadouri et al. 2026 (FlashAttention-4, arXiv 2603.05451) weigh the three in the
 /// same way for a tile of 128 x 128 at head size 128 in 16 bits on a Blackwell SM, whose forward waits for
 /// exponentials and whose backward waits for shared memory: 1024, 1024 and 768 clocks forward, 2560, 1024 and
-/// 3328 backward. Q, K, V and the output are of one byte in global memory. cuDNN's backward in 8 bits leaves
-/// nothing out for a window: of window 128, batch 2 and 128 heads of 64 it takes 0.64, 2.07, 7.35 and 27.6 ms
-/// at 2048, 4096, 8192 and 16384 positions on GB200 in MXFP8, in bf16 0.23, 0.46, 0.90 and 1.82 ms. Source:
-/// NVIDIA/cudnn-frontend, with cuDNN 9.26
+/// 3328 backward. The squares were chosen by five ratios of cuDNN 9.19's forwards in FP8 over bf16 in
+/// NVIDIA's tables (cudnn-frontend,
+/// benchmark/sdpa_benchmark_training/results/{h200,gb200,gb300}_919_only_cudnn of 26 February 2026, causal,
+/// 8192 to 32768 positions): heads of 128 on H200, GB200 and GB300 0.66, 0.79 and 0.66 where they give 0.64,
+/// 0.76 and 0.66, of 192 / 128 on GB200 and GB300 0.70 and 0.61 where they give 0.70 and 0.61; the longest
+/// alone gives 0.50, 1.00, 0.50, 0.80 and 0.50. From bf16 on GB200 to bf16 on GB300 they give 1.17 and 1.12
+/// of the 1.16 and 1.13 measured. Q, K, V and the output are of one byte in global memory. cuDNN's backward
+/// in 8 bits leaves nothing out for a window: of window 128, batch 2 and 128 heads of 64 it takes
+/// 0.64, 2.07, 7.35 and 27.6 ms at 2048, 4096, 8192 and 16384 positions on GB200 in MXFP8, in bf16 0.23,
+/// 0.46, 0.90 and 1.82 ms. Source: NVIDIA/cudnn-frontend, with cuDNN 9.26
 /// benchmark/attention_training/results/gpt_oss/gb200/gpt_oss_20260824_051605.csv@49e2383e
 /// and, FP8 alike, with cuDNN 9.19
 /// benchmark/sdpa_benchmark_training/results/gb200_919_only_cudnn/gpt_oss_20260226_175022.csv@afa9f7c0
