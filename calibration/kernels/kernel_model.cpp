@@ -234,6 +234,7 @@ void CalibratedKernelModel::build_attention(const LoadedProfile& loaded, const K
       sizes.push_back(row.shape.head_dim);
   }
   if (!context.wave_quantisation) table.parameters.quantisation = 0.0;
+  if (!context.sustained) table.parameters.throttle = 0.0;  // a burst ends before the power limit binds
   attention_[static_cast<size_t>(fit.kernel)] = std::move(table);
 }
 

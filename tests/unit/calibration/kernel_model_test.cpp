@@ -256,6 +256,26 @@ TEST(KernelModel, AttentionInEightBitsTakesWhatTheRowsIn16BitsLeaveToo) {
   EXPECT_NEAR(share(AttentionPass::backward), busy(1280, 3328 * 17.0 / 26) / busy(2560, 3328), 0.02);
 }
 
+/// What a call of tens of milliseconds loses to the power limit was seen in loops of minutes alone.
+TEST(KernelModel, ABurstOfALongAttentionKeepsItsRate) {
+  const DeviceSpec device = measured_device("b200-sxm-180gb");
+  AttentionShape shape;
+  shape.batch = 4;
+  shape.heads = shape.kv_heads = 64;
+  shape.head_dim = shape.value_dim = 128;
+  shape.kernel = AttentionKernel::cudnn;
+  const auto growth = [&](const KernelContext& context) {
+    const auto model = make_kernel_model(device, context);
+    const auto time = [&](std::int64_t length) {
+      shape.seq_q = shape.seq_kv = length;
+      return model->time({"attention", shape}).time;
+    };
+    return time(65536) / time(32768);
+  };
+  EXPECT_GT(growth(kSustained), 4.05);  // more than the pairs grow by
+  EXPECT_LT(growth(kBurst), 4.0);
+}
+
 TEST(KernelModel, UnfusedAttentionIsTheSumOfItsKernels) {
   const auto model = make_kernel_model(measured_device("a100-sxm4-80gb"), kSustained);
   AttentionShape shape;
