@@ -200,11 +200,13 @@ std::vector<ModelKernel> model_shapes(const ModelShapesOptions& options) {
   double parameters = embedding_parameters_per_rank(model, training, parallel, software.vocab_multiple) +
                       head_parameters_per_rank(model, parallel, software.vocab_multiple) +
                       model.mtp_layers * token_prediction_parameters_per_rank(model, parallel);
+  double matrices = 0;
   int layer_count = 0;
   ShapeList list;
   add_work(embedding_work(model, training, software, parallel), 1, list);
   for (const auto& [kind, layers] : layers_of_fullest_stage(setting)) {
     parameters += static_cast<double>(layers) * layer_parameters_per_rank(model, parallel, kind);
+    matrices += static_cast<double>(layers) * layer_matrix_parameters_per_rank(model, parallel, kind);
     layer_count += static_cast<int>(layers);
     add_work(transformer_layer_work(model, training, software, parallel, kind), layers, list);
   }
@@ -212,6 +214,7 @@ std::vector<ModelKernel> model_shapes(const ModelShapesOptions& options) {
   add_work(token_prediction_work(model, training, software, parallel), model.mtp_layers, list);
   OptimizerLoad load;
   load.updated = load.resident = parameters;
+  load.cast_weights = matrices;
   load.matrices = trained_matrices(model, training, parallel, layer_count);
   list.add(optimizer_pass(training, software, parallel, load), 1);
   return list.take();

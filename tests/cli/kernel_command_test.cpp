@@ -311,6 +311,33 @@ TEST(PresetsCommand, ShapesFollowThePlan) {
       << run.out;
 }
 
+/// A step of one micro-batch on one GPU that keeps its host ahead is its kernels, one after another; in 8
+/// bits with the casts of weights.
+TEST(PresetsCommand, ShapesOfAStepTakeItsTime) {
+  for (const std::string precision : {"bf16", "fp8"}) {
+    const CliRun shapes = run_orrery({"presets", "models", "gpt3-3.6b", "--shapes", "--seq-length", "4096",
+                                      "--precision", precision, "--gpu", "h100-sxm-80gb"});
+    ASSERT_EQ(shapes.exit_code, 0) << shapes.err;
+    const CliRun kernels =
+        run_orrery(kernel({"--gpu", "h100-sxm-80gb", "--input", "-", "--format", "json"}), shapes.out);
+    ASSERT_EQ(kernels.exit_code, 0) << kernels.err;
+    double sum = 0;
+    const Json each_of = kernels.json()["kernels"];
+    for (const Json& each : each_of) sum += each["count"].get<double>() * each["time_s"].get<double>();
+    const std::string experiment =
+        R"({"schema": "orrery.experiment/1", "model": "gpt3-3.6b", "parallel": {},
+            "cluster": {"node": {"gpu": "h100-sxm-80gb", "gpus": 1}, "nodes": 1, "fabric": {"kind": "rail_optimized"}},
+            "training": {"seq_length": 4096, "global_batch": 1, "micro_batch": 1, "recompute": "none",
+                         "precision": ")" +
+        precision + "\"}}";
+    const CliRun step = run_orrery(
+        {"predict", "-", "--tier", "measured", "--engine", "estimate", "--format", "json"}, experiment);
+    ASSERT_EQ(step.exit_code, 0) << step.err;
+    EXPECT_NEAR(sum / step.json()["step_time_s"].get<double>(), 1.0, 1e-4)
+        << precision;  // lines round to 1 ns
+  }
+}
+
 TEST(PresetsCommand, RefusesShapesThatCannotBe) {
   const auto error = [](std::vector<std::string> arguments) {
     const CliRun run = run_orrery(arguments);
