@@ -273,6 +273,13 @@ KernelTime CalibratedKernelModel::gemm_time(const GemmShape& shape) const {
   }
   const GemmPieces pieces = gemm_pieces(table->parameters, device_, shape, table->clock);
   KernelTime result = corrected(*table, shape, pieces.total());
+  // What rows leave is carried on to shapes that they do not bound: no product outruns its operations, nor
+  // the bytes that no cache holds.
+  if (result.evidence != Evidence::measured) {
+    const BytesPerSecond rate = device_.memory_bandwidth;
+    const Bytes uncached = rate * table->parameters.memory * pieces.memory - device_.l2_cache;
+    result.time = max(result.time, max(shape.flops() / *device_.peak_for(shape.precision), uncached / rate));
+  }
   result.bound = bound_of(pieces.compute, pieces.memory + pieces.quantize, pieces.launch);
   if (misaligned(shape) && result.evidence != Evidence::measured) {
     result.evidence = Evidence::assumed;

@@ -130,6 +130,28 @@ TEST_P(GemmLaws, MoreOfANarrowProductIsNeverFaster) {
   });
 }
 
+/// Operands and result cross the memory once but for what the cache may hold of them.
+TEST_P(GemmLaws, NoProductOutrunsThePeakOrTheMemory) {
+  DeviceSpec device = profile_.profile.device;
+  device.l2_cache = Bytes(0);  // a profile does not hold it
+  const CalibratedKernelModel model(device, profile_, {});
+  for_each_precision([&](Precision precision) {
+    Sweep sweep(23);
+    for (int trial = 0; trial < 8000; ++trial) {
+      GemmShape shape = sweep.shape(precision);
+      if (trial % 2 == 0) shape.m = 64;
+      const KernelTime time = time_of(model, shape);
+      if (time.evidence == Evidence::measured) continue;
+      const auto m = static_cast<double>(shape.m), n = static_cast<double>(shape.n),
+                 k = static_cast<double>(shape.k), batch = static_cast<double>(shape.batch);
+      const Bytes traffic(batch * ((m + n) * k * operand_bytes(precision) + m * n * shape.output_bytes));
+      constexpr double kRoundOff = 1.0 + 1e-9;
+      EXPECT_LE(traffic / time.time, device.memory_bandwidth * kRoundOff) << text_of(shape);
+      EXPECT_LE(shape.flops() / time.time, *device.peak_for(precision) * kRoundOff) << text_of(shape);
+    }
+  });
+}
+
 TEST_P(GemmLaws, TimesAreFiniteAndPositive) {
   const CalibratedKernelModel model(profile_.profile.device, profile_, {});
   for_each_precision([&](Precision precision) {
