@@ -12,7 +12,7 @@ namespace {
 
 /// Sums over the calls of one group kind.
 struct Sums {
-  double exposed_s = 0, latency_s = 0, wire_bytes = 0, weighted_bandwidth = 0;
+  double exposed_s = 0, latency_s = 0, wire_bytes = 0;
   double most_exposed_s = 0;  ///< of one call's kind: whose algorithm and groups stand for all
   std::array<double, 6> exposed_by_op{};
 };
@@ -33,7 +33,6 @@ void add_part(const PartCost& part, double times, GroupKind group, Sums& sums, C
     sums.exposed_s += exposed;
     sums.latency_s += exposed * (call.each.latency / call.each.total());
     sums.wire_bytes += call.payload.base() * bus_factor(call.op, call.ranks) * call.count * share * times;
-    sums.weighted_bandwidth += call.each.bus_bandwidth * exposed;
     sums.exposed_by_op[static_cast<size_t>(call.op)] += exposed;
     if (group != GroupKind::expert) traffic.ranks = call.ranks;
     traffic.evidence = weaker(traffic.evidence, call.each.evidence);
@@ -76,7 +75,6 @@ std::vector<CrossingTraffic> crossing_traffic(const StepPlan& plan) {
     if (traffic.op == CollectiveOp::send_receive) traffic.op = CollectiveOp::all_gather;
     traffic.payload_per_s = sums.wire_bytes / bus_factor(traffic.op, traffic.ranks) / sums.exposed_s;
     traffic.latency_share = sums.latency_s / sums.exposed_s;
-    traffic.bus_bandwidth = sums.weighted_bandwidth / sums.exposed_s;
     result.push_back(traffic);
   }
   return result;

@@ -17,7 +17,6 @@ struct CrossingTraffic {
   int ranks = 1;
   double payload_per_s = 0;  ///< nccl-tests' size of an `op` with these bytes on the wire
   double latency_share = 0;  ///< of the exposed time: no byte flows
-  double bus_bandwidth = 0;
   std::string_view algorithm, protocol;
   Evidence evidence = Evidence::assumed;
 

@@ -360,7 +360,7 @@ void add_exchange(std::vector<CommunicationTotal>& list, const Exchange& exchang
   }
   list.push_back({exchange.group, exchange.op, exchange.ranks, exchange.payload, calls,
                   exchange.time.total() * static_cast<double>(calls), Seconds(0), exchange.time.algorithm,
-                  exchange.time.protocol, exchange.time.bus_bandwidth, exchange.time.evidence});
+                  exchange.time.protocol, exchange.time.evidence});
 }
 
 /// Communications beside compute of one rank of a stage, with their unexposed totals.
@@ -440,6 +440,11 @@ const std::vector<OrderedPass>& PassOrders::order(ScheduleKind kind, int stages,
       .first->second;
 }
 
+double CommunicationTotal::bus_bandwidth() const {
+  if (total <= Seconds(0)) return 0.0;
+  return payload.base() * static_cast<double>(count) * bus_factor(op, ranks) / total.base();
+}
+
 std::vector<CommunicationTotal> inline_communications(const StepPlan& plan, int stage) {
   std::vector<CommunicationTotal> list;
   const auto add = [&](const std::vector<InlineCommunication>& communications, double passes) {
@@ -451,7 +456,7 @@ std::vector<CommunicationTotal> inline_communications(const StepPlan& plan, int 
       });
       if (known == list.end()) {
         list.push_back({c.group, c.op, c.ranks, c.payload, 0, Seconds(0), Seconds(0), c.each.algorithm,
-                        c.each.protocol, c.each.bus_bandwidth, c.each.evidence});
+                        c.each.protocol, c.each.evidence});
         known = list.end() - 1;
       }
       known->count += count;

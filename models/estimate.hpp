@@ -22,9 +22,12 @@ struct CommunicationTotal {
   std::int64_t count = 0;
   Seconds total, exposed;
   std::string_view algorithm = "ring", protocol = "simple";
-  double bus_bandwidth = 0;  ///< B/s
   Evidence evidence = Evidence::assumed;
   std::int64_t every = 1;  ///< steps from one to the next: beyond one, the rest is of the step that has it
+
+  /// B/s in nccl-tests' convention, of the bytes of all calls in the time that they are in flight: others on
+  /// their links, checks before them and what gathers their slices count.
+  double bus_bandwidth() const;
 };
 
 struct StepEstimate {

@@ -47,17 +47,9 @@ void add_loop(const StepPlan& plan, StepEstimate& estimate) {
     const Seconds time = average.latency() + average.transfer();
     add(BreakdownTerm::data_comm_exposed, time.base() / period);
     add(BreakdownTerm::optimizer, sync.outer[static_cast<size_t>(stage)].duration.base() / period);
-    CommunicationTotal line{average.group,
-                            average.op,
-                            average.ranks,
-                            average.payload,
-                            1,
-                            time,
-                            time,
-                            average.time.algorithm,
-                            average.time.protocol,
-                            average.time.bus_bandwidth,
-                            average.time.evidence};
+    CommunicationTotal line{
+        average.group, average.op, average.ranks,          average.payload,       1,
+        time,          time,       average.time.algorithm, average.time.protocol, average.time.evidence};
     line.every = sync.period;
     estimate.communications.push_back(line);
   }

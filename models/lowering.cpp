@@ -235,7 +235,6 @@ class GraphSink {
     result.transfer = exchange.transfer();
     result.algorithm = exchange.time.algorithm;
     result.protocol = exchange.time.protocol;
-    result.bus_bandwidth = exchange.time.bus_bandwidth;
     result.evidence = exchange.time.evidence;
     result.slows = exchange.slows;
     return result;
@@ -287,7 +286,6 @@ class GraphSink {
     communication.transfer = Seconds(step.exposed_s) - communication.latency;
     communication.algorithm = traffic.algorithm;
     communication.protocol = traffic.protocol;
-    communication.bus_bandwidth = traffic.bus_bandwidth;
     communication.evidence = traffic.evidence;
     const Groups& groups = groups_of(traffic.members, stage);
     communication.groups = full_ ? std::vector<std::vector<int>>{groups.gpus[g]} : groups.gpus;

@@ -22,12 +22,6 @@ void add_use(std::vector<CommunicationTotal>& lines, const CommunicationTotal& u
     lines.push_back(use);
     return;
   }
-  // Their bytes over the time of all.
-  const double total = (line->total + use.total).base();
-  if (total > 0.0) {
-    line->bus_bandwidth =
-        (line->bus_bandwidth * line->total.base() + use.bus_bandwidth * use.total.base()) / total;
-  }
   line->count += use.count;
   line->total += use.total;
   line->exposed += use.exposed;
@@ -43,20 +37,11 @@ void scale_to_tasks(std::vector<CommunicationTotal>& lines, GroupKind group, dou
   }
   if (planned <= Seconds(0)) return;
   for (CommunicationTotal& line : lines) {
-    if (line.group != group) continue;
-    const Seconds before = line.total;
-    line.total += line.exposed * (seconds_on_network / planned.base() - 1.0);
-    if (line.total > Seconds(0)) line.bus_bandwidth *= before / line.total;
+    if (line.group == group) line.total += line.exposed * (seconds_on_network / planned.base() - 1.0);
   }
 }
 
 }  // namespace
-
-double bus_bandwidth_in_flight(const Communication& what, const CommunicationUse& use) {
-  constexpr double kHeldUp = 1.0 + 1e-6;  // less is rounding
-  const double alone = (what.latency + what.transfer).base() * static_cast<double>(use.count);
-  return use.total_s > kHeldUp * alone ? what.bus_bandwidth * alone / use.total_s : what.bus_bandwidth;
-}
 
 std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& step, const StepPlan& plan) {
   const int rank = slowest_rank(step.graph, step.timeline);
@@ -71,9 +56,9 @@ std::vector<CommunicationTotal> simulated_communication(const SimulatedStep& ste
       continue;
     }
     const int ranks = what.groups.empty() ? 2 : static_cast<int>(what.groups.front().size());
-    add_use(lines, {what.group, what.op, ranks, what.payload / what.calls, use.count * what.calls,
-                    seconds(use.total_s), seconds(use.exposed_s), what.algorithm, what.protocol,
-                    bus_bandwidth_in_flight(what, use), what.evidence});
+    add_use(lines,
+            {what.group, what.op, ranks, what.payload / what.calls, use.count * what.calls,
+             seconds(use.total_s), seconds(use.exposed_s), what.algorithm, what.protocol, what.evidence});
   }
   const Breakdown breakdown = breakdown_of_rank(step.graph, step.timeline, rank);
   for (const GroupKind group : kInsideLayers) {

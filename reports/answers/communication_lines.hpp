@@ -9,10 +9,6 @@
 
 namespace orrery {
 
-/// Bus bandwidth of a communication as it was used, B/s in nccl-tests' convention: what others on its links
-/// held up took longer for the same bytes.
-double bus_bandwidth_in_flight(const Communication& what, const CommunicationUse& use);
-
 /// Communications of the slowest rank of a simulated step. Those between tasks (data, pipeline) come from the
 /// timeline, equal calls (same group, operation, size and ranks) on one line; those inside layers (tensor,
 /// context) run in a segment of known length, so that their lines are the plan's.

@@ -112,7 +112,6 @@ class LoopSimulation {
                               orrery::seconds(use.exposed_s),
                               what.algorithm,
                               what.protocol,
-                              bus_bandwidth_in_flight(what, use),
                               what.evidence};
       line.every = loop_.sync.period;
       result_.communication.push_back(line);

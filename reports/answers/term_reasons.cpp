@@ -51,7 +51,7 @@ void add_lines(const Prediction& prediction, OperationUse OperationPair::*side,
       longest[index] = line.total.base();
       use.algorithm = line.algorithm;
       use.protocol = line.protocol;
-      use.bus_bandwidth = line.bus_bandwidth;
+      use.bus_bandwidth = line.bus_bandwidth();
     }
   }
 }

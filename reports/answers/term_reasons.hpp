@@ -14,7 +14,7 @@ struct OperationUse {
   int ranks = 0;  ///< of the largest group
   double bytes = 0, total_s = 0, exposed_s = 0;
   std::string algorithm, protocol;  ///< of the size that takes longest
-  double bus_bandwidth = 0;         ///< B/s, of that size alone on the fabric
+  double bus_bandwidth = 0;         ///< B/s, of that size in the time in flight
   bool operator==(const OperationUse&) const = default;
 };
 

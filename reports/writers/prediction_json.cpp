@@ -63,7 +63,7 @@ Json communication_json(const Prediction& prediction) {
                      {"exposed_s", line.exposed.base()},
                      {"algorithm", std::string(line.algorithm)},
                      {"protocol", std::string(line.protocol)},
-                     {"bus_bandwidth_bytes_per_s", line.bus_bandwidth},
+                     {"bus_bandwidth_bytes_per_s", line.bus_bandwidth()},
                      {"evidence", std::string(name_of(line.evidence))},
                      {"every_steps", line.every}});
   }

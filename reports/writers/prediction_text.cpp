@@ -136,7 +136,7 @@ std::string communication_table(const Prediction& prediction) {
   for (const CommunicationTotal& line : prediction.communication) {
     table.add({std::string(name_of(line.group)), std::string(name_of(line.op)), std::to_string(line.ranks),
                format_quantity(line.payload), std::to_string(line.count), format_quantity(line.total),
-               format_quantity(line.exposed), format_quantity(BytesPerSecond(line.bus_bandwidth)),
+               format_quantity(line.exposed), format_quantity(BytesPerSecond(line.bus_bandwidth())),
                fmt::format("{} {}", line.algorithm, line.protocol)});
   }
   return table.text();

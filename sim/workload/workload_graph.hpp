@@ -59,7 +59,6 @@ struct Communication {
                      ///< uncontended time
   std::string_view algorithm = "ring";
   std::string_view protocol = "simple";
-  double bus_bandwidth = 0;  ///< B/s, uncontended, nccl-tests' convention
   Evidence evidence = Evidence::assumed;
   /// Kernels of the ranks that take part run this many times as long while it is in flight: it holds SMs and
   /// memory bandwidth. 1: it holds none. Of several at once the largest counts.
@@ -89,7 +88,7 @@ struct Task {
   std::int32_t index = 0;  ///< into segments or communications
   std::int32_t micro_batch = -1;
   std::int16_t chunk = 0;   ///< virtual stage
-  std::int16_t stream = 0;  ///< 0 compute, 1 tensor/context, 2 data, 3 pipeline send, 4 pipeline receive
+  std::int16_t stream = 0;  ///< 0 compute, 1 tensor/context, 2 data, 3 sends onward, 4 sends back
 };
 
 /// A training step as tasks on simulated ranks, in flat arrays.
