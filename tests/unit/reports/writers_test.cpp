@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <array>
+#include <map>
+
 #include "reports/writers/chrome_trace.hpp"
 #include "reports/writers/json_text.hpp"
 #include "reports/writers/prediction_writer.hpp"
@@ -152,8 +155,50 @@ TEST(ChromeTrace, ExpandsPiecesEvenlyAndShowsACommunicationOnEveryRank) {
   EXPECT_DOUBLE_EQ(complete[1]["dur"].get<double>(), 6e6);
   EXPECT_EQ(complete[2]["name"], "pipeline send_receive");
   EXPECT_EQ(complete[2]["pid"], 0);
+  EXPECT_EQ(complete[2]["tid"], 3);  // pipeline send
   EXPECT_EQ(complete[3]["pid"], 1);
+  EXPECT_EQ(complete[3]["tid"], 4);  // pipeline receive
   EXPECT_DOUBLE_EQ(complete[3]["ts"].get<double>(), 8e6);
+}
+
+// Rank 1 gets an activation from rank 0 and a gradient from rank 2 at the same time: a viewer shows no two
+// events of a thread that overlap without one holding the other (Trace Event Format, duration events).
+TEST(ChromeTrace, ShowsTransfersInFlightAtOnceOnThreadsOfTheirOwn) {
+  WorkloadGraphBuilder builder(3);
+  const auto send = [&](std::int32_t from, std::int16_t stream) {
+    Communication communication;
+    communication.group = GroupKind::pipeline;
+    communication.op = CollectiveOp::send_receive;
+    communication.payload = Bytes(100);
+    communication.groups = {{from, 1}};
+    const std::array<std::int32_t, 2> both = {from, 1};
+    builder.add_task({TaskKind::communication, from, builder.add_communication(communication), 0, 0, stream},
+                     both);
+  };
+  send(0, 3);
+  send(2, 4);
+  send(0, 3);
+  SimulatedStep step;
+  step.graph = builder.finish();
+  step.timeline.start_s = {1.0, 0.0, 2.0};
+  step.timeline.end_s = {2.0, 1.5, 3.0};
+  step.timeline.makespan_s = 3.0;
+  std::map<int, std::vector<std::pair<double, double>>> received;
+  std::map<int, std::string> names;
+  const Json trace = Json::parse(chrome_trace(step));
+  for (const Json& event : trace["traceEvents"]) {
+    if (event["pid"] != 1) continue;
+    const int thread = event["tid"].get<int>();
+    if (event["name"] == "thread_name") names[thread] = event["args"]["name"].get<std::string>();
+    if (event["ph"] == "X") received[thread].emplace_back(event["ts"], event["dur"]);
+  }
+  ASSERT_EQ(received.size(), 2U);
+  const auto& [first, gradient] = *received.begin();
+  const auto& [second, activations] = *std::next(received.begin());
+  EXPECT_EQ(names[first], "pipeline receive");
+  EXPECT_EQ(names[second], "pipeline receive 2");
+  EXPECT_EQ(gradient, (std::vector<std::pair<double, double>>{{0.0, 1.5e6}, {2e6, 1e6}}));
+  EXPECT_EQ(activations, (std::vector<std::pair<double, double>>{{1e6, 1e6}}));
 }
 
 }  // namespace
