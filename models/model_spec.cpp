@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cmath>
+#include <set>
+#include <string>
 #include <string_view>
 
 #include "models/layer_kind.hpp"
@@ -127,19 +129,22 @@ MoeSpec read_moe(const SpecReader& reader, const ModelSpec& model) {
 void read_heads(const SpecReader& reader, ModelSpec& model) {
   model.heads = count_at(reader, "heads", 1);
   model.kv_heads = reader.has("kv_heads") ? count_at(reader, "kv_heads", 1) : model.heads;
-  if (model.heads % model.kv_heads != 0) {
+  // What does not fit a count that was refused follows from it.
+  const std::set<std::string> refused = reader.problems().refused_below(reader.pointer());
+  const bool counted = !refused.contains("heads") && !refused.contains("kv_heads");
+  if (counted && model.heads % model.kv_heads != 0) {
     reader.problems().add(reader.pointer() + "/kv_heads", std::to_string(model.kv_heads),
                           "a divisor of heads " + std::to_string(model.heads));
   }
   model.attention = model.kv_heads == model.heads ? AttentionKind::mha : AttentionKind::gqa;
   if (reader.has("attention")) read_attention(reader.at("attention"), model);
-  if (model.attention == AttentionKind::mha && model.kv_heads != model.heads) {
+  if (counted && model.attention == AttentionKind::mha && model.kv_heads != model.heads) {
     reader.problems().add(reader.pointer() + "/attention/kind", "\"mha\"",
                           "\"gqa\" with " + std::to_string(model.kv_heads) + " kv_heads for " +
                               std::to_string(model.heads) + " heads");
   }
   const bool mla = model.attention == AttentionKind::mla;
-  if (mla && model.kv_heads != model.heads) {
+  if (counted && mla && model.kv_heads != model.heads) {
     reader.at("kv_heads")
         .refuse("heads " + std::to_string(model.heads) +
                     " with attention kind \"mla\", which makes keys for every head",
@@ -154,8 +159,10 @@ void read_heads(const SpecReader& reader, ModelSpec& model) {
   } else if (mla) {
     model.head_dim = mla_dim;
   } else if (model.hidden % model.heads != 0) {
-    reader.at("heads").refuse(
-        "a divisor of hidden " + std::to_string(model.hidden) + ", or head_dim beside it", true);
+    if (!refused.contains("heads") && !refused.contains("hidden")) {
+      reader.at("heads").refuse(
+          "a divisor of hidden " + std::to_string(model.hidden) + ", or head_dim beside it", true);
+    }
     model.head_dim = 1;
   } else {
     model.head_dim = model.hidden / model.heads;
