@@ -119,6 +119,7 @@ TEST(KernelCommand, SaysThePrecisionThatALineLeavesOutAndTheHashOfItsProfile) {
       read_json_file(std::string(ORRERY_SOURCE_DIR) + "/calibration/profiles/h100-sxm-80gb.json");
   EXPECT_EQ(left_out.at("calibration").at("hash"), profile.at("hash"));
   EXPECT_TRUE(kernel({"--tier", "datasheet"}).at("calibration").at("hash").is_null());
+  EXPECT_TRUE(kernel({"--tier", "datasheet"}).at("calibration").at("compute_error").is_null());
   const CliRun burst = run_orrery({"kernel", "--gpu", "h100-sxm-80gb", "--op", "gemm", "--shape", "8,8,8",
                                    "--tier", "datasheet", "--conditions", "burst"});
   EXPECT_EQ(burst.err,
