@@ -411,6 +411,13 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
         "the site's factors were learned from runs of {}: that they hold for {} under {} is assumed",
         models.tier.site_of, experiment.device.name, experiment.software.name));
   }
+  if (models.tier.beyond_site) {
+    prediction.warnings.push_back(fmt::format(
+        "the site's runs had data groups on at most {} node{}, these are on {}: the interval is as "
+        "many standard deviations wide as the stack's",
+        models.tier.beyond_site->second, models.tier.beyond_site->second == 1 ? "" : "s",
+        models.tier.beyond_site->first));
+  }
   if (models.tier.site_over_other_kernels) {
     prediction.warnings.push_back(fmt::format(
         "the site's factors were learned over another version or profile of kernels than {}: what both know "

@@ -603,6 +603,46 @@ TEST(CalibrateRuns, SaysWhereASiteIsAssumedToHold) {
             std::string::npos);
 }
 
+// Runs of one node that come out as predicted narrow the interval of one node. They say nothing of rings
+// across two, or of another GPU: there it is no narrower than the stack's.
+TEST(CalibrateRuns, IntervalsAreNarrowedOnlyWhereTheSiteHasRuns) {
+  const TemporaryFolder folder;
+  const auto width = [](const Json& experiment, const std::string& tier) {
+    const CliRun run = run_orrery(
+        {"predict", "-", "--engine", "estimate", "--tier", tier, "--format", "json"}, experiment.dump());
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    const Json interval = run.json()["step_time_interval_s"];
+    return std::log(interval[1].get<double>() / interval[0].get<double>());
+  };
+  std::string lines;
+  for (const int tensor : {1, 2, 4}) {
+    Json experiment = small_experiment();
+    experiment["parallel"]["tensor"] = tensor;
+    const CliRun run =
+        run_orrery({"predict", "-", "--engine", "estimate", "--format", "json"}, experiment.dump());
+    lines += Json{{"id", fmt::format("tensor {}", tensor)},
+                  {"source_group", "here"},
+                  {"experiment", experiment},
+                  {"measured", {{"step_time_s", run.json()["step_time_s"]}}}}
+                 .dump() +
+             "\n";
+  }
+  const std::string site = (folder.path() / "site.json").string();
+  const CliRun learned =
+      run_orrery({"calibrate", "--runs", folder.write("runs.jsonl", lines), "--out", site});
+  ASSERT_EQ(learned.exit_code, 0) << learned.err;
+  Json experiment = small_experiment();
+  EXPECT_LT(width(experiment, "site=" + site), width(experiment, "stack"));
+  experiment["cluster"]["nodes"] = 2;
+  EXPECT_GE(width(experiment, "site=" + site), width(experiment, "stack"));
+  EXPECT_NE(
+      run_orrery({"predict", "-", "--engine", "estimate", "--tier", "site=" + site}, experiment.dump())
+          .out.find("the site's runs had data groups on at most 1 node, these are on 2: the interval is "),
+      std::string::npos);
+  experiment["cluster"] = {{"preset", "dgx-h100"}, {"nodes", 1}};
+  EXPECT_GE(width(experiment, "site=" + site), width(experiment, "stack"));
+}
+
 TEST(CalibrateRuns, SaysWhyRunsCannotBePredicted) {
   const TemporaryFolder folder;
   const std::string runs = folder.write("runs.jsonl", site_runs({1.2, -1.0, 1.2}));
