@@ -33,6 +33,7 @@ struct StorageSpec {
     const double written = static_cast<double>(data_parts + extra_parts) / data_parts;
     return (write_bandwidth ? *write_bandwidth : *read_bandwidth) / written;
   }
+  bool operator==(const StorageSpec&) const = default;
 };
 
 // Prices, power and reliability are read strictly and kept; a step time does not depend on them. A prediction

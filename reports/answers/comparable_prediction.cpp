@@ -6,7 +6,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "reports/answers/error_shares.hpp"
 #include "sim/base/quantile.hpp"
+#include "sim/cost/year_month.hpp"
 #include "topologies/build_topology.hpp"
 
 namespace orrery {
@@ -23,8 +25,12 @@ bool is_cable(VertexKind a, VertexKind b) {
 double sigma_of(double a, double b, bool shared) { return shared ? std::abs(b - a) : std::hypot(a, b); }
 
 struct SharedErrors {
-  bool kernels = false, collectives = false;
+  bool kernels = false, collectives = false, host = false, storage = false;
 };
+
+ErrorShares shares_of(const ComparablePrediction& of) {
+  return error_shares(of.prediction.breakdown, of.kernel_spread, of.communication_spread);
+}
 
 /// What the errors of communication move of b / over_b - a / over_a: seconds over 1, shares over the steps.
 double communication_sigma(const ErrorShares& a, double over_a, const ErrorShares& b, double over_b,
@@ -42,27 +48,24 @@ double communication_sigma(const ErrorShares& a, double over_a, const ErrorShare
 SharedErrors shared_errors(const ComparablePrediction& a, const ComparablePrediction& b) {
   return {a.prediction.gpu == b.prediction.gpu && a.prediction.precision == b.prediction.precision &&
               a.prediction.calibration.profile == b.prediction.calibration.profile,
-          a.collective_profile == b.collective_profile};
+          a.collective_profile == b.collective_profile, a.software == b.software, a.storage == b.storage};
+}
+
+/// What all errors move of b / over_b - a / over_a.
+double sigma_between(const ComparablePrediction& a, double over_a, const ComparablePrediction& b,
+                     double over_b) {
+  const SharedErrors shared = shared_errors(a, b);
+  const ErrorShares of_a = shares_of(a), of_b = shares_of(b);
+  const auto sigma = [&](double ErrorShares::*part, bool is_shared) {
+    return sigma_of(of_a.*part / over_a, of_b.*part / over_b, is_shared);
+  };
+  const double computing = sigma(&ErrorShares::kernels_s, shared.kernels) +
+                           sigma(&ErrorShares::host_s, shared.host) +
+                           sigma(&ErrorShares::storage_s, shared.storage);
+  return std::hypot(computing, communication_sigma(of_a, over_a, of_b, over_b, shared.collectives));
 }
 
 }  // namespace
-
-ErrorShares error_shares(const ComparablePrediction& of) {
-  const Breakdown& breakdown = of.prediction.breakdown;
-  ErrorShares shares;
-  for (size_t i = 0; i < breakdown.size(); ++i) {
-    const auto kind =
-        std::find_if(kCommunicationKinds.begin(), kCommunicationKinds.end(),
-                     [i](GroupKind group) { return static_cast<size_t>(exposed_term(group)) == i; });
-    if (kind == kCommunicationKinds.end()) {
-      shares.kernels_s += breakdown[i] * of.kernel_spread;
-    } else {
-      shares.communication_s[static_cast<size_t>(kind - kCommunicationKinds.begin())] +=
-          breakdown[i] * of.communication_spread[i];
-    }
-  }
-  return shares;
-}
 
 std::optional<double> hourly_price(const ClusterSpec& cluster, const Topology& topology) {
   if (!cluster.price) return std::nullopt;
@@ -102,6 +105,9 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
   result.collective_profile =
       fmt::format("{} {} {} {}", models.collectives->profile_source(), experiment.software.name,
                   experiment.software.date.year, options.site);
+  result.software = fmt::format("{} {} {}", experiment.software.name, to_text(experiment.software.date),
+                                experiment.cluster.node.host_speed);
+  result.storage = experiment.cluster.storage;
   result.overlap_slowdown = experiment.software.overlap_slowdown;
   if (experiment.cluster.price)
     result.usd_per_hour = hourly_price(experiment.cluster, build_topology(experiment.cluster));
@@ -113,20 +119,13 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
 }
 
 std::array<double, 2> difference_interval(const ComparablePrediction& a, const ComparablePrediction& b) {
-  const SharedErrors shared = shared_errors(a, b);
-  const ErrorShares of_a = error_shares(a), of_b = error_shares(b);
-  const double sigma = std::hypot(sigma_of(of_a.kernels_s, of_b.kernels_s, shared.kernels),
-                                  communication_sigma(of_a, 1.0, of_b, 1.0, shared.collectives));
+  const double sigma = sigma_between(a, 1.0, b, 1.0);
   const double difference = b.prediction.step_time.base() - a.prediction.step_time.base();
   return {difference - kNinetiethPercentile * sigma, difference + kNinetiethPercentile * sigma};
 }
 
 std::array<double, 2> efficiency_interval(const ComparablePrediction& a, const ComparablePrediction& b) {
-  const SharedErrors shared = shared_errors(a, b);
-  const ErrorShares of_a = error_shares(a), of_b = error_shares(b);
-  const double step_a = a.prediction.step_time.base(), step_b = b.prediction.step_time.base();
-  const double sigma = std::hypot(sigma_of(of_a.kernels_s / step_a, of_b.kernels_s / step_b, shared.kernels),
-                                  communication_sigma(of_a, step_a, of_b, step_b, shared.collectives));
+  const double sigma = sigma_between(a, a.prediction.step_time.base(), b, b.prediction.step_time.base());
   const double ratio =
       (b.prediction.tokens_per_s / b.prediction.gpus) / (a.prediction.tokens_per_s / a.prediction.gpus);
   const double factor = std::exp(kNinetiethPercentile * sigma);

@@ -16,6 +16,8 @@ struct ComparablePrediction {
   double kernel_spread = 0;
   Breakdown communication_spread{};
   std::string collective_profile;      ///< what collective times rest on: equal texts err together
+  std::string software;                ///< what the host's times rest on, likewise
+  std::optional<StorageSpec> storage;  ///< the cluster's, likewise
   double overlap_slowdown = 0;         ///< kernels beside a collective take (1 + this) times as long
   std::optional<int> slowest_rank;     ///< of a simulation
   std::optional<double> usd_per_hour;  ///< of the whole cluster, where prices are given
@@ -31,29 +33,18 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
 /// not in it. Nothing if neither price is given.
 std::optional<double> hourly_price(const ClusterSpec& cluster, const Topology& topology);
 
-/// Groups whose communication a breakdown holds one by one: the kinds of collectives that err on their own.
-inline constexpr std::array<GroupKind, 5> kCommunicationKinds = {
-    GroupKind::tensor, GroupKind::context, GroupKind::expert, GroupKind::data, GroupKind::pipeline};
-
-/// Seconds of a breakdown that one standard deviation of an error moves: that of kernels, with all that is
-/// not communication, and of each kind of communication.
-struct ErrorShares {
-  double kernels_s = 0;
-  std::array<double, kCommunicationKinds.size()> communication_s{};
-};
-ErrorShares error_shares(const ComparablePrediction& of);
-
 /// Central 80 % of b - a, seconds.
 ///
 /// One error moves all kernel times of a calibration (spread_interval says why), and where A and B rest on
 /// the same profile the same one moves both, so that what they share cancels. Of collectives that holds kind
 /// by kind (tensor, context, expert, data, pipeline): all-reduces inside nodes say nothing of sends across
 /// the fabric, so that the errors of two kinds never cancel:
-///     sigma^2 = (Kb sb - Ka sa)^2 + sum over kinds (Cb tb - Ca ta)^2
-/// with K, C the seconds of kernels and of a kind's exposed communication, s, t their spreads. Kernels are
-/// shared if GPU, profile and precision are the same, collectives if their profile is; what is not shared
-/// adds in squares, (Ka sa)^2 + (Kb sb)^2, with C of all kinds together, as each prediction's own interval
-/// has it. To first order in the spreads.
+///     sigma^2 = (|Kb sb - Ka sa| + |Hb - Ha| .2 + |Sb - Sa| .25)^2 + sum over kinds (Cb tb - Ca ta)^2
+/// with K, C the seconds of kernels and of a kind's exposed communication, s, t their spreads, H and S the
+/// seconds of the host and of storage (reports/answers/error_shares.hpp). Kernels are shared if GPU, profile
+/// and precision are the same, collectives if their profile is, hosts if software and its date are, storage
+/// if it is described alike; what is not shared adds in squares, (Ka sa)^2 + (Kb sb)^2, with C of all kinds
+/// together, as each prediction's own interval has it. To first order in the spreads.
 std::array<double, 2> difference_interval(const ComparablePrediction& a, const ComparablePrediction& b);
 
 /// Central 80 % of the ratio of tokens/s per GPU, b over a, with the same shared errors (ln ratio is linear

@@ -20,6 +20,7 @@
 #include "reports/answers/communication_lines.hpp"
 #include "reports/answers/communicator_memory.hpp"
 #include "reports/answers/comparable_prediction.hpp"
+#include "reports/answers/error_shares.hpp"
 #include "reports/answers/latency_difference.hpp"
 #include "reports/answers/loop_simulation.hpp"
 #include "reports/answers/memory_assumptions.hpp"
@@ -269,13 +270,10 @@ ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine) {
 double step_spread(Seconds step, const Breakdown& breakdown, double kernel_spread,
                    const Breakdown& communication_spread) {
   if (step <= Seconds(0)) return kernel_spread;
-  double communication = 0.0, error = 0.0;
-  for (size_t i = 0; i < breakdown.size(); ++i) {
-    if (!is_communication(static_cast<BreakdownTerm>(i))) continue;
-    communication += breakdown[i];
-    error += breakdown[i] * communication_spread[i];
-  }
-  return std::hypot((step.base() - communication) * kernel_spread, error) / step.base();
+  const ErrorShares shares = error_shares(breakdown, kernel_spread, communication_spread);
+  const double communication =
+      std::accumulate(shares.communication_s.begin(), shares.communication_s.end(), 0.0);
+  return std::hypot(shares.kernels_s + shares.host_s + shares.storage_s, communication) / step.base();
 }
 
 Breakdown communication_spread(const StepPlan& plan, const TierUse& tier) {

@@ -28,10 +28,12 @@ ClusterShape shape_for_engine(const Experiment& experiment, EngineKind engine);
 /// Central 80 % of a step time whose parts are uncertain.
 ///
 /// ln(time) of kernels spreads with sd `kernel_spread`, of communication with `communication_spread`, which
-/// each term of the breakdown has its own of; all kernels err together and so does all communication, but the
-/// two independently. With c = share of the step that compute and bubbles take and m_t = that of exposed
-/// communication t:
-///     sigma = sqrt((c * kernel_spread)^2 + (sum of m_t * communication_spread_t)^2),
+/// each term of the breakdown has its own of, of the host and of storage with those of
+/// reports/answers/error_shares.hpp. All communication errs together, and so does all the rest (nothing says
+/// that the host's error makes up for the kernels'), but the two independently. With c = share of the step
+/// that compute takes, h the host's (`other`), s storage's, bubbles in c and h in proportion, and m_t that of
+/// exposed communication t:
+///     sigma = sqrt((c * kernel_spread + h * .2 + s * .25)^2 + (sum of m_t * communication_spread_t)^2),
 ///     interval = step * exp(-+1.2816 sigma)
 /// (1.2816: 90th percentile of the standard normal). Errors of the plan's structure are not in it: an
 /// interval of a prediction is as many of these sigmas wide as cross-validated residuals of its tier ask for

@@ -45,6 +45,22 @@ TEST(SpreadInterval, TakesOfEachKindOfCommunicationItsOwn) {
   EXPECT_NEAR(std::log(interval[1].base() / 10.0), 1.2815515655446004 * 0.09, 1e-12);
 }
 
+// Where the host holds the step up, what its times are assumed to be off by (20 %) decides, not the kernels
+// that wait for it, and a bubble waits for either in proportion: 8 s of the 10 are the host's.
+TEST(SpreadInterval, CountsTheHostAndStorageAsAssumed) {
+  Breakdown breakdown{};
+  breakdown[at(BreakdownTerm::forward)] = 1.0;
+  breakdown[at(BreakdownTerm::other)] = 4.0;
+  breakdown[at(BreakdownTerm::pipeline_bubble)] = 5.0;
+  EXPECT_NEAR(step_spread(seconds(10.0), breakdown, 0.05, {}), 0.2 * 0.05 + 0.8 * 0.2, 1e-12);
+  breakdown = {};
+  breakdown[at(BreakdownTerm::forward)] = 5.0;
+  breakdown[at(BreakdownTerm::input_exposed)] = 3.0;
+  breakdown[at(BreakdownTerm::checkpoint_exposed)] = 2.0;
+  // Half of it kernels at 4 %, half storage at a datasheet's 25 %.
+  EXPECT_NEAR(step_spread(seconds(10.0), breakdown, 0.04, {}), 0.02 + 0.125, 1e-12);
+}
+
 TEST(SpreadInterval, IsAPointWithoutSpread) {
   Breakdown breakdown{};
   breakdown[at(BreakdownTerm::forward)] = 3.0;

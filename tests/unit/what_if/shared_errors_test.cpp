@@ -55,6 +55,20 @@ TEST(DifferenceInterval, KindsOfCollectivesDoNotCancel) {
   EXPECT_NEAR(interval[1] - interval[0], 2 * kNinetieth * std::hypot(0.2, 0.2), 1e-12);
 }
 
+TEST(DifferenceInterval, OfOneSoftwareCancelsWhatItsHostTimesShare) {
+  // Two seconds more of host time: 20 % of it, or of 1 s and of 3 s each where the software differs.
+  ComparablePrediction a = side(3.0, 0.0), b = side(3.0, 0.0);
+  a.prediction.breakdown[static_cast<size_t>(BreakdownTerm::other)] = 1.0;
+  b.prediction.breakdown[static_cast<size_t>(BreakdownTerm::other)] = 3.0;
+  a.prediction.step_time = seconds(4.0);
+  b.prediction.step_time = seconds(6.0);
+  auto interval = difference_interval(a, b);
+  EXPECT_NEAR(interval[1] - interval[0], 2 * kNinetieth * 0.4, 1e-12);
+  b.software = "another";
+  interval = difference_interval(a, b);
+  EXPECT_NEAR(interval[1] - interval[0], 2 * kNinetieth * std::hypot(0.2, 0.6), 1e-12);
+}
+
 TEST(EfficiencyInterval, IsAPointWhereTheSharesAreEqual) {
   // Twice the step with the same shares: any shared error cancels in the ratio.
   const auto interval = efficiency_interval(side(3.0, 1.0), side(6.0, 2.0));
