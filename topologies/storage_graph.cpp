@@ -28,12 +28,14 @@ void add_switch_of_single_node(const ClusterSpec& cluster, FabricGraph& graph) {
   graph.top_switches = {leaf};
 }
 
-/// What the NICs on each vertex can send into it.
-std::vector<BytesPerSecond> from_nics(const Topology& topology) {
+/// What each switch of a dragonfly gets from below: a `dragonfly`'s from the NICs on it, a spine of a
+/// `dragonfly+` from its group's leaves.
+std::vector<BytesPerSecond> from_below(const Topology& topology) {
+  const auto kind = [&topology](VertexId v) { return topology.vertices()[static_cast<size_t>(v)].kind; };
   std::vector<BytesPerSecond> rates(topology.vertices().size());
   for (const Link& link : topology.links()) {
-    const Vertex& from = topology.vertices()[static_cast<size_t>(link.from)];
-    if (from.kind == VertexKind::nic) rates[static_cast<size_t>(link.to)] += link.bandwidth;
+    const bool up = kind(link.from) == VertexKind::leaf && kind(link.to) == VertexKind::spine;
+    if (up || kind(link.from) == VertexKind::nic) rates[static_cast<size_t>(link.to)] += link.bandwidth;
   }
   return rates;
 }
@@ -54,11 +56,12 @@ void add_shared(const ClusterSpec& cluster, FabricGraph& graph) {
       max(storage.read_rate(), storage.client_write_rate()) / cluster.fabric.payload_efficiency;
   const BytesPerSecond cable =
       max(cluster.fabric.link_bandwidth, total / static_cast<double>(graph.top_switches.size()));
-  // Where nodes sit on these switches themselves (dragonflies, tori), their shortest path is the cable of
-  // their own switch, however many others there are: it carries what they send.
-  const std::vector<BytesPerSecond> injected = from_nics(topology);
+  // A node's shortest paths are the cables of its own switch (of a `dragonfly+`, of its group's spines),
+  // however many others there are: they carry what comes from below.
+  std::vector<BytesPerSecond> below(topology.vertices().size());
+  if (cluster.fabric.is_dragonfly()) below = from_below(topology);
   for (const VertexId each : graph.top_switches) {
-    add_switch_cable(cluster, graph, nic, each, max(cable, min(total, injected[static_cast<size_t>(each)])));
+    add_switch_cable(cluster, graph, nic, each, max(cable, min(total, below[static_cast<size_t>(each)])));
   }
   if (!storage.per_client_bandwidth) return;
   for (int node = 0; node < cluster.nodes; ++node) {
