@@ -310,9 +310,12 @@ void narrow(const ClusterSpec& cluster, const RemainingCapacity& left, ClusterSh
     shape.in_network_reduction = false;
     shape.gpus_per_domain = shape.gpus_per_node;
   }
-  // Slower NICs ask less of uplinks that are as wide as before.
-  const double leaf = left.nics / left.leaf_uplinks;
-  shape.nic_bandwidth *= left.nics;
+  // What is left of NICs is of what their PCIe slots let through. Slower NICs ask less of uplinks that are as
+  // wide as before.
+  const bool behind_slot = left.nics < 1.0 && shape.host_link > BytesPerSecond(0);
+  const double slot = behind_slot ? std::min(1.0, shape.host_link / shape.nic_bandwidth) : 1.0;
+  const double leaf = left.nics * slot / left.leaf_uplinks;
+  shape.nic_bandwidth *= left.nics * slot;
   shape.oversubscription_leaf = std::max(1.0, shape.oversubscription_leaf * leaf);
   shape.oversubscription = std::max(1.0, shape.oversubscription * leaf / left.spine_uplinks);
   for (ClusterShape::ExchangeBlock& block : shape.exchange_blocks) block.oversubscription *= leaf;

@@ -128,6 +128,18 @@ TEST(NcclModel, NeverBeatsTheNicsOfADomain) {
   }
 }
 
+TEST(NcclModel, AnExchangeOverPcieSendsAllOverOneLink) {
+  // What stays in the node and what leaves it share a GPU's link of 25 GB/s: 15/16 of the payload.
+  const NcclModel model(load_collective_constants("h100-sxm-80gb", NicProtocol::infiniband));
+  GroupShape shape = group(kMachines[1], 16, 8);
+  shape.scale_up = ScaleUpKind::pcie;
+  shape.scale_up_bandwidth = shape.scale_out_per_rank = gigabytes_per_second(25);
+  for (const double bytes : {1e6, 1e9, 1e12}) {
+    EXPECT_GE(model.time(CollectiveOp::all_to_all, Bytes(bytes), shape).transfer.base(),
+              bytes * 15 / 16 / 25e9);
+  }
+}
+
 TEST(NcclModel, NothingToSendTakesNoTime) {
   const NcclModel model(load_collective_constants("h100-sxm-80gb", NicProtocol::infiniband));
   for (const CollectiveOp op : kOps) {

@@ -46,6 +46,16 @@ TEST(FailedSwitch, SpineLeavesTheOthersShare) {
   EXPECT_TRUE(fabric_warnings(cluster.spec).empty());  // every leaf lost the same
 }
 
+TEST(FailedLink, LeavesWhatTheSlotsOfTheOtherNicsLetThrough) {
+  // NICs of 50 GB/s in slots of 31.5: with one of two gone, 31.5 of 63 are left, not 50 of 100.
+  const Cluster cluster = read_text(R"({"node": {"gpu": "a100-sxm4-80gb", "gpus": 2,
+      "scale_up": {"kind": "nvswitch"}, "host_link": "31.5 GB/s", "nics": {"count": 2, "bandwidth": "400 Gb/s"}},
+    "nodes": 2, "fabric": {"kind": "single_switch", "failed_links": [["node0/nic1", "leaf0"]]}})");
+  const std::vector<int> all = {0, 1, 2, 3};
+  EXPECT_NEAR(group_shape(cluster.shape, all).scale_out_per_rank.base(),
+              31.5e9 / 2 * cluster.shape.payload_efficiency, 1e3);
+}
+
 TEST(FailedSwitch, LeafTakesARailFromItsNodes) {
   const Cluster cluster = read_text(h100(64, R"({"failed_switches": ["leaf2"]})"));
   EXPECT_NEAR(cluster.shape.nic_bandwidth.base(), 50e9 * 7 / 8, 1);
