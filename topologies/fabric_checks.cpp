@@ -201,9 +201,12 @@ std::vector<std::string> estimate_limits(const ClusterSpec& cluster) {
     limits.emplace_back("the estimate knows nothing of static paths that meet on one cable");
   }
   if (fabric.is_dragonfly()) {
-    limits.emplace_back(
-        "the estimate gives traffic between two groups, or two switches of one, the cables between these "
-        "(minimal paths), and takes all siblings to go the same way");
+    limits.push_back(
+        std::string(
+            "the estimate gives traffic between two groups, or two switches of one, the cables between "
+            "these") +
+        (fabric.routing == Routing::adaptive ? " and detours over the others (UGAL)" : " (minimal paths)") +
+        ", and takes all siblings to go the same way");
   } else if (fabric.kind == FabricKind::torus) {
     limits.emplace_back(
         "the estimate counts the groups of one kind that meet on a cable between routers where their nodes "

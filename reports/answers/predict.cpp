@@ -201,7 +201,9 @@ void warn_about_missing_detours(const Experiment& experiment, Prediction& predic
   if (std::none_of(prediction.links.begin(), prediction.links.end(), holds)) return;
   prediction.warnings.emplace_back(
       "cluster.fabric.routing adaptive: only shortest paths of a dragonfly are modelled, and cables between "
-      "its switches are full; switches that detour over other groups (UGAL) would hold the step up less");
+      "its switches are full; switches that detour over other groups (UGAL) would hold the step up less, as "
+      "--engine estimate "
+      "takes them to");
 }
 
 void warn_about_dropped_tokens(const Experiment& experiment, Prediction& prediction) {
