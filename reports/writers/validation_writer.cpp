@@ -33,11 +33,24 @@ std::string rows_table(const Validation& validation) {
   return table.text();
 }
 
+/// Names of the first few rows that were refused for a reason.
+std::string refused_for(const Validation& validation, const RefusalCount& refusal) {
+  constexpr int kNamed = 3;
+  std::string names;
+  int named = 0;
+  for (const ValidationRow& row : validation.rows) {
+    if (row.scored || row.reason != refusal.reason || named == kNamed) continue;
+    names += (named++ > 0 ? ", " : "") + row.id;
+  }
+  const int more = refusal.rows - named;
+  return more > 0 ? fmt::format("{} and {} more", names, more) : names;
+}
+
 std::string refusals_table(const Validation& validation) {
   if (validation.refusals.empty()) return "";
-  TextTable table({">refused rows", "reason"});
+  TextTable table({">refused rows", "reason", "runs"});
   for (const RefusalCount& refusal : validation.refusals)
-    table.add({std::to_string(refusal.rows), refusal.reason});
+    table.add({std::to_string(refusal.rows), refusal.reason, refused_for(validation, refusal)});
   return table.text();
 }
 

@@ -92,6 +92,20 @@ TEST(PredictionCsv, HasAsManyValuesAsColumns) {
   EXPECT_NE(csv.find("breakdown_s.forward"), std::string::npos);
 }
 
+TEST(ValidationText, NamesTheRefusedRows) {
+  Validation validation;
+  for (const char* id : {"a", "b", "c", "d", "e"}) {
+    validation.rows.emplace_back();
+    validation.rows.back().id = id;
+    validation.rows.back().reason = validation.rows.size() == 2 ? "y" : "x";
+  }
+  validation.refusals = count_refusals(validation.rows);
+  const std::string text = validation_text(validation);
+  EXPECT_NE(text.find("             4  x       a, c, d and 1 more\n             1  y       b\n"),
+            std::string::npos)
+      << text;
+}
+
 TEST(ValidationCsv, KeepsItsColumnsForRefusedRows) {
   Validation validation;
   validation.rows.resize(1);
