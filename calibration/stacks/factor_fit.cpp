@@ -276,12 +276,6 @@ int FactorModel::most_nodes_for(const RunTraits& run) const {
   return most;
 }
 
-int FactorModel::most_nodes() const {
-  int most = 0;
-  for (const FactorEntry& entry : entries) most = std::max(most, entry.term.most_nodes);
-  return most;
-}
-
 double FactorModel::communication_deviation(const RunTraits& run, Factor kind) const {
   if (covariance.empty()) return 0.0;
   std::vector<double> weights(entries.size(), 0.0);

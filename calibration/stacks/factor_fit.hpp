@@ -79,8 +79,6 @@ struct FactorModel {
   /// Nodes of data groups up to which the runs went that taught how much more these take on more; 0: nothing
   /// was learned of that.
   int most_nodes_for(const RunTraits& run) const;
-  /// The most nodes of data groups of any runs behind it, whatever they taught; 0: not said.
-  int most_nodes() const;
   /// Standard deviation of ln of how many times as long a run's communication of a kind takes (that of data
   /// groups with its growth over their nodes): what the covariance leaves; on more nodes than the runs that
   /// taught it had, also the growth that then is left out, one-sided as it is, and all that was learned. 0

@@ -230,6 +230,7 @@ Json site_profile_json(const SiteProfile& profile) {
                {"gpu", profile.gpu},
                {"software", profile.software},
                {"kernel_profiles", profile.kernel_profiles},
+               {"most_nodes", profile.most_nodes},
                {"source", fmt::format("learned from the step times of {} runs, on top of the stack's profile",
                                       profile.runs.size())},
                {"factors", entries_json(profile.model, "")},
@@ -284,8 +285,8 @@ SiteProfile parse_site_profile(const std::string& text, const std::string& file)
     reader.at("schema").choice({kSiteSchema});
     problems.throw_if_any();  // another kind of file has no key in common
   }
-  reader.only(
-      {"schema", "gpu", "software", "kernel_profiles", "source", "factors", "covariance", "errors", "runs"});
+  reader.only({"schema", "gpu", "software", "kernel_profiles", "most_nodes", "source", "factors",
+               "covariance", "errors", "runs"});
   SiteProfile profile;
   profile.gpu = reader.at("gpu").text();
   profile.software = reader.at("software").text();
@@ -297,6 +298,9 @@ SiteProfile parse_site_profile(const std::string& text, const std::string& file)
     for (const SpecReader& hash : reader.at("kernel_profiles").elements())
       profile.kernel_profiles.push_back(hash.text());
   }
+  // Files of before take their runs for one node's.
+  if (reader.has("most_nodes"))
+    profile.most_nodes = static_cast<int>(reader.at("most_nodes").integer(1, 1'000'000));
   for (const SpecReader& one : reader.at("runs").elements()) {
     one.only({"id", "configuration", "spread", "stack_residual", "residual", "others"});
     const std::string id = one.at("id").text();

@@ -58,6 +58,7 @@ struct SiteProfile {
   /// Hashes of the kernel profiles that predicted the runs: over another the factors count twice what both
   /// measured. Empty: not known.
   std::vector<std::string> kernel_profiles;
+  int most_nodes = 1;  ///< of its runs
   FactorModel model;
   std::vector<SiteRun> runs;
   ErrorSummary stack, left_out;

@@ -8,7 +8,6 @@
 
 #include "reports/answers/error_shares.hpp"
 #include "sim/base/quantile.hpp"
-#include "sim/cost/year_month.hpp"
 #include "topologies/build_topology.hpp"
 
 namespace orrery {
@@ -59,10 +58,10 @@ double sigma_between(const ComparablePrediction& a, double over_a, const Compara
   const auto sigma = [&](double ErrorShares::*part, bool is_shared) {
     return sigma_of(of_a.*part / over_a, of_b.*part / over_b, is_shared);
   };
-  const double computing = sigma(&ErrorShares::kernels_s, shared.kernels) +
-                           sigma(&ErrorShares::host_s, shared.host) +
-                           sigma(&ErrorShares::storage_s, shared.storage);
-  return std::hypot(computing, communication_sigma(of_a, over_a, of_b, over_b, shared.collectives));
+  const double assumed =
+      std::hypot(sigma(&ErrorShares::host_s, shared.host), sigma(&ErrorShares::storage_s, shared.storage));
+  return std::hypot(sigma(&ErrorShares::kernels_s, shared.kernels),
+                    communication_sigma(of_a, over_a, of_b, over_b, shared.collectives), assumed);
 }
 
 }  // namespace
@@ -105,9 +104,8 @@ ComparablePrediction predict_to_compare(const Experiment& experiment, const Pred
   result.collective_profile =
       fmt::format("{} {} {} {}", models.collectives->profile_source(), experiment.software.name,
                   experiment.software.date.year, options.site);
-  result.software = fmt::format("{} {} {}", experiment.software.name, to_text(experiment.software.date),
-                                experiment.cluster.node.host_speed);
-  result.storage = experiment.cluster.storage;
+  result.software = experiment.software.name;
+  if (experiment.cluster.storage) result.storage = experiment.cluster.storage->kind;
   result.overlap_slowdown = experiment.software.overlap_slowdown;
   if (experiment.cluster.price)
     result.usd_per_hour = hourly_price(experiment.cluster, build_topology(experiment.cluster));

@@ -64,6 +64,7 @@ std::optional<LinearisedRun> linearise(const RunRecord& run, const PredictOption
     const Prediction here = predict(read->experiment, asked, calibrations);
     LinearisedRun result;
     result.spread = here.spread;
+    result.nodes = read->experiment.cluster.nodes;
     result.kernel_profile = here.calibration.hash;
     result.residual = std::log(read->measured_s / here.step_time.base());
     FactorRow& row = result.row;

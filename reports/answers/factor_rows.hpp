@@ -15,6 +15,7 @@ struct LinearisedRun {
   FactorRow row;
   double spread = 0;           ///< sd of ln(predicted) that kernels and collectives leave
   double residual = 0;         ///< ln(measured / predicted) where the slopes were taken
+  int nodes = 1;               ///< of its cluster
   std::string kernel_profile;  ///< hash of the profile that its kernels' times come from
 };
 

@@ -253,6 +253,7 @@ LearnedSite learn_site(const std::vector<RunRecord>& runs, const LearnSiteOption
     stacks.insert(candidate.linear.row.traits.stack);
     kernel_profiles.insert(candidate.linear.kernel_profile);
     configurations.push_back(configuration_of(*candidate.record));
+    site.most_nodes = std::max(site.most_nodes, candidate.linear.nodes);
   }
   site.software = fmt::format("{}", fmt::join(stacks, ", "));
   site.kernel_profiles.assign(kernel_profiles.begin(), kernel_profiles.end());

@@ -275,7 +275,13 @@ double step_spread(Seconds step, const Breakdown& breakdown, double kernel_sprea
   const ErrorShares shares = error_shares(breakdown, kernel_spread, communication_spread);
   const double communication =
       std::accumulate(shares.communication_s.begin(), shares.communication_s.end(), 0.0);
-  return std::hypot(shares.kernels_s + shares.host_s + shares.storage_s, communication) / step.base();
+  return std::hypot(shares.kernels_s, communication) / step.base();
+}
+
+double assumed_spread(Seconds step, const Breakdown& breakdown) {
+  if (step <= Seconds(0)) return 0.0;
+  const ErrorShares shares = error_shares(breakdown, 0.0, {});
+  return std::hypot(shares.host_s, shares.storage_s) / step.base();
 }
 
 Breakdown communication_spread(const StepPlan& plan, const TierUse& tier) {
@@ -287,8 +293,9 @@ Breakdown communication_spread(const StepPlan& plan, const TierUse& tier) {
 
 std::array<Seconds, 2> spread_interval(Seconds step, const Breakdown& breakdown, double kernel_spread,
                                        const Breakdown& communication_spread) {
-  const double factor =
-      std::exp(kNinetiethPercentile * step_spread(step, breakdown, kernel_spread, communication_spread));
+  const double spread = std::hypot(step_spread(step, breakdown, kernel_spread, communication_spread),
+                                   assumed_spread(step, breakdown));
+  const double factor = std::exp(kNinetiethPercentile * spread);
   return {step / factor, step * factor};
 }
 
@@ -340,9 +347,11 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
   }
   prediction.spread = step_spread(prediction.step_time, prediction.breakdown, plan.kernel_spread,
                                   communication_spread(plan, models.tier));
+  // Residuals of runs that wait for their kernels say nothing of hosts and storage that nobody measured.
   const double half_width =
-      models.tier.interval_width *
-      (models.tier.from_residuals ? counted_spread(prediction.spread) : prediction.spread);
+      std::hypot(models.tier.interval_width *
+                     (models.tier.from_residuals ? counted_spread(prediction.spread) : prediction.spread),
+                 kNinetiethPercentile * assumed_spread(prediction.step_time, prediction.breakdown));
   prediction.interval = {prediction.step_time / std::exp(half_width),
                          prediction.step_time * std::exp(half_width)};
   prediction.evidence = weakest_evidence(prediction.breakdown, prediction.term_evidence);
@@ -412,11 +421,11 @@ Prediction predict(const Experiment& experiment, const PredictOptions& options,
         models.tier.site_of, experiment.device.name, experiment.software.name));
   }
   if (models.tier.beyond_site) {
-    prediction.warnings.push_back(fmt::format(
-        "the site's runs had data groups on at most {} node{}, these are on {}: the interval is as "
-        "many standard deviations wide as the stack's",
-        models.tier.beyond_site->second, models.tier.beyond_site->second == 1 ? "" : "s",
-        models.tier.beyond_site->first));
+    prediction.warnings.push_back(
+        fmt::format("the site's runs had at most {} node{}, this one has {}: the interval is as "
+                    "many standard deviations wide as the stack's",
+                    models.tier.beyond_site->second, models.tier.beyond_site->second == 1 ? "" : "s",
+                    models.tier.beyond_site->first));
   }
   if (models.tier.site_over_other_kernels) {
     prediction.warnings.push_back(fmt::format(

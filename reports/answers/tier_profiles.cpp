@@ -192,8 +192,8 @@ TierUse TierProfiles::use(const Experiment& experiment, const PredictOptions& op
   use.site_over_other_kernels = site_profile.gpu == traits.gpu && !over.empty() &&
                                 std::find(over.begin(), over.end(), kernel_hash) == over.end();
   // What the site's runs came out by says nothing of what none of them does: there the stack's width stays.
-  const int most_of_site = of_site.most_nodes();
-  if (most_of_site > 0 && traits.nodes > most_of_site) use.beyond_site = {{traits.nodes, most_of_site}};
+  if (experiment.cluster.nodes > site_profile.most_nodes)
+    use.beyond_site = {{experiment.cluster.nodes, site_profile.most_nodes}};
   if (use.site_of.empty() && !use.beyond_site)
     use.interval_width = site_interval_width(site_profile, use.interval_width, run != nullptr ? run->id : "");
   return use;

@@ -30,7 +30,7 @@ struct TierUse {
   std::optional<double> site_error;  ///< of the site's runs, each left out
   /// Nodes of the data groups and, fewer, those of the runs that taught what such groups take.
   std::optional<std::pair<int, int>> beyond;
-  std::optional<std::pair<int, int>> beyond_site;  ///< the same of the site's runs, whatever they taught
+  std::optional<std::pair<int, int>> beyond_site;  ///< nodes of the experiment and, fewer, of the site's runs
   std::string site_of;  ///< GPU and software that the site's runs had, where the experiment has others
   bool site_over_other_kernels = false;  ///< its factors were learned over another profile of this GPU
 };

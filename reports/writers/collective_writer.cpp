@@ -108,7 +108,7 @@ std::string collective_json(const CollectiveAnswer& answer, bool explain) {
       {"domains", answer.domains},
       {"ranks_per_node", answer.ranks_per_node},
       {"library", {{"name", answer.library}, {"version", answer.version}, {"source", answer.tuner_source}}},
-      {"calibration", {{"source", answer.source}, {"collective_error", known_error(answer.profile_error)}}}};
+      {"calibration", {{"source", answer.source}, {"collective_error", answer.profile_error}}}};
   if (answer.gpus_per_thread > 1) json["gpus_per_thread"] = answer.gpus_per_thread;
   if (answer.calls_in_a_row) json["calls_in_a_row"] = *answer.calls_in_a_row;
   if (!answer.forced.empty()) json["forced_algorithm"] = answer.forced;

@@ -4,8 +4,6 @@ namespace orrery {
 
 std::string json_text(const Json& json) { return json.dump(2) + "\n"; }
 
-Json known_error(double error) { return error > 0.0 ? Json(error) : Json(nullptr); }
-
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
   std::string quoted = "\"";

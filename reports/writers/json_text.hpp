@@ -9,8 +9,6 @@ namespace orrery {
 /// A JSON document as it is printed: two spaces a level, numbers in their shortest form that reads back, a
 /// final newline.
 std::string json_text(const Json& json);
-/// An error as a number, or null where nothing was measured to tell it: 0 would read as exact.
-Json known_error(double error);
 /// A field of a CSV line, in quotes where it must be (RFC 4180).
 std::string csv_field(const std::string& text);
 

@@ -110,7 +110,7 @@ void KernelJsonWriter::head(std::string& text) {
       "  \"kernels\": [",
       quoted(document_.gpu), orrery::name_of(document_.tier), document_.sustained ? "sustained" : "burst",
       quoted(document_.profile), quoted(document_.source),
-      document_.hash.empty() ? "null" : quoted(document_.hash), known_error(document_.error).dump());
+      document_.hash.empty() ? "null" : quoted(document_.hash), document_.error);
 }
 
 void KernelJsonWriter::answer(const KernelLine& kernel, const KernelAnswer& answer, std::string& text) {

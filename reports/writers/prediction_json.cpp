@@ -291,8 +291,8 @@ Json prediction_json(const Prediction& prediction) {
   json["calibration"] = {
       {"profile", prediction.calibration.profile},
       {"source", prediction.calibration.source},
-      {"compute_error", known_error(prediction.calibration.compute_error)},
-      {"collective_error", known_error(prediction.calibration.collective_error)},
+      {"compute_error", prediction.calibration.compute_error},
+      {"collective_error", prediction.calibration.collective_error},
       {"hash", prediction.calibration.hash.empty() ? Json(nullptr) : Json(prediction.calibration.hash)}};
   add_tier_json(prediction, json["calibration"]);
   json["evidence"] = std::string(name_of(prediction.evidence));

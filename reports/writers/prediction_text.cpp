@@ -45,12 +45,13 @@ std::string what_was_assumed(const Prediction& prediction) {
       fmt::format("experiment {}, {}, {} micro-batch{}\n", titled(prediction), degrees(prediction.plan),
                   prediction.micro_batches, prediction.micro_batches == 1 ? "" : "es");
   text += fmt::format(
-      "engine {}{}, tier {}, kernels from {} (median error {})\n", name_of(prediction.engine),
+      "engine {}{}, tier {}, kernels from {} ({} error {})\n", name_of(prediction.engine),
       prediction.engine == EngineKind::simulate
           ? fmt::format(" ({} scope{})", prediction.full_scope ? "full" : "folded",
                         prediction.contended ? ", contended" : "")
           : "",
       name_of(prediction.tier), prediction.calibration.profile,
+      prediction.calibration.hash.empty() ? "assumed" : "median",
       prediction.calibration.compute_error > 0 ? percent(prediction.calibration.compute_error) : "unknown");
   text += tier_lines(prediction);
   for (const std::string& warning : prediction.warnings) text += "  warning  " + warning + "\n";

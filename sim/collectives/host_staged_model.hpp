@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "sim/base/quantile.hpp"
 #include "sim/collectives/collective_model.hpp"
 
 namespace orrery {
@@ -58,7 +59,7 @@ class HostStagedModel final : public CollectiveModel {
   Bytes buffer_bytes(const GroupShape& /*shape*/) const override { return Bytes(); }
   /// Messages cross the network with the shape's latency; inside a host they are the library's software.
   bool follows_latencies() const override { return true; }
-  double profile_error() const override { return 0.0; }
+  double profile_error() const override { return kMedianDeviation * constants_.relative_spread; }
   std::string profile_source() const override { return constants_.source; }
 
   /// Every algorithm for a call of at least two ranks and one byte.

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "sim/base/quantile.hpp"
 #include "sim/collectives/library_formulas.hpp"
 
 namespace orrery {
@@ -70,6 +71,8 @@ double least_time(TunerAlgorithm algorithm, CollectiveOp op, double payload, con
 
 TunerModel::TunerModel(TunerConstants constants, TunerOptions options)
     : constants_(std::move(constants)), options_(options) {}
+
+double TunerModel::profile_error() const { return kMedianDeviation * kTableSpread; }
 
 CollectiveTime TunerModel::time(CollectiveOp op, Bytes payload, const GroupShape& shape) const {
   CollectiveTime result;

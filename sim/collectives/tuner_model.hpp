@@ -17,7 +17,7 @@ class TunerModel final : public CollectiveModel {
   CollectiveTime time(CollectiveOp op, Bytes payload, const GroupShape& shape) const override;
   /// Channels x (LL + LL128 + Simple buffer), NCCL's sizes.
   Bytes buffer_bytes(const GroupShape& shape) const override;
-  double profile_error() const override { return 0.0; }
+  double profile_error() const override;
   std::string profile_source() const override {
     return constants_.library + "'s own table: " + constants_.source;
   }

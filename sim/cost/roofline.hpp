@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "sim/base/quantile.hpp"
 #include "sim/cost/attention_form.hpp"
 #include "sim/cost/cost_model.hpp"
 #include "sim/cost/gemm_form.hpp"
@@ -34,7 +35,8 @@ class Roofline final : public CostModel {
   const DeviceSpec& device() const override { return device_; }
   std::string profile_name() const override { return "roofline"; }
   std::string profile_source() const override { return assumptions_.source.text; }
-  double profile_error() const override { return 0.0; }
+  /// Of what is assumed, not measured: half of the errors of that spread are smaller.
+  double profile_error() const override { return kMedianDeviation * assumptions_.relative_spread; }
 
  private:
   DeviceSpec device_;

@@ -635,10 +635,15 @@ TEST(CalibrateRuns, IntervalsAreNarrowedOnlyWhereTheSiteHasRuns) {
   EXPECT_LT(width(experiment, "site=" + site), width(experiment, "stack"));
   experiment["cluster"]["nodes"] = 2;
   EXPECT_GE(width(experiment, "site=" + site), width(experiment, "stack"));
-  EXPECT_NE(
-      run_orrery({"predict", "-", "--engine", "estimate", "--tier", "site=" + site}, experiment.dump())
-          .out.find("the site's runs had data groups on at most 1 node, these are on 2: the interval is "),
-      std::string::npos);
+  for (const Json& parallel : {Json{{"tensor", 16}}, Json{{"tensor", 8}, {"pipeline", 2}}}) {
+    Json across = experiment;  // no data group leaves a node here
+    across["model"] = "llama3-8b";
+    across["parallel"] = parallel;
+    EXPECT_GE(width(across, "site=" + site), width(across, "stack")) << parallel.dump();
+  }
+  EXPECT_NE(run_orrery({"predict", "-", "--engine", "estimate", "--tier", "site=" + site}, experiment.dump())
+                .out.find("the site's runs had at most 1 node, this one has 2: the interval is "),
+            std::string::npos);
   experiment["cluster"] = {{"preset", "dgx-h100"}, {"nodes", 1}};
   EXPECT_GE(width(experiment, "site=" + site), width(experiment, "stack"));
 }

@@ -13,9 +13,9 @@
 namespace orrery {
 namespace {
 
-constexpr const char* kSource = "**nothing of a run's source: as yours is predicted**";
-constexpr const char* kModel = "nothing of its model (tier `stack`, the default)";
-constexpr const char* kNothing = "nothing at all (tier `measured`)";
+constexpr const char* kSource = "**tier `stack`, without the runs of its source**";
+constexpr const char* kModel = "tier `stack`, without the runs of its model";
+constexpr const char* kNothing = "tier `measured`, without any run";
 
 std::string percent(std::optional<double> fraction) {
   return fraction ? fmt::format("{:.1f}", 100.0 * *fraction) : "-";
@@ -50,15 +50,18 @@ std::string table_by(const std::string& kind, const std::string& title, const Bo
   const auto measured = groups_by(both.estimate, kind);
   const auto families = groups_by(left_out.families, kind);
   const auto sources = groups_by(left_out.sources, kind);
+  const auto both_of = [](const ValidationSummary& of) {
+    return fmt::format(" | {} | {}", percent(of.mape), percent(of.interval_coverage));
+  };
   std::string text = fmt::format(
-      "| {} | rows | its source taught nothing | its model taught nothing | no step time taught anything | "
-      "null model | inside the interval |\n|---|---|---|---|---|---|---|\n",
+      "| {} | rows | without the runs of its source | inside the interval | without the runs of its model | "
+      "inside "
+      "the interval | tier `measured` | inside the interval | null model "
+      "|\n|---|---|---|---|---|---|---|---|---|\n",
       title);
   for (const auto& [group, line] : families) {
-    text +=
-        fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", group, line->scored,
-                    percent(sources.at(group)->mape), percent(line->mape), percent(measured.at(group)->mape),
-                    percent(line->null_mape), percent(line->interval_coverage));
+    text += fmt::format("| {} | {}{}{}{} | {} |\n", group, line->scored, both_of(*sources.at(group)),
+                        both_of(*line), both_of(*measured.at(group)), percent(line->null_mape));
   }
   return text;
 }
@@ -86,7 +89,7 @@ double mean_over_sources(const Validation& validation, std::optional<double> Val
 
 std::string expected_error_tables(const BothEngines& both, const LeftOut& left_out) {
   std::string text =
-      "| step times had taught | mean over sources | mean over rows | median | 90th percentile | bias | "
+      "| predicted by | mean over sources | mean over rows | median | 90th percentile | bias | "
       "inside "
       "the 80 % interval |\n|---|---|---|---|---|---|---|\n";
   text += line_of(kSource, left_out.sources) + line_of(kModel, left_out.families) +
@@ -95,7 +98,7 @@ std::string expected_error_tables(const BothEngines& both, const LeftOut& left_o
                       percent(mean_over_sources(both.estimate, &ValidationSummary::null_mape)),
                       percent(both.estimate.summary.front().null_mape));
   text +=
-      "| plans of one model, when step times had taught | pairs at least 10 % apart | in the measured order "
+      "| plans of one model, predicted by | pairs at least 10 % apart | in the measured order "
       "| groups "
       "of plans | median regret | mean regret |\n|---|---|---|---|---|---|\n";
   text += plans_of(kSource, left_out.sources) + plans_of(kModel, left_out.families) +

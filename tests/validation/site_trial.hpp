@@ -12,8 +12,8 @@ namespace orrery {
 struct SiteTrial {
   std::string source, gpu;
   int runs = 0;  ///< of that source and GPU
-  /// Of the runs that were not learned from, means over five random draws of their median and mean error, at tier
-  /// measured, at tier stack without the source and at tier site.
+  /// Of the runs of other configurations than those learned from, means over five random draws of their
+  /// median and mean error, at tier measured, at tier stack without the source and at tier site.
   struct Error {
     double median = 0, mape = 0;
   };

@@ -52,13 +52,17 @@ TEST(SpreadInterval, CountsTheHostAndStorageAsAssumed) {
   breakdown[at(BreakdownTerm::forward)] = 1.0;
   breakdown[at(BreakdownTerm::other)] = 4.0;
   breakdown[at(BreakdownTerm::pipeline_bubble)] = 5.0;
-  EXPECT_NEAR(step_spread(seconds(10.0), breakdown, 0.05, {}), 0.2 * 0.05 + 0.8 * 0.2, 1e-12);
+  EXPECT_NEAR(step_spread(seconds(10.0), breakdown, 0.05, {}), 0.2 * 0.05, 1e-12);
+  EXPECT_NEAR(assumed_spread(seconds(10.0), breakdown), 0.8 * 0.2, 1e-12);
   breakdown = {};
   breakdown[at(BreakdownTerm::forward)] = 5.0;
   breakdown[at(BreakdownTerm::input_exposed)] = 3.0;
   breakdown[at(BreakdownTerm::checkpoint_exposed)] = 2.0;
   // Half of it kernels at 4 %, half storage at a datasheet's 25 %.
-  EXPECT_NEAR(step_spread(seconds(10.0), breakdown, 0.04, {}), 0.02 + 0.125, 1e-12);
+  EXPECT_NEAR(step_spread(seconds(10.0), breakdown, 0.04, {}), 0.02, 1e-12);
+  EXPECT_NEAR(assumed_spread(seconds(10.0), breakdown), 0.125, 1e-12);
+  const auto interval = spread_interval(seconds(10.0), breakdown, 0.04, {});
+  EXPECT_NEAR(std::log(interval[1].base() / 10.0), 1.2815515655446004 * std::hypot(0.02, 0.125), 1e-12);
 }
 
 TEST(SpreadInterval, IsAPointWithoutSpread) {
