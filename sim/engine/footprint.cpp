@@ -169,10 +169,43 @@ bool FootprintBuilder::leaves_where_it_passes_on(const Members& members) const {
   return topology_.vertices()[static_cast<size_t>(first)].kind == VertexKind::pcie_switch;
 }
 
+/// Of rings that enter a domain at `entries`, the members that they come to last: others than they enter at,
+/// so that they send once from each. Together the entries again, each ring ending at the one before its own,
+/// as far as these are different; else the last member that uses the NIC of the entry, or the last of all.
+FootprintBuilder::Members FootprintBuilder::lasts_of_rings(const Members& members,
+                                                           const Members& entries) const {
+  const size_t rings = entries.size();
+  const auto place_of = [&](int gpu) { return std::find(members.begin(), members.end(), gpu); };
+  std::vector<size_t> by_place(rings);
+  std::iota(by_place.begin(), by_place.end(), size_t{0});
+  std::stable_sort(by_place.begin(), by_place.end(),
+                   [&](size_t a, size_t b) { return place_of(entries[a]) < place_of(entries[b]); });
+  std::ptrdiff_t most = 0;  // rings that enter at one member
+  for (const int entry : entries) most = std::max(most, std::count(entries.begin(), entries.end(), entry));
+  Members lasts(rings);
+  for (size_t i = 0; i < rings; ++i) {
+    const int entry = entries[by_place[i]];
+    int last = entries[by_place[(i + rings - static_cast<size_t>(most)) % rings]];
+    if (last == entry) {
+      Members others = members;
+      std::rotate(others.begin(), std::find(others.begin(), others.end(), entry), others.end());
+      const std::span<const VertexId> of_entry = topology_.ports_of(topology_.gpu(entry));
+      const auto sharing = std::find_if(others.rbegin(), others.rend() - 1, [&](int gpu) {
+        const std::span<const VertexId> ports = topology_.ports_of(topology_.gpu(gpu));
+        return std::equal(ports.begin(), ports.end(), of_entry.begin(), of_entry.end());
+      });
+      last = sharing == others.rend() - 1 ? others.back() : *sharing;
+    }
+    lasts[by_place[i]] = last;
+  }
+  return lasts;
+}
+
 /// Loads of rings that pass through a domain in which a GPU has one link for its neighbours and its NIC: a
 /// ring sends once from each member, so that the last one sends to the NIC alone, and the first one receives
 /// from it alone.
-/// @returns of each ring, the member at which it leaves: the last one that uses the NIC of its entry
+/// @returns of each ring, the member at which it leaves: where another ring ends at its entry, that one, so
+///          that it stays on its rail
 FootprintBuilder::Members FootprintBuilder::add_rings_through_domain(const Members& members,
                                                                      const Members& entries, double weight) {
   const size_t count = members.size();
@@ -181,20 +214,21 @@ FootprintBuilder::Members FootprintBuilder::add_rings_through_domain(const Membe
     add_ring_in_domain(members, weight * static_cast<double>(count - 1) / static_cast<double>(count), false);
     return members;
   }
-  Members exits;
-  Members order;
-  for (const int entry : entries) {
-    order = members;
-    std::rotate(order.begin(), std::find(order.begin(), order.end(), entry), order.end());
-    const std::span<const VertexId> of_entry = topology_.ports_of(topology_.gpu(entry));
-    const auto last = std::find_if(order.rbegin(), order.rend(), [&](int gpu) {
-      const std::span<const VertexId> ports = topology_.ports_of(topology_.gpu(gpu));
-      return std::equal(ports.begin(), ports.end(), of_entry.begin(), of_entry.end());
-    });
-    exits.push_back(*last);
-    if (*last != entry) std::rotate(last.base() - 1, last.base(), order.end());
+  Members exits = lasts_of_rings(members, entries);
+  const size_t rings = entries.size();
+  for (size_t ring = 0; ring < rings; ++ring) {
+    Members order = members;
+    std::rotate(order.begin(), std::find(order.begin(), order.end(), entries[ring]), order.end());
+    const auto last = std::find(order.begin(), order.end(), exits[ring]);
+    std::rotate(last, last + 1, order.end());
     for (size_t i = 0; i + 1 < count; ++i) {
-      add_path(order[i], order[i + 1], weight / static_cast<double>(entries.size()));
+      add_path(order[i], order[i + 1], weight / static_cast<double>(rings));
+    }
+  }
+  for (size_t ring = 0; ring < rings; ++ring) {
+    for (size_t other = 0; other < rings && exits[ring] != entries[ring]; ++other) {
+      if (exits[other] == entries[ring] && exits[other] != entries[other])
+        std::swap(exits[ring], exits[other]);
     }
   }
   return exits;

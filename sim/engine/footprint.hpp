@@ -77,6 +77,7 @@ class FootprintBuilder {
   void add_group(const Communication& communication, const Members& group);
   void add_ring(const Communication& communication, const Members& group);
   bool leaves_where_it_passes_on(const Members& members) const;
+  Members lasts_of_rings(const Members& members, const Members& entries) const;
   Members add_rings_through_domain(const Members& members, const Members& entries, double weight);
   std::vector<size_t> rings_at(const Members& members) const;
   bool has_lost_nics(const Members& members, const std::vector<size_t>& rings) const;

@@ -177,19 +177,41 @@ Topology on_pcie(int gpus, int nics) {
 
 TEST(Footprint, OfARingOverPcieSendsOnceFromEachMember) {
   // A ring's bytes leave each GPU once, to its neighbour or to the NIC: its one link carries them once, with
-  // a NIC for each GPU, one for all, or after one is lost.
-  std::vector<Topology> topologies;
-  for (const int nics : {4, 1, 2, 2}) topologies.push_back(on_pcie(4, nics));
-  topologies.back().fail_vertex(topologies.back().find("node1/nic0"));
-  for (const Topology& topology : topologies) {
+  // a NIC for each GPU, one for some or all, or after some are lost.
+  struct Case {
+    int gpus, nics;
+    std::vector<std::string> lost;
+  };
+  const std::vector<Case> cases = {{4, 4, {}},
+                                   {4, 1, {}},
+                                   {4, 2, {}},
+                                   {4, 3, {}},
+                                   {4, 2, {"node1/nic0"}},
+                                   {4, 4, {"node1/nic0"}},
+                                   {4, 4, {"node1/nic1", "node1/nic2", "node1/nic3"}},
+                                   {2, 2, {"node1/nic0"}},
+                                   {2, 2, {"node0/nic0", "node1/nic0"}},
+                                   {2, 5, {}},
+                                   {2, 5, {"node1/nic0"}},
+                                   {2, 5, {"node1/nic0", "node1/nic1"}}};
+  for (const auto& [gpus, nics, lost] : cases) {
+    Topology topology = on_pcie(gpus, nics);
+    std::string which = std::to_string(gpus) + " GPUs, " + std::to_string(nics) + " NICs";
+    for (const std::string& nic : lost) {
+      topology.fail_vertex(topology.find(nic));
+      which += ", lost " + nic;
+    }
     FootprintBuilder builder(topology);
-    const auto loads =
-        builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, {{0, 1, 2, 3, 4, 5, 6, 7}}));
-    for (int gpu = 0; gpu < 8; ++gpu) {
-      const std::string node = "node" + std::to_string(gpu / 4);
-      const std::string name = node + "/gpu" + std::to_string(gpu % 4);
-      EXPECT_NEAR(weight_on(loads, link_between(topology, name, node + "/pcie0")), 1.0, 1e-12) << name;
-      EXPECT_NEAR(weight_on(loads, link_between(topology, node + "/pcie0", name)), 1.0, 1e-12) << name;
+    std::vector<int> all(static_cast<size_t>(2 * gpus));
+    std::iota(all.begin(), all.end(), 0);
+    const auto loads = builder.footprint(communication(CollectiveOp::all_gather, 1, 0, 1, {all}));
+    for (int gpu = 0; gpu < 2 * gpus; ++gpu) {
+      const std::string node = "node" + std::to_string(gpu / gpus);
+      const std::string name = node + "/gpu" + std::to_string(gpu % gpus);
+      EXPECT_NEAR(weight_on(loads, link_between(topology, name, node + "/pcie0")), 1.0, 1e-12)
+          << name << ", " << which;
+      EXPECT_NEAR(weight_on(loads, link_between(topology, node + "/pcie0", name)), 1.0, 1e-12)
+          << name << ", " << which;
     }
   }
 }
