@@ -108,6 +108,11 @@ LibraryTime fabric_time(const FabricConstants& fabric, const LibraryConstants& l
   if (shape.ranks_per_domain > 1) {
     tree_transfer = std::max(tree_transfer, payload / (inner.all_reduce * fabric.domain_share));
   }
+  if (shape.scale_up == ScaleUpKind::pcie && shape.ranks_per_domain > 1) {
+    // One link carries what passes along the chain in the node, up and down, and what leaves it.
+    const double r = shape.ranks_per_domain;
+    tree_transfer = std::max(tree_transfer, (2.0 * (r - 1.0) * payload + tree_wire) / r / inner.ring_bus);
+  }
 
   const double start = start_of(fabric, library);
   const double ll_limit = fabric.ll_limit_share * library.ll_limit;

@@ -140,6 +140,22 @@ TEST(NcclModel, AnExchangeOverPcieSendsAllOverOneLink) {
   }
 }
 
+TEST(NcclModel, AnAllReduceOverPcieSendsAllOverOneLink) {
+  // Ring or tree, each of 16 GPUs sends at least 2 x 15/16 of the payload over its link of 25 GB/s, to its
+  // neighbour or out of the node.
+  const NcclModel model(load_collective_constants("h100-sxm-80gb", NicProtocol::infiniband));
+  for (const int ranks_per_domain : {2, 4, 8}) {
+    GroupShape shape = group(kMachines[1], 16, ranks_per_domain);
+    shape.scale_up = ScaleUpKind::pcie;
+    shape.scale_up_bandwidth = shape.scale_out_per_rank = gigabytes_per_second(25);
+    for (const double bytes : {1e6, 1e9, 1e12}) {
+      EXPECT_GE(model.time(CollectiveOp::all_reduce, Bytes(bytes), shape).transfer.base(),
+                bytes * 2 * 15 / 16 / 25e9)
+          << ranks_per_domain;
+    }
+  }
+}
+
 TEST(NcclModel, NothingToSendTakesNoTime) {
   const NcclModel model(load_collective_constants("h100-sxm-80gb", NicProtocol::infiniband));
   for (const CollectiveOp op : kOps) {
