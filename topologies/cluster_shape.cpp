@@ -149,12 +149,16 @@ void shape_graph(const ClusterSpec& cluster, ClusterShape& shape) {
     ports.insert(nics.begin(), nics.end());
     if (nics.empty()) ports.insert(topology.gpu(gpu));
   }
+  BytesPerSecond narrowest_slot = infinite;
   for (const VertexId port : ports) {
+    BytesPerSecond slot;
     for (const LinkId l : topology.links_from(port)) {
-      if (is_network_switch(kind_of(topology, link_of(topology, l).to)))
-        of_node += link_of(topology, l).bandwidth;
+      const Link& link = link_of(topology, l);
+      (is_network_switch(kind_of(topology, link.to)) ? of_node : slot) += link.bandwidth;
     }
+    if (kind_of(topology, port) == VertexKind::nic) narrowest_slot = min(narrowest_slot, slot);
   }
+  if (narrowest_slot < infinite) shape.nic_slot = narrowest_slot;
   shape.nics_per_node = static_cast<int>(ports.size());
   shape.nic_bandwidth = of_node / shape.nics_per_node;
   if (shape.host_link == infinite) shape.host_link = of_node / per_node;
@@ -320,8 +324,8 @@ void narrow(const ClusterSpec& cluster, const RemainingCapacity& left, ClusterSh
   }
   // What is left of NICs is of what their PCIe slots let through. Slower NICs ask less of uplinks that are as
   // wide as before.
-  const bool behind_slot = left.nics < 1.0 && shape.host_link > BytesPerSecond(0);
-  const double slot = behind_slot ? std::min(1.0, shape.host_link / shape.nic_bandwidth) : 1.0;
+  const bool behind_slot = left.nics < 1.0 && shape.slot_of_nic() > BytesPerSecond(0);
+  const double slot = behind_slot ? std::min(1.0, shape.slot_of_nic() / shape.nic_bandwidth) : 1.0;
   const double leaf = left.nics * slot / left.leaf_uplinks;
   shape.nic_bandwidth *= left.nics * slot;
   shape.oversubscription_leaf = std::max(1.0, shape.oversubscription_leaf * leaf);

@@ -23,7 +23,7 @@ class NicLinks {
     if (!shares_nics_) of_gpu = min(of_gpu, nic * nics_of_gpu());
     std::vector<double> result(static_cast<size_t>(first_nic_), of_gpu.base());
     result.resize(static_cast<size_t>(first_nic_) + static_cast<size_t>(nic_links()),
-                  min(nic, cluster_.host_link).base());
+                  min(nic, cluster_.slot_of_nic()).base());
     return result;
   }
 

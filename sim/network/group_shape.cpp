@@ -281,10 +281,11 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
   const bool whole_nodes = shape.ranks == shape.nodes * cluster.gpus_per_node;
   const double nics_in_rings = nics_of_each(cluster, whole_nodes);
   const double nics_in_exchanges = nics_of_each(cluster, false);
-  // Uplinks are sized for the NICs, whatever the host link lets through. A NIC that GPUs share hangs on one
-  // such link as well.
+  // Uplinks are sized for the NICs, whatever the host links let through. GPUs that share a NIC share its
+  // slot.
   const auto sent = [&](double nics, double demand) {
-    return min(cluster.nic_bandwidth * (nics / demand), cluster.host_link * std::min(1.0, nics)) *
+    return min(cluster.nic_bandwidth * (nics / demand),
+               min(cluster.host_link, cluster.slot_of_nic() * nics)) *
            cluster.payload_efficiency;
   };
   shape.scale_out_per_rank = sent(nics_in_rings, 1.0);

@@ -25,9 +25,10 @@ struct ClusterShape {
   Seconds scale_up_latency;           ///< GPU to GPU inside a domain
   bool in_network_reduction = false;  ///< NVLS on this generation's NVSwitch
   int nics_per_node = 0;
-  BytesPerSecond nic_bandwidth;     ///< per NIC and direction
-  BytesPerSecond host_link;         ///< PCIe of a GPU, and of a NIC, one direction: caps what these can send
-  BytesPerSecond host_memory_link;  ///< between a GPU and its host's memory, one direction
+  BytesPerSecond nic_bandwidth;          ///< per NIC and direction
+  BytesPerSecond host_link;              ///< PCIe of a GPU, one direction: caps what it can send
+  BytesPerSecond nic_slot;               ///< of a NIC, likewise; zero: as host_link
+  BytesPerSecond host_memory_link;       ///< between a GPU and its host's memory, one direction
   BytesPerSecond host_memory_bandwidth;  ///< of a node's host memory; zero: not known
   Seconds
       network_latency;  ///< GPU to GPU across the fabric within one leaf (NICs, links and switches added up)
@@ -53,6 +54,7 @@ struct ClusterShape {
   std::vector<int> torus;     ///< sizes of its rings, the first node by node; empty: no torus
   double torus_demand = 0.0;  ///< what a node's NICs send over what a cable between routers carries
   bool lowest_first = false;  ///< of a torus: routes take the lowest dimension first, and one of two ways
+  BytesPerSecond slot_of_nic() const { return nic_slot > BytesPerSecond() ? nic_slot : host_link; }
   /// Of a dragonfly, whose cables join two switches, or two groups, each: what all nodes below a leaf, or in
   /// a group, send over the cables to one other. Zero: uplinks lead to all others (at oversubscription).
   double pair_oversubscription_leaf = 0.0, pair_oversubscription = 0.0;

@@ -53,6 +53,13 @@ struct Loaded {
   }
 };
 
+TEST(NicTraffic, LetsEachGpuUseItsLinkToAWideNic) {
+  ClusterShape cluster = nodes_of_2(2, 1);
+  cluster.nic_bandwidth = cluster.nic_slot = gigabytes_per_second(100);
+  cluster.host_link = gigabytes_per_second(25);
+  EXPECT_DOUBLE_EQ(Loaded(cluster, of(CollectiveOp::all_gather, {{0, 2}, {1, 3}})).rate(), 25e9);
+}
+
 TEST(NicTraffic, DividesANicThatGroupsShare) {
   // One NIC a node carries what both groups send, out and in: 45 GB/s of payload for two.
   const ClusterShape cluster = nodes_of_2(2, 1);

@@ -174,6 +174,17 @@ TEST(GroupShape, SharesTheHostLinkOfANicThatGpusShare) {
   EXPECT_EQ(group_shape(old, strided(0, 4, 8)).scale_out_per_rank, gigabytes_per_second(31.5 / 2));
 }
 
+TEST(GroupShape, OfGpusWithLinksOfTheirOwnToAWideNicUsesEachOfThem) {
+  ClusterShape wide = cluster();
+  wide.oversubscription = wide.oversubscription_leaf = 1.0;
+  wide.nics_per_node = 2;
+  wide.nic_bandwidth = wide.nic_slot = gigabytes_per_second(100);
+  wide.host_link = gigabytes_per_second(25);
+  EXPECT_EQ(group_shape(wide, strided(0, 4, 8)).scale_out_per_rank, gigabytes_per_second(25));
+  wide.nic_slot = gigabytes_per_second(50);
+  EXPECT_EQ(group_shape(wide, strided(0, 4, 8)).scale_out_per_rank, gigabytes_per_second(12.5));
+}
+
 TEST(GroupShape, OfUnequalDomainsUsesTheUplinksOfTheLargerWhole) {
   // Six nodes of four NICs of 25 GB/s: a domain of four nodes and one of two, a leaf each. 4:1 leaves the
   // first leaf 100 GB/s and the second, half full, as much: rings run at 100 GB/s, 8 x 12.5 of the smaller

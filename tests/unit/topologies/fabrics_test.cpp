@@ -316,6 +316,7 @@ TEST(Graph, IsTakenAsItStands) {
   EXPECT_EQ(cluster.shape.scale_up_bandwidth, gigabytes_per_second(80));
   EXPECT_EQ(cluster.shape.nic_bandwidth, gigabytes_per_second(20));
   EXPECT_EQ(cluster.shape.host_link, gigabytes_per_second(30));
+  EXPECT_EQ(cluster.shape.nic_slot, gigabytes_per_second(60));  // two GPUs have a link each to the NIC
   EXPECT_NEAR(cluster.shape.network_latency_pod.base(), 5e-6, 1e-15);
   EXPECT_DOUBLE_EQ(cluster.shape.oversubscription, 1.0);
   EXPECT_EQ(topology.ramp(), microseconds(10));  // one round trip
