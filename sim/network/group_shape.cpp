@@ -282,9 +282,12 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
   const double nics_in_rings = nics_of_each(cluster, whole_nodes);
   const double nics_in_exchanges = nics_of_each(cluster, false);
   // Uplinks are sized for the NICs, whatever the host links let through. GPUs that share a NIC share its
-  // slot.
+  // slot. The GPUs of a node use its uplinks alike, however its NICs are dealt; those of a rail are its
+  // NIC's.
+  const double nics_per_gpu = static_cast<double>(cluster.nics_per_node) / cluster.gpus_per_node;
   const auto sent = [&](double nics, double demand) {
-    return min(cluster.nic_bandwidth * (nics / demand),
+    const double uplinks = cluster.rail_optimized ? nics : nics_per_gpu;
+    return min(cluster.nic_bandwidth * std::min(nics, uplinks / demand),
                min(cluster.host_link, cluster.slot_of_nic() * nics)) *
            cluster.payload_efficiency;
   };

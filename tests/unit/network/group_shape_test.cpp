@@ -57,6 +57,21 @@ TEST(GroupShape, OfNicsThatGpusDoNotDivideHasTheSmallestShare) {
   EXPECT_EQ(rate(4, strided(0, 4, 8)).scale_out_per_rank, gigabytes_per_second(25));
 }
 
+TEST(GroupShape, OfNicsThatGpusDoNotDivideHasItsShareOfAllTheirUplinks) {
+  ClusterShape uneven = cluster();
+  uneven.gpus_per_node = uneven.gpus_per_domain = 2;
+  uneven.nics_per_node = 3;
+  uneven.rail_optimized = false;
+  uneven.nodes_per_leaf = 1;
+  uneven.nodes_per_pod = 0;
+  // A node's uplinks carry 3 x 50 / 4 GB/s, half of them for each GPU.
+  uneven.oversubscription = uneven.oversubscription_leaf = 4.0;
+  EXPECT_EQ(group_shape(uneven, strided(0, 4, 2)).scale_out_per_rank, gigabytes_per_second(18.75));
+  // One NIC of its own is less than half of 3 x 50 / 1.2 GB/s.
+  uneven.oversubscription = uneven.oversubscription_leaf = 1.2;
+  EXPECT_EQ(group_shape(uneven, strided(0, 4, 2)).scale_out_per_rank, gigabytes_per_second(50));
+}
+
 TEST(GroupShape, UplinksAreShortOnlyOfWhatTheHostLinkLetsThrough) {
   // PCIe lets half of a NIC's rate through: uplinks at 2:1 carry all of that, at 6:1 a third.
   ClusterShape narrow = cluster();
