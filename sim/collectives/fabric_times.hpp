@@ -19,7 +19,7 @@ struct InnerRates {
 /// domain.
 ///   ring   L = inner hops x inner hop + domain hops x network hop;  T = bus_factor S / min(e R, inner ring)
 ///   tree   L = 2 ((r-1) inner hop + ceil(log2 N) network hop);      T = max(w S / (e R), S / inner
-///   all-reduce)
+///   all-reduce), over PCIe at least (2 (r-1) + w) S / r / inner ring: a GPU's one link carries all of it
 ///          w = 1 on two domains (each sends half of the payload in either tree, up or down), 1.5 on three,
 ///          else 2
 ///   both   t = start + base + L + T_p + fill sqrt(L T_p) + c L T_p / (T_p + c L): T_p is T over the
