@@ -9,10 +9,10 @@ PlanShapes::PlanShapes(const ClusterShape& cluster, const ParallelPlan& plan, co
     : cluster_(cluster), plan_(plan), map_(map) {}
 
 template <typename GroupOf>
-GroupShape PlanShapes::widest(const std::vector<int>& starts, const GroupOf& group_of) const {
-  GroupShape widest = group_shape(cluster_, group_of(starts.front()));
+GroupShape PlanShapes::widest(const std::vector<int>& starts, const GroupOf& group_of, int siblings) const {
+  GroupShape widest = group_shape(cluster_, group_of(starts.front()), siblings);
   for (size_t i = 1; i < starts.size(); ++i) {
-    const GroupShape shape = group_shape(cluster_, group_of(starts[i]));
+    const GroupShape shape = group_shape(cluster_, group_of(starts[i]), siblings);
     if (shape.domains > widest.domains ||
         (shape.domains == widest.domains && shape.narrowest_domain() < widest.narrowest_domain())) {
       widest = shape;
@@ -100,7 +100,10 @@ GroupShape PlanShapes::stages(int from, int to) const {
   const auto pair_of = [&](int rank) {
     return std::array<int, 2>{map_.on_stage(rank, from), map_.on_stage(rank, to)};
   };
-  return widest(map_.places({RankMap::Along::pipeline}, cluster_.gpus_per_domain), pair_of);
+  // The pair may lie several stages apart: what lies side by side are the ranks within one of them.
+  const int side_by_side = plan_.pipeline > 1 ? map_.on_stage(0, 1) - map_.on_stage(0, 0) : 1;
+  return widest(map_.places({RankMap::Along::pipeline}, cluster_.gpus_per_domain), pair_of,
+                std::max(1, side_by_side / cluster_.gpus_per_node));
 }
 
 bool PlanShapes::differ(const std::vector<int>& starts, Members members) const {

@@ -36,7 +36,7 @@ class PlanShapes {
 
  private:
   template <typename GroupOf>
-  GroupShape widest(const std::vector<int>& starts, const GroupOf& group_of) const;
+  GroupShape widest(const std::vector<int>& starts, const GroupOf& group_of, int siblings = 0) const;
   std::vector<int> starts_of_shards() const;
   std::vector<int> starts_of_replicas() const;
   std::vector<int> starts_of_experts(Members members) const;

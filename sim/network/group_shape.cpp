@@ -154,13 +154,13 @@ std::vector<int> nodes_in_order(const ClusterShape& cluster, std::span<const int
 /// The same where cables lead from one block to one other each (dragonflies), so that what goes to the same
 /// other block counts. Hops of a higher tier are counted there.
 UplinkDemand pair_demand(const ClusterShape& cluster, std::span<const int> gpus, const GroupShape& shape,
-                         int size, Tier tier, double ratio) {
+                         int siblings, int size, Tier tier, double ratio) {
   UplinkDemand demand;
   if (ratio <= 1.0 || size <= 0) return demand;
   const int nodes = cluster.gpus / cluster.gpus_per_node;
   const auto ratio_of = [&](int block) { return ratio * std::min(size, nodes - block * size) / size; };
   const std::vector<int> ring = nodes_in_order(cluster, gpus);
-  const std::vector<int> shifts = sibling_shifts(ring, nodes);
+  const std::vector<int> shifts = sibling_shifts(ring, nodes, siblings);
   std::map<int, int> started;
   std::map<std::pair<int, int>, int> sent;  // hops, each of all that a node sends
   for (std::size_t sibling = 0; sibling < std::max<std::size_t>(1, shifts.size()); ++sibling) {
@@ -219,7 +219,7 @@ int nic_of_gpu(int local_gpu, int gpus_per_node, int nics_per_node) {
   return gpus_per_node > 0 ? local_gpu * nics_per_node / gpus_per_node : 0;
 }
 
-GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
+GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus, int siblings) {
   if (gpus.empty()) throw std::invalid_argument("a group needs at least one GPU");
   if (cluster.gpus_per_node < 1 || cluster.gpus_per_domain < 1) {
     throw std::invalid_argument("a cluster needs GPUs in its nodes and domains");
@@ -298,17 +298,18 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus) {
                                             cluster.oversubscription_leaf);
     const UplinkDemand pod = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_pod, Tier::core,
                                            cluster.oversubscription);
-    const UplinkDemand to_leaf = pair_demand(cluster, gpus, shape, cluster.nodes_per_leaf, Tier::spine,
-                                             cluster.pair_oversubscription_leaf);
-    const UplinkDemand to_group =
-        pair_demand(cluster, gpus, shape, cluster.nodes_per_pod, Tier::core, cluster.pair_oversubscription);
+    const UplinkDemand to_leaf = pair_demand(cluster, gpus, shape, siblings, cluster.nodes_per_leaf,
+                                             Tier::spine, cluster.pair_oversubscription_leaf);
+    const UplinkDemand to_group = pair_demand(cluster, gpus, shape, siblings, cluster.nodes_per_pod,
+                                              Tier::core, cluster.pair_oversubscription);
     shape.exchange_per_rank =
         sent(nics_in_exchanges, std::max({leaf.exchange, pod.exchange, to_leaf.exchange, to_group.exchange}));
     shape.scale_out_per_rank =
         sent(nics_in_rings, std::max({leaf.ring, pod.ring, to_leaf.ring, to_group.ring}));
   }
   if (shape.domains > 1 && !cluster.torus.empty()) {
-    const double load = fullest_cable(cluster.torus, nodes_in_order(cluster, gpus), cluster.lowest_first);
+    const double load =
+        fullest_cable(cluster.torus, nodes_in_order(cluster, gpus), cluster.lowest_first, siblings);
     shape.scale_out_per_rank = sent(nics_in_rings, std::max(1.0, cluster.torus_demand * load));
   }
   if (shape.domains > 1 && !cluster.exchange_blocks.empty()) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 
 namespace orrery {
 namespace {
@@ -51,33 +52,36 @@ class TorusLoads {
   std::vector<double> loads_;  // by router, dimension and direction of the cables that leave it
 };
 
-/// The constant distance between neighbours of an open ring, zero if there is none.
+/// The constant distance between neighbours of an open ring, either way around, zero if there is none.
 int stride_of(std::span<const int> nodes) {
   const int stride = nodes.size() > 1 ? nodes[1] - nodes[0] : 0;
   for (std::size_t i = 2; i < nodes.size(); ++i) {
     if (nodes[i] - nodes[i - 1] != stride) return 0;
   }
-  return std::max(0, stride);
+  return std::abs(stride);
 }
 
 }  // namespace
 
-std::vector<int> sibling_shifts(std::span<const int> nodes, int all) {
-  // Ranks count in mixed radix: siblings begin at the nodes of one stride, blocks of them follow each other.
+std::vector<int> sibling_shifts(std::span<const int> nodes, int all, int siblings) {
   const int stride = stride_of(nodes);
-  const int block = stride * static_cast<int>(nodes.size());
-  const int base = block > 0 ? nodes[0] / block * block : 0;
-  if (block == 0 || nodes[0] - base >= stride || base + block > all) return {};
+  if (stride == 0) return {};
+  // Ranks count in mixed radix: siblings begin at the nodes of one stride, and strides at multiples of it.
+  const int apart = siblings > 0 ? siblings : stride;
+  const auto [first, last] = std::minmax(nodes.front(), nodes.back());
+  const int base = first / apart * apart;
+  if (last - first + base + apart > all) return {};
   std::vector<int> shifts;
-  for (int sibling = 0; sibling < stride; ++sibling) shifts.push_back(base + sibling - nodes[0]);
+  for (int sibling = 0; sibling < apart; ++sibling) shifts.push_back(base + sibling - first);
   return shifts;
 }
 
-double fullest_cable(const std::vector<int>& sizes, std::span<const int> nodes, bool lowest_first) {
+double fullest_cable(const std::vector<int>& sizes, std::span<const int> nodes, bool lowest_first,
+                     int siblings) {
   int all = 1;
   for (const int size : sizes) all *= size;
   TorusLoads loads(sizes, all);
-  std::vector<int> shifts = sibling_shifts(nodes, all);
+  std::vector<int> shifts = sibling_shifts(nodes, all, siblings);
   if (shifts.empty()) shifts = {0};
   for (const int shift : shifts) {
     for (std::size_t i = 0; i < nodes.size(); ++i)

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace orrery {
 namespace {
 
@@ -76,6 +78,21 @@ TEST(PlanShapes, OfStagesAreTheFarthestPair) {
   const ParallelPlan sixes = degrees(6, 1, 1, 2);
   const RankMap of_sixes(sixes);
   EXPECT_EQ(PlanShapes(cluster, sixes, of_sixes).stages(0, 1).domains, 2);
+}
+
+TEST(PlanShapes, OfStagesThatMeetOnATorusShareTheCable) {
+  // Four stages of four nodes on a ring of 16 with one cable between two routers: four pairs meet on it, be
+  // it between neighbouring stages, in either direction, or the first and the last.
+  ClusterShape cluster = nodes_of_8(16);
+  cluster.gpus = 16;
+  cluster.gpus_per_node = cluster.gpus_per_domain = cluster.nics_per_node = 1;
+  cluster.torus = {16};
+  cluster.torus_demand = 1.0;
+  const ParallelPlan plan = degrees(1, 1, 4, 4);
+  const RankMap map(plan);
+  const PlanShapes shapes(cluster, plan, map);
+  for (const auto& [from, to] : {std::pair(0, 1), {1, 0}, {1, 2}, {2, 1}, {3, 2}, {0, 3}})
+    EXPECT_EQ(shapes.stages(from, to).scale_out_per_rank, gigabytes_per_second(12.5)) << from << " " << to;
 }
 
 TEST(PlanShapes, OfExpertsTakeTheGroupThatHasItWorst) {

@@ -26,6 +26,20 @@ TEST(TorusLoad, OfPairsIsThatOfAllThatMeet) {
   EXPECT_DOUBLE_EQ(fullest_cable({12}, std::vector<int>{0, 3}, true), 3.0);
 }
 
+TEST(TorusLoad, OfPairsIsTheSameFromEitherEndAndFromAnyStage) {
+  // Four stages of four nodes on a ring of 16: four pairs pass the cable between two stages.
+  for (const std::vector<int>& pair : {std::vector<int>{0, 4}, {4, 0}, {4, 8}, {8, 4}, {9, 13}, {12, 8}})
+    EXPECT_DOUBLE_EQ(fullest_cable({16}, pair, true), 4.0) << pair[0] << " " << pair[1];
+}
+
+TEST(TorusLoad, OfPairsStagesApartIsThatOfTheNodesOfAStage) {
+  // First and last of four stages of four nodes, the short way around; with the stride's twelve nodes as
+  // siblings there would be none that ends on the ring.
+  EXPECT_DOUBLE_EQ(fullest_cable({16}, std::vector<int>{1, 13}, true, 4), 4.0);
+  EXPECT_EQ(sibling_shifts(std::vector<int>{1, 13}, 16, 4), (std::vector<int>{-1, 0, 1, 2}));
+  EXPECT_EQ(sibling_shifts(std::vector<int>{13, 1}, 16, 4), (std::vector<int>{-1, 0, 1, 2}));
+}
+
 TEST(TorusLoad, OfColumnsIsOne) {
   // Rings along the second dimension of 4 x 4, one a column.
   EXPECT_DOUBLE_EQ(fullest_cable({4, 4}, std::vector<int>{1, 5, 9, 13}, false), 1.0);
