@@ -207,6 +207,12 @@ StorageShape storage_shape(const ClusterSpec& cluster) {
   shape.write = cluster.storage->client_write_rate();
   shape.per_client = cluster.storage->per_client_bandwidth;
   shape.latency = cluster.storage->access_latency;
+  const FabricKind kind = cluster.fabric.kind;
+  if (kind == FabricKind::dragonfly || kind == FabricKind::torus) {
+    shape.behind = StorageShape::Behind::no_uplinks;
+  } else if (kind == FabricKind::dragonfly_plus) {
+    shape.behind = StorageShape::Behind::leaf_uplinks;
+  }
   return shape;
 }
 

@@ -9,6 +9,21 @@
 #include "sim/network/group_shape.hpp"
 
 namespace orrery {
+namespace {
+
+double oversubscription_towards(const ClusterShape& cluster) {
+  switch (cluster.storage.behind) {
+    case StorageShape::Behind::no_uplinks:
+      return 1.0;
+    case StorageShape::Behind::leaf_uplinks:
+      return cluster.oversubscription_leaf;
+    case StorageShape::Behind::all_uplinks:
+      break;
+  }
+  return cluster.oversubscription;
+}
+
+}  // namespace
 
 StorageClients storage_clients(const ClusterShape& cluster, std::span<const int> gpus) {
   StorageClients result;
@@ -34,7 +49,8 @@ BytesPerSecond storage_rate(const ClusterShape& cluster, StorageDirection direct
     // A GPU sends through its own NICs, however idle the others are.
     const double nics = cluster.nics_per_node;
     const double own = std::max(1.0, nics / cluster.gpus_per_node);
-    const BytesPerSecond uplinks = cluster.nic_bandwidth * nics / (cluster.oversubscription * on_node);
+    const BytesPerSecond uplinks =
+        cluster.nic_bandwidth * nics / (oversubscription_towards(cluster) * on_node);
     rate = min(rate, min(cluster.nic_bandwidth * std::min(own, nics / on_node), uplinks) *
                          cluster.payload_efficiency);
   }

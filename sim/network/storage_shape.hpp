@@ -20,6 +20,10 @@ struct StorageShape {
   BytesPerSecond write;  ///< the same, copies and parity already taken off
   std::optional<BytesPerSecond> per_client;  ///< of a node, read or write; absent: no limit
   Seconds latency;                           ///< of one access without its bytes
+  /// Uplinks that lie between nodes and a shared store: it is cabled to the top switches of a tree, to the
+  /// spines of a dragonfly+, and to every switch of a dragonfly or torus.
+  enum class Behind { all_uplinks, leaf_uplinks, no_uplinks };
+  Behind behind = Behind::all_uplinks;
 };
 
 enum class StorageDirection { read, write };
@@ -36,7 +40,7 @@ StorageClients storage_clients(const ClusterShape& cluster, std::span<const int>
 /// its part of the store's rate, its part of its node's rate with the store, its NICs and its host link.
 ///
 /// Clients of a node share what the node has evenly, and so do nodes the store; on the way the NICs lose what
-/// headers take, and the uplinks of a fabric what they are oversubscribed by.
+/// headers take, and the uplinks between them and the store what these are oversubscribed by.
 /// @throws std::invalid_argument if the cluster has no storage or there is no client
 BytesPerSecond storage_rate(const ClusterShape& cluster, StorageDirection direction,
                             const StorageClients& clients);

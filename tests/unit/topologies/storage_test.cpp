@@ -4,6 +4,7 @@
 #include <map>
 
 #include "cluster_reading.hpp"
+#include "sim/network/storage_shape.hpp"
 #include "topologies/build_topology.hpp"
 
 namespace orrery {
@@ -162,6 +163,27 @@ TEST(Storage, TakesWhatTheNodesOfADragonflysSwitchSend) {
   };
   EXPECT_EQ(cable_to("group0/switch0"), gigabytes_per_second(100));
   EXPECT_EQ(cable_to("group5/switch0"), gigabytes_per_second(25));
+}
+
+TEST(Storage, IsReachedWithoutTheUplinksThatADragonflyOrTorusPasses) {
+  // 16 nodes of one NIC of 50 GB/s each, global cables for an eighth of a group; of a torus two NICs, which
+  // its ring links carry half of. The store takes what every NIC sends.
+  const auto written = [](const std::string& nics, const std::string& fabric) {
+    const ClusterShape shape =
+        read_text(R"({"node": {"gpu": "h100-sxm-80gb", "gpus": 1, "host_link": "200 GB/s",
+                               "nics": {"count": )" +
+                  nics + R"(, "bandwidth": "400 Gb/s"}}, "nodes": 16, "fabric": )" + fabric +
+                  R"(, "storage": {"kind": "shared", "read_bandwidth": "9 TB/s"}})")
+            .shape;
+    EXPECT_GT(shape.oversubscription, 1.5) << fabric;
+    const StorageClients all{16, 1};
+    return storage_rate(shape, StorageDirection::write, all) / shape.payload_efficiency;
+  };
+  const std::string groups =
+      R"("groups": 2, "switches_per_group": 2, "nodes_per_leaf": 4, "global_links": 1})";
+  EXPECT_NEAR(written("1", R"({"kind": "dragonfly", )" + groups).base(), 50e9, 1);
+  EXPECT_NEAR(written("1", R"({"kind": "dragonfly+", "spines_per_group": 2, )" + groups).base(), 50e9, 1);
+  EXPECT_NEAR(written("2", R"({"kind": "torus", "dimensions": [4, 4]})").base(), 100e9, 1);
 }
 
 TEST(Storage, OfOneNodeIsOnASwitchOfItsOwn) {
