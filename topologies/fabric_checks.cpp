@@ -197,7 +197,8 @@ std::vector<std::string> estimate_limits(const ClusterSpec& cluster) {
   const bool many_paths = !fabric.is_clos() || fabric_layout(cluster, problem).tiers > 1;
   if (fabric.routing == Routing::ecmp && many_paths) {
     limits.emplace_back("the estimate knows no hash collisions of ECMP");
-  } else if (fabric.routing == Routing::fixed && fabric.is_clos() && many_paths) {
+  } else if (fabric.routing == Routing::fixed && many_paths &&
+             (fabric.is_clos() || fabric.kind == FabricKind::dragonfly_plus)) {
     limits.emplace_back("the estimate knows nothing of static paths that meet on one cable");
   }
   if (fabric.is_dragonfly()) {

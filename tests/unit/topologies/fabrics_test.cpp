@@ -528,6 +528,10 @@ TEST(EstimateLimits, NameWhatOnlyTheSimulationSees) {
   EXPECT_EQ(limits(R"({"preset": "dgx-h100", "fabric": {"routing": "ecmp"}})").size(), 1u);
   EXPECT_TRUE(limits(R"({"preset": "dgx-h100", "nodes": 1, "fabric": {"routing": "ecmp"}})").empty());
   EXPECT_FALSE(limits(R"("tpu-v4")").empty());
+  // Leaves of a dragonfly+ have several spines to choose from; a dragonfly has its pairs of switches alone.
+  const std::string of_kind = R"({"node": "dgx-h100", "nodes": 64, "fabric": {"routing": "static", "kind": )";
+  EXPECT_EQ(limits(of_kind + R"("dragonfly+"}})").size(), 2u);
+  EXPECT_EQ(limits(of_kind + R"("dragonfly"}})").size(), 1u);
   EXPECT_TRUE(needs_simulation(
       read_text(R"({"preset": "dgx-h100", "fabric": {"failed_switches": ["spine0"]}})").spec));
 }
