@@ -54,25 +54,18 @@ void shape_dragonfly(const ClusterSpec& cluster, const DragonflyLayout& layout, 
   shape.nodes_per_pod = one_group ? 0 : layout.nodes_per_group;
   shape.rail_optimized = layout.rails > 1;
   shape.oversubscription = one_group ? 1.0 : layout.global_oversubscription;
-  // Minimal paths have the cables between two switches, and between two groups, to themselves. Adaptive
-  // switches send what these are too few for over other ones: of n groups that each send to one other, all
-  // cables carry alike when (n-2)/n goes two hops (UGAL; Kim et al., ISCA 2008, section 4), 2/n of what the
-  // cables between the two would carry alone. What goes to all groups has no use for detours.
-  const auto with_detours = [&](double pair, int blocks) {
-    return cluster.fabric.routing == Routing::adaptive ? pair * std::min(1.0, 2.0 / blocks) : pair;
-  };
   const FabricSpec& fabric = cluster.fabric;
   const BytesPerSecond port = min(cluster.node.nics.bandwidth, fabric.link_bandwidth);
   const int nics = cluster.nics_per_node();
   if (!layout.plus && layout.switches_per_group > 1) {
     const int ports = layout.nodes_per_leaf * (layout.rails > 1 ? 1 : nics);
-    shape.pair_oversubscription_leaf =
-        with_detours(port * ports / fabric.link_bandwidth, layout.switches_per_group);
+    shape.pair_oversubscription_leaf = port * ports / fabric.link_bandwidth;
+    if (fabric.routing == Routing::adaptive) shape.detour_leaves = layout.switches_per_group;
   }
   if (!one_group) {
     shape.pair_oversubscription =
-        with_detours(port * (nics * layout.nodes_per_group) / (fabric.link_bandwidth * layout.global_links),
-                     layout.groups);
+        port * (nics * layout.nodes_per_group) / (fabric.link_bandwidth * layout.global_links);
+    if (fabric.routing == Routing::adaptive) shape.detour_groups = layout.groups;
   }
 }
 

@@ -151,10 +151,22 @@ std::vector<int> nodes_in_order(const ClusterShape& cluster, std::span<const int
   return nodes;
 }
 
+/// What is left on the cables to a block's destinations where adaptive switches detour over others of n
+/// blocks: with a share f that takes the direct cable, all cables out carry alike when f/d = (2-f)/(n-1), as
+/// each detour uses two (UGAL; Kim et al., ISCA 2008, section 4). What goes everywhere has no use for them.
+double share_without_detours(int blocks, int destinations) {
+  if (blocks < 2) return 1.0;
+  return std::min(1.0, 2.0 * destinations / (blocks - 1 + destinations));
+}
+
 /// The same where cables lead from one block to one other each (dragonflies), so that what goes to the same
 /// other block counts. Hops of a higher tier are counted there.
 UplinkDemand pair_demand(const ClusterShape& cluster, std::span<const int> gpus, const GroupShape& shape,
-                         int siblings, int size, Tier tier, double ratio) {
+                         int siblings, Tier tier) {
+  const bool leaves = tier == Tier::spine;
+  const int size = leaves ? cluster.nodes_per_leaf : cluster.nodes_per_pod;
+  const double ratio = leaves ? cluster.pair_oversubscription_leaf : cluster.pair_oversubscription;
+  const int detours = leaves ? cluster.detour_leaves : cluster.detour_groups;
   UplinkDemand demand;
   if (ratio <= 1.0 || size <= 0) return demand;
   const int nodes = cluster.gpus / cluster.gpus_per_node;
@@ -163,36 +175,49 @@ UplinkDemand pair_demand(const ClusterShape& cluster, std::span<const int> gpus,
   const std::vector<int> shifts = sibling_shifts(ring, nodes, siblings);
   std::map<int, int> started;
   std::map<std::pair<int, int>, int> sent;  // hops, each of all that a node sends
+  std::map<int, int> destinations;
   for (std::size_t sibling = 0; sibling < std::max<std::size_t>(1, shifts.size()); ++sibling) {
     const int shift = shifts.empty() ? 0 : shifts[sibling];
     for (std::size_t i = 0; i < ring.size(); ++i) {
       const int from = ring[i] + shift;
       const int to = ring[(i + 1) % ring.size()] + shift;
       ++started[from / size];
-      if (meeting_tier(cluster, from, to, true) == tier) ++sent[{from / size, to / size}];
+      if (meeting_tier(cluster, from, to, true) != tier) continue;
+      if (sent[{from / size, to / size}]++ == 0) ++destinations[from / size];
     }
   }
   for (const auto& [pair, count] : sent) {
     // Where the siblings are not known, all nodes of the block send as the ring's do.
     const double share = shifts.empty() ? ratio_of(pair.first) / started[pair.first] : ratio / size;
-    demand.ring = std::max(demand.ring, share * count);
+    demand.ring =
+        std::max(demand.ring, share * count * share_without_detours(detours, destinations[pair.first]));
   }
   const Blocks members = blocks_of(gpus, size * cluster.gpus_per_node);
   const int outside_domain = shape.ranks - shape.narrowest_domain();
+  // A rank sends to each rail's leaf over another cable, and PXN shortens no path to another chassis.
+  const int rails = leaves && cluster.rail_optimized
+                        ? std::min(cluster.nics_per_node, std::max(1, shape.ranks / shape.nodes))
+                        : 1;
+  const auto joined = [&](std::size_t a, std::size_t b) {
+    return !leaves || same_block((members.first + static_cast<int>(a)) * size,
+                                 (members.first + static_cast<int>(b)) * size, cluster.nodes_per_pod);
+  };
   int largest = -1;  // among those that this tier joins: of all groups, or of leaves that meet in one
   for (std::size_t block = 0; block < members.members.size(); ++block) {
     if (members.members[block] == 0) continue;
     if (largest < 0 || members.members[block] > members.members[static_cast<std::size_t>(largest)])
       largest = static_cast<int>(block);
   }
+  const auto most = static_cast<std::size_t>(std::max(0, largest));
+  int others = -1;  // that each of those sends to
   for (std::size_t block = 0; block < members.members.size(); ++block) {
-    if (members.members[block] == 0 || static_cast<int>(block) == largest) continue;
-    if (tier == Tier::spine && !same_block((members.first + static_cast<int>(block)) * size,
-                                           (members.first + largest) * size, cluster.nodes_per_pod))
-      continue;
-    demand.exchange =
-        std::max(demand.exchange, ratio_of(members.first + static_cast<int>(block)) *
-                                      members.members[static_cast<std::size_t>(largest)] / outside_domain);
+    if (members.members[block] > 0 && joined(block, most)) ++others;
+  }
+  const double direct = share_without_detours(detours, others * rails + rails - 1);
+  for (std::size_t block = 0; block < members.members.size(); ++block) {
+    if (members.members[block] == 0 || block == most || !joined(block, most)) continue;
+    demand.exchange = std::max(demand.exchange, direct * ratio_of(members.first + static_cast<int>(block)) *
+                                                    members.members[most] / rails / outside_domain);
   }
   return demand;
 }
@@ -298,10 +323,8 @@ GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus, i
                                             cluster.oversubscription_leaf);
     const UplinkDemand pod = uplink_demand(cluster, gpus, hops, shape, cluster.nodes_per_pod, Tier::core,
                                            cluster.oversubscription);
-    const UplinkDemand to_leaf = pair_demand(cluster, gpus, shape, siblings, cluster.nodes_per_leaf,
-                                             Tier::spine, cluster.pair_oversubscription_leaf);
-    const UplinkDemand to_group = pair_demand(cluster, gpus, shape, siblings, cluster.nodes_per_pod,
-                                              Tier::core, cluster.pair_oversubscription);
+    const UplinkDemand to_leaf = pair_demand(cluster, gpus, shape, siblings, Tier::spine);
+    const UplinkDemand to_group = pair_demand(cluster, gpus, shape, siblings, Tier::core);
     shape.exchange_per_rank =
         sent(nics_in_exchanges, std::max({leaf.exchange, pod.exchange, to_leaf.exchange, to_group.exchange}));
     shape.scale_out_per_rank =

@@ -56,8 +56,11 @@ struct ClusterShape {
   bool lowest_first = false;  ///< of a torus: routes take the lowest dimension first, and one of two ways
   BytesPerSecond slot_of_nic() const { return nic_slot > BytesPerSecond() ? nic_slot : host_link; }
   /// Of a dragonfly, whose cables join two switches, or two groups, each: what all nodes below a leaf, or in
-  /// a group, send over the cables to one other. Zero: uplinks lead to all others (at oversubscription).
+  /// a group, send over what the cables to one other carry. Zero: uplinks lead to all others (at
+  /// oversubscription).
   double pair_oversubscription_leaf = 0.0, pair_oversubscription = 0.0;
+  /// Switches of a group, and groups, that adaptive switches detour over; 0: minimal paths alone.
+  int detour_leaves = 0, detour_groups = 0;
   StorageShape storage;
 };
 
@@ -101,7 +104,8 @@ struct GroupShape {
 /// than GPUs.
 int nic_of_gpu(int local_gpu, int gpus_per_node, int nics_per_node);
 
-/// Shape of the group with these members (cluster GPU numbers, ring order). O(ranks + domains spanned).
+/// Shape of the group with these members (cluster GPU numbers, ring order). O(ranks + domains spanned); on a
+/// dragonfly or torus also the domains touched x siblings, on a torus x hops.
 ///
 /// The network latency is that of the longest hop between neighbours of the ring. Where a domain holds
 /// several of the ranks, the ring enters and leaves it on the same rail, as NCCL's rings do. Uplinks of a
@@ -109,8 +113,9 @@ int nic_of_gpu(int local_gpu, int gpus_per_node, int nics_per_node);
 /// once, and its siblings on the leaf's other nodes do likewise: it is slowed by max(1, o/k), a pair by o. An
 /// exchange of n ranks, m of them under the leaf and r in the domain, by max(1, o (n-m)/(n-r)); pods as
 /// leaves. On a dragonfly all that goes to one other leaf or group counts, over the cables between the two
-/// (minimal paths); on a torus a ring is slowed by the fullest cable between routers, siblings that meet
-/// there included. On an NVLink mesh a group of r in a domain of n reaches (r-1)/(n-1) of a GPU's links.
+/// and, with adaptive routing, detours; on a torus a ring is slowed by the fullest cable between routers,
+/// siblings that meet there included. On an NVLink mesh a group of r in a domain of n reaches (r-1)/(n-1) of
+/// a GPU's links.
 /// @param siblings  of a torus or dragonfly, nodes side by side on which groups like this begin, at a
 /// multiple
 ///                  of their number; 0: those of one stride between the group's nodes

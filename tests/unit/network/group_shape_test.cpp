@@ -257,6 +257,34 @@ TEST(GroupShape, OnADragonflySharesTheCablesToOneOtherGroup) {
   EXPECT_NEAR(group_shape(dragonfly, strided(0, 32, 1)).exchange_per_rank.base(), 50e9 / (4 * 8 / 31.0), 1);
 }
 
+TEST(GroupShape, OnADragonflyDetoursAreForWhatGoesToFewOthers) {
+  // Eight switches of four nodes; a switch's nodes ask 16 times what the cable to one other carries.
+  ClusterShape dragonfly = direct();
+  dragonfly.nodes_per_leaf = 4;
+  dragonfly.pair_oversubscription_leaf = 16;
+  dragonfly.detour_leaves = 8;
+  // All four to one other: 2/8 of it stays. An exchange of all goes to all seven others: nothing is gained.
+  EXPECT_NEAR(group_shape(dragonfly, strided(0, 8, 4)).scale_out_per_rank.base(), 50e9 / (16 * 2 / 8.0), 1);
+  EXPECT_NEAR(group_shape(dragonfly, strided(0, 32, 1)).exchange_per_rank.base(), 50e9 / (16 * 4 / 31.0), 1);
+  // Of three switches, two others each: 2 x 2 / (7 + 2).
+  EXPECT_NEAR(group_shape(dragonfly, strided(0, 12, 1)).exchange_per_rank.base(),
+              50e9 / (16 * 4 / 11.0 * 4 / 9), 1);
+}
+
+TEST(GroupShape, OnADragonflyWithRailsEachRailsLeafHasACableOfItsOwn) {
+  // Two chassis of four nodes with four GPUs and NICs: of a rank's 28 others off its node 16 are in the other
+  // chassis, four behind each of its leaves: 4 x 4/28 of a cable.
+  ClusterShape dragonfly = direct();
+  dragonfly.gpus_per_node = dragonfly.gpus_per_domain = dragonfly.nics_per_node = 4;
+  dragonfly.scale_up = ScaleUpKind::nvswitch;
+  dragonfly.rail_optimized = true;
+  dragonfly.nodes_per_leaf = 4;
+  dragonfly.pair_oversubscription_leaf = 4;
+  EXPECT_EQ(group_shape(dragonfly, strided(0, 32, 1)).exchange_per_rank, gigabytes_per_second(50));
+  dragonfly.pair_oversubscription_leaf = 14;
+  EXPECT_NEAR(group_shape(dragonfly, strided(0, 32, 1)).exchange_per_rank.base(), 25e9, 1);
+}
+
 TEST(GroupShape, CountsDomainsAndNodesApartOnARack) {
   ClusterShape rack = cluster();
   rack.gpus = 144;

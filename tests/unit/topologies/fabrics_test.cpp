@@ -137,10 +137,12 @@ TEST(PublishedFabrics, Frontier) {
   // Both directions: 32 x 31 / 2 cables in each group, 4 between each pair of groups.
   EXPECT_EQ(cables_between(topology, Kind::leaf, Kind::leaf), 74 * 32 * 31 + 74 * 73 * 4);
   EXPECT_NEAR(cluster.shape.oversubscription, 1.753, 0.001);  // published: 102.4 in, 58.4 Tb/s out
-  // 512 NICs against the 4 cables to one other group: 128; with detours over the 74 groups, 2/74 of that.
+  // 512 NICs against the 4 cables to one other group: 128, with detours over the 74 groups.
   const Cluster minimal = read_text(R"({"preset": "frontier", "fabric": {"routing": "static"}})");
   EXPECT_DOUBLE_EQ(minimal.shape.pair_oversubscription, 128.0);
-  EXPECT_DOUBLE_EQ(cluster.shape.pair_oversubscription, 128.0 * 2 / 74);
+  EXPECT_DOUBLE_EQ(cluster.shape.pair_oversubscription, 128.0);
+  EXPECT_EQ(minimal.shape.detour_groups, 0);
+  EXPECT_EQ(cluster.shape.detour_groups, 74);
   // The same on the graph: global cables against injection, local ones left out, in every group alike.
   const FabricTiers tiers = count_tiers(topology, dragonfly_groups(cluster.spec, topology));
   EXPECT_NEAR(tiers.oversubscription().front(), 1.753, 0.001);
