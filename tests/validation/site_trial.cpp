@@ -30,6 +30,7 @@ constexpr size_t kFewestRuns = 20;     // of a source and GPU on trial
 void add(const Validation& validation, const std::vector<size_t>& rows, double share,
          SiteTrial::Error& error) {
   std::vector<double> sizes;
+  sizes.reserve(rows.size());
   for (const size_t row : rows) sizes.push_back(std::abs(validation.rows[row].error));
   error.mape += share * mean(sizes).value_or(0.0);
   error.median += share * median(std::move(sizes)).value_or(0.0);
@@ -62,6 +63,7 @@ SiteTrial try_site(const std::vector<RunRecord>& runs) {
   scoring.predict.tier = Tier::site;
   scoring.predict.site = file.path;
   std::vector<std::string> configurations;
+  configurations.reserve(runs.size());
   for (const RunRecord& run : runs) configurations.push_back(configuration_of(run));
 
   SiteTrial trial;
