@@ -56,6 +56,7 @@ std::optional<Ends> over_a_neighbour(const RoutingTables& tables, const Journey&
   }
   if (nearest.empty()) return std::nullopt;
   std::vector<VertexId> nics;
+  nics.reserve(nearest.size());
   for (const Ends& ends : nearest) nics.push_back(ends.from_port);
   return std::move(nearest[tables.turn(nics, flow.from, flow.number)]);
 }

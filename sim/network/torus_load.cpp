@@ -35,8 +35,9 @@ class TorusLoads {
       const bool tie = size > 2 && 2 * ahead == size && !one_way;
       const double part = tie ? weight / 2 : weight;
       const auto load = [&](int place_of_router, bool forwards) -> double& {
-        const auto router = static_cast<std::size_t>(first + place_of_router * stride);
-        return loads_[2 * (router * sizes_.size() + dimension) + (forwards ? 0 : 1)];
+        const int router = first + place_of_router * stride;
+        return loads_[2 * (static_cast<std::size_t>(router) * sizes_.size() + dimension) +
+                      (forwards ? 0 : 1)];
       };
       if (tie || 2 * ahead <= size) {
         for (int i = 0; i < ahead; ++i) load((place + i) % size, true) += part;
@@ -72,6 +73,7 @@ std::vector<int> sibling_shifts(std::span<const int> nodes, int all, int sibling
   const int base = first / apart * apart;
   if (last - first + base + apart > all) return {};
   std::vector<int> shifts;
+  shifts.reserve(static_cast<std::size_t>(apart));
   for (int sibling = 0; sibling < apart; ++sibling) shifts.push_back(base + sibling - first);
   return shifts;
 }
