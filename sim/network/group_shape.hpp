@@ -116,9 +116,8 @@ int nic_of_gpu(int local_gpu, int gpus_per_node, int nics_per_node);
 /// and, with adaptive routing, detours; on a torus a ring is slowed by the fullest cable between routers,
 /// siblings that meet there included. On an NVLink mesh a group of r in a domain of n reaches (r-1)/(n-1) of
 /// a GPU's links.
-/// @param siblings  of a torus or dragonfly, nodes side by side on which groups like this begin, at a
-/// multiple
-///                  of their number; 0: those of one stride between the group's nodes
+/// @param siblings  of a torus or dragonfly: nodes side by side on which groups like this begin, at a
+///                  multiple of their number; 0: those of one stride between the group's nodes
 /// @throws std::invalid_argument for an empty group or a GPU that the cluster lacks
 GroupShape group_shape(const ClusterShape& cluster, std::span<const int> gpus, int siblings = 0);
 
